@@ -1,0 +1,133 @@
+"""An adapter on disk, in PEFT's format: a folder with adapter_config.json and adapter_model.safetensors.
+
+This file knows names and tensors only, no model; lora.py asks it. Where PEFT fills gaps silently (a missing
+lora_alpha becomes 8, a wrong prefix loads nothing), reading stops here with an error that says what is missing.
+
+Not here: other adapter types than plain LoRA. Their files are refused, not half read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from minilora.checkpoints import json_writer, read_json, read_tensors, replace_files
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+PREFIX = "base_model.model."  # PEFT's path from its own wrapper to the model that we see
+OURS = ("r", "lora_alpha", "target_modules", "lora_dropout", "use_rslora")  # fields of LoraConfig
+
+# Fields of PEFT's configuration that change what is computed, with the value that means "plain LoRA".
+PLAIN = {
+    "use_dora": (False, None),
+    "bias": ("none", None),
+    "modules_to_save": (None, []),
+    "rank_pattern": ({}, None),
+    "alpha_pattern": ({}, None),
+    "layers_to_transform": (None, []),
+    "exclude_modules": (None, []),
+    "trainable_token_indices": (None, []),
+    "lora_bias": (False, None),
+}
+
+
+@dataclasses.dataclass
+class AdapterFile:
+    """What a folder holds: LoraConfig's fields, A and B by layer path, and the base's fingerprint if it is known."""
+
+    settings: dict[str, Any]
+    tensors: dict[str, tuple[Tensor, Tensor]]
+    fingerprint: str | None
+
+
+def write_adapter(
+    folder: str | os.PathLike,
+    settings: dict[str, Any],
+    tensors: dict[str, tuple[Tensor, Tensor]],
+    fingerprint: str,
+) -> None:
+    """Writes the folder atomically. tensors: layer path -> (A (r, in), B (out, r)), stored as float32.
+
+    The weights' file repeats the settings in its metadata and is replaced last: it alone decides, so an interruption
+    between the two files can never pair new settings with old weights.
+    """
+    config = settings | {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": None,
+        "bias": "none",
+        "use_dora": False,
+        "modules_to_save": None,
+        "init_lora_weights": True,
+        "inference_mode": True,
+    }
+    flat = {}
+    for path, (a, b) in tensors.items():
+        flat[f"{PREFIX}{path}.lora_A.weight"] = a.float().cpu().contiguous()
+        flat[f"{PREFIX}{path}.lora_B.weight"] = b.float().cpu().contiguous()
+    metadata = {
+        "format": "pt",
+        "minilora_base": fingerprint,
+        "minilora_settings": json.dumps({key: settings[key] for key in OURS}, sort_keys=True),
+    }
+    replace_files(
+        folder,
+        {CONFIG: json_writer(config), WEIGHTS: lambda path: save_file(flat, path, metadata=metadata)},
+    )
+
+
+def read_adapter(folder: str | os.PathLike) -> AdapterFile:
+    """Reads a folder that we or PEFT wrote; a folder that does not say everything is refused."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no adapter folder {folder}; it should hold {CONFIG} and {WEIGHTS}")
+    settings = _read_settings(folder / CONFIG)
+    flat, metadata = read_tensors(folder / WEIGHTS)
+    if "minilora_settings" in metadata:
+        saved = json.loads(metadata["minilora_settings"])
+        differs = [key for key in OURS if saved[key] != settings[key]]
+        if differs:
+            warnings.warn(
+                f"{folder}: {CONFIG} and the weights were not saved together ({', '.join(differs)} differ); the "
+                "settings in the weights' file are used",
+                stacklevel=2,
+            )
+        settings = saved
+    return AdapterFile(settings, _pair_up(folder / WEIGHTS, flat), metadata.get("minilora_base"))
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    config = read_json(path)
+    if config.get("peft_type") != "LORA":
+        raise ValueError(f"{path}: peft_type is {config.get('peft_type')!r}; only 'LORA' adapters can be read")
+    for key in ("r", "lora_alpha", "target_modules"):
+        if config.get(key) is None:
+            raise ValueError(f"{path} has no {key}; without it the adapter's effect is unknown. Save it again")
+    for key, plain in PLAIN.items():
+        if config.get(key) not in plain:
+            raise ValueError(f"{path}: {key} is {config[key]!r}; only plain LoRA is computed here")
+    defaults = {"lora_dropout": 0.0, "use_rslora": False}
+    return {key: config.get(key, defaults.get(key)) for key in OURS}
+
+
+def _pair_up(path: Path, flat: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    """From flat names to layer path -> (A, B); every tensor must have its place and its partner."""
+    sides: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in flat.items():
+        layer, dot, side = name.removesuffix(".weight").rpartition(".lora_")
+        if not (name.startswith(PREFIX) and name.endswith(".weight") and dot and side in ("A", "B")):
+            raise ValueError(
+                f"{path}: tensor '{name}' is not of the form {PREFIX}<layer>.lora_A.weight; was it saved by another tool?"
+            )
+        sides.setdefault(layer.removeprefix(PREFIX), {})[side] = tensor
+    alone = [f"{layer} has only lora_{next(iter(found))}" for layer, found in sides.items() if len(found) == 1]
+    if alone or not sides:
+        raise ValueError(f"{path} is incomplete: {'; '.join(alone) or 'it holds no LoRA tensors'}")
+    return {layer: (found["A"], found["B"]) for layer, found in sides.items()}

@@ -1,0 +1,202 @@
+"""Folders that hold a base model: config.json, model.safetensors, tokenizer.json, as Hugging Face lays them out.
+
+A checkpoint is read as plain values (a dictionary of settings, a dictionary of tensors) and knows no model class;
+gpt.py builds the model from them. Every write is atomic: the new files are complete on disk before the first old
+one is replaced. Never pickle.
+
+Not here: adapters (adapter_files.py), and checkpoints in other formats than safetensors.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from torch import Tensor
+
+ASSETS = Path(__file__).parent / "assets"
+EMBEDDED = {"tiny-gpt": ASSETS / "tiny-gpt"}
+
+# Settings of config.json that change what the model computes, with the only value that gpt.py computes.
+ONLY_SUPPORTED = {
+    "model_type": ("llama", "mistral"),
+    "hidden_act": ("silu",),
+    "attention_bias": (False, None),
+    "mlp_bias": (False, None),
+    "rope_scaling": (None,),
+    "sliding_window": (None,),
+    "quantization_config": (None,),
+}
+
+
+def cache_folder() -> Path:
+    """Where fetched models are kept: $MINILORA_CACHE, or .cache/minilora in the home folder."""
+    return Path(os.environ.get("MINILORA_CACHE") or Path.home() / ".cache" / "minilora")
+
+
+def find_checkpoint(name_or_folder: str | os.PathLike) -> Path:
+    """The folder behind a name: a folder, the embedded "tiny-gpt", a fetched model, or "org/name" from the hub."""
+    name = os.fspath(name_or_folder)
+    for folder in (Path(name), EMBEDDED.get(name), cache_folder() / name):
+        if folder is not None and folder.is_dir():
+            return folder
+    if name.count("/") == 1 and not name.startswith((".", "/")):
+        return _from_hub(name)
+    known = ", ".join([*EMBEDDED, *sorted(p.name for p in cache_folder().glob("*") if p.is_dir())])
+    raise FileNotFoundError(
+        f"no model named '{name}' and no folder of that name; there is: {known}. "
+        "'minilora fetch smollm2-135m-instruct' gets a real small model"
+    )
+
+
+def _from_hub(name: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise FileNotFoundError(
+            f"'{name}' is no folder here, and huggingface_hub, which would fetch it, is not installed"
+        ) from error
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
+    except Exception as error:  # the library raises many kinds: no network, no such name, no permission
+        raise FileNotFoundError(
+            f"'{name}' is no folder here and could not be fetched from the hub ({type(error).__name__}); "
+            "check the name and the network, or give the path of a downloaded folder"
+        ) from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The fields of `GPTConfig` from config.json; a setting that gpt.py does not compute is refused."""
+    raw = read_json(folder / "config.json")
+    for key, allowed in ONLY_SUPPORTED.items():
+        value = raw.get(key, allowed[0])
+        if value not in allowed:
+            raise ValueError(f"{folder / 'config.json'}: {key} is {value!r}; this model computes only {allowed}")
+    rope = raw.get("rope_parameters") or {}
+    if rope.get("rope_type", "default") != "default":
+        raise ValueError(f"{folder / 'config.json'}: rotary positions of type {rope['rope_type']!r} are not computed")
+    try:
+        heads, hidden = raw["num_attention_heads"], raw["hidden_size"]
+        fields = {
+            "vocab_size": raw["vocab_size"],
+            "hidden_size": hidden,
+            "intermediate_size": raw["intermediate_size"],
+            "num_hidden_layers": raw["num_hidden_layers"],
+            "num_attention_heads": heads,
+            "num_key_value_heads": raw.get("num_key_value_heads") or heads,
+            "max_position_embeddings": raw["max_position_embeddings"],
+            "rms_norm_eps": raw["rms_norm_eps"],
+            "rope_theta": raw.get("rope_theta") or rope.get("rope_theta", 10000.0),
+            "tie_word_embeddings": raw.get("tie_word_embeddings", False),
+        }
+        if raw.get("head_dim", hidden // heads) != hidden // heads:
+            raise ValueError(f"{folder / 'config.json'}: head_dim {raw['head_dim']} is not hidden_size / heads")
+    except KeyError as error:
+        raise ValueError(f"{folder / 'config.json'} has no {error}; it does not describe a Llama-layout model") from None
+    return fields
+
+
+def read_weights(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
+    """All tensors of a checkpoint, by name, in `dtype`; one file, or shards that an index names."""
+    index = folder / "model.safetensors.index.json"
+    names = ["model.safetensors"]
+    if index.exists():
+        names = sorted(set(read_json(index)["weight_map"].values()))
+    tensors: dict[str, Tensor] = {}
+    for name in names:
+        tensors |= read_tensors(folder / name, dtype)[0]
+    return tensors
+
+
+def read_tokenizer(folder: Path) -> Tokenizer | None:
+    path = folder / "tokenizer.json"
+    if not path.exists():
+        return None
+    try:
+        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    except Exception as error:  # the library raises plain Exception
+        raise ValueError(f"{path} is not a tokenizer: {error}") from None
+
+
+def write_checkpoint(
+    folder: str | os.PathLike, config: dict[str, Any], tensors: dict[str, Tensor], tokenizer: Tokenizer | None
+) -> None:
+    """Writes a folder that `transformers.AutoModelForCausalLM.from_pretrained` opens."""
+    dtype = str(next(iter(tensors.values())).dtype).removeprefix("torch.")
+    full = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "dtype": dtype}
+    full |= config | {"rope_parameters": {"rope_theta": config["rope_theta"], "rope_type": "default"}}
+    writers: dict[str, Callable[[Path], object]] = {"config.json": json_writer(full)}
+    if tokenizer is not None:
+        text = tokenizer.to_str()
+        writers["tokenizer.json"] = lambda path: path.write_text(text, encoding="utf-8", newline="\n")
+    writers["model.safetensors"] = lambda path: save_file(tensors, path, metadata={"format": "pt"})
+    replace_files(folder, writers)
+
+
+# -- pieces that adapter_files.py shares -----------------------------------------------------------------------
+
+
+def replace_files(folder: str | os.PathLike, writers: dict[str, Callable[[Path], object]]) -> None:
+    """Writes several files of a folder so that a full disk or an interruption leaves the old ones whole.
+
+    Each writer gets a temporary path beside its target. Only when all are on disk do they take their names, in the
+    given order: put the file that decides last.
+    """
+    folder = Path(folder)
+    partial = {name: folder / f".{name}.partial" for name in writers}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, write in writers.items():
+            write(partial[name])
+            with open(partial[name], "rb+") as file:
+                os.fsync(file.fileno())  # a rename must not reach the disk before the bytes it names
+        for name, path in partial.items():
+            os.replace(path, folder / name)
+    except (OSError, SafetensorError) as error:
+        raise OSError(
+            f"could not write {', '.join(writers)} in {folder}: {error}. What stood there before is unchanged; "
+            "check the free space and your right to write, or choose another folder"
+        ) from error
+    finally:
+        for path in partial.values():
+            if path.exists():
+                path.unlink()
+
+
+def json_writer(value: dict[str, Any]) -> Callable[[Path], object]:
+    text = json.dumps(value, indent=2, sort_keys=True) + "\n"
+    return lambda path: path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; is this the right folder, and complete?")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); was it cut off or edited?") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} holds a {type(value).__name__}, not the settings in braces that belong there")
+    return value
+
+
+def read_tensors(path: Path, dtype: torch.dtype | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of one safetensors file; floating point converted to `dtype` if it is given."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; is this the right folder, and complete?")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no plain iteration)
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error}); copy or save it again") from None
+    if dtype is not None:
+        tensors = {name: t.to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
+    return tensors, metadata

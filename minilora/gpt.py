@@ -1,0 +1,371 @@
+"""A small GPT in the Llama layout: token numbers in, a score for every possible next token out.
+
+The layout is that of today's open models: token embedding, blocks of attention and gated feed-forward, RMSNorm
+before each, rotary positions, key/value heads that several query heads may share, and an output layer that may be
+the embedding used backwards. Every parameter carries Hugging Face's name, so a checkpoint of one opens in the other.
+
+Not here: biases, stretched rotary positions (`rope_scaling`), sliding windows, prompts of unequal length in one
+batch. A checkpoint that needs one of them is refused when it is read (checkpoints.py), never run wrongly.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from minilora import checkpoints
+
+
+@dataclasses.dataclass(frozen=True)
+class GPTConfig:
+    """The shape of a model, in the words of Hugging Face's `config.json`.
+
+    `num_key_value_heads` below `num_attention_heads` is grouped-query attention: each key/value head serves several
+    query heads. `tie_word_embeddings` uses the token embedding as the output layer too.
+
+    >>> GPTConfig(hidden_size=64, num_attention_heads=4).head_dim
+    16
+    """
+
+    vocab_size: int = 2048
+    hidden_size: int = 256
+    intermediate_size: int = 704
+    num_hidden_layers: int = 6
+    num_attention_heads: int = 8
+    num_key_value_heads: int = 8
+    max_position_embeddings: int = 256
+    rms_norm_eps: float = 1e-5
+    rope_theta: float = 10000.0
+    tie_word_embeddings: bool = True
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if getattr(self, field.name) <= 0 and field.name != "tie_word_embeddings":
+                raise ValueError(f"{field.name} is {getattr(self, field.name)}; it must be above zero")
+        if self.hidden_size % (2 * self.num_attention_heads):
+            raise ValueError(
+                f"hidden_size {self.hidden_size} does not divide into {self.num_attention_heads} heads of even width "
+                "(rotary positions turn pairs); choose a multiple of twice num_attention_heads"
+            )
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError(
+                f"{self.num_attention_heads} query heads cannot share {self.num_key_value_heads} key/value heads "
+                "evenly; num_key_value_heads must divide num_attention_heads"
+            )
+
+    @property
+    def head_dim(self) -> int:
+        return self.hidden_size // self.num_attention_heads
+
+
+class KeyValueCache:
+    """Keys and values of the tokens seen so far, so that each new token costs one step instead of a whole pass.
+
+    Room for `length` tokens is taken once; the blocks write into it as the tokens come.
+    """
+
+    def __init__(self, config: GPTConfig, batch: int, length: int, like: Tensor):
+        shape = (config.num_hidden_layers, 2, batch, config.num_key_value_heads, length, config.head_dim)
+        self.store = like.new_zeros(shape)
+        self.length = 0  # tokens that are already in the cache
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Adds k, v (batch, kv_heads, new, head_dim) of one layer; returns all keys and values up to now."""
+        end = self.length + k.shape[2]
+        self.store[layer, 0, :, :, self.length : end] = k
+        self.store[layer, 1, :, :, self.length : end] = v
+        return self.store[layer, 0, :, :, :end], self.store[layer, 1, :, :, :end]
+
+
+def rotary_table(start: int, tokens: int, config: GPTConfig, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosine and sine, each (tokens, head_dim), of every position's angles (RoFormer, arXiv 2104.09864).
+
+    Pair i of a head turns by position / rope_theta^(2i / head_dim): fast for the first pairs, slowly for the last.
+    Computed in float32 and then rounded to `like`'s type, as `transformers` does.
+    """
+    pairs = torch.arange(0, config.head_dim, 2, device=like.device, dtype=torch.float32)
+    speed = 1.0 / config.rope_theta ** (pairs / config.head_dim)  # (head_dim / 2,)
+    position = torch.arange(start, start + tokens, device=like.device, dtype=torch.float32)
+    angle = torch.outer(position, speed).repeat(1, 2)  # (tokens, head_dim): both halves hold the same angles
+    return angle.cos().to(like.dtype), angle.sin().to(like.dtype)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turns each pair of x (batch, heads, tokens, head_dim) by its position's angle.
+
+    subtle: the partner of element i is element i + head_dim/2 (Hugging Face's order), not its neighbour i + 1.
+    """
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+class Attention(nn.Module):
+    """Each token looks back at the tokens before it and mixes in what it finds."""
+
+    def __init__(self, config: GPTConfig, layer: int):
+        super().__init__()
+        self.layer, self.head_dim = layer, config.head_dim
+        kv_width = config.num_key_value_heads * config.head_dim
+        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        self.k_proj = nn.Linear(config.hidden_size, kv_width, bias=False)
+        self.v_proj = nn.Linear(config.hidden_size, kv_width, bias=False)
+        self.o_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        batch, tokens, width = x.shape
+        split = (batch, tokens, -1, self.head_dim)
+        q = rotate(self.q_proj(x).view(split).transpose(1, 2), cos, sin)  # (batch, heads, tokens, head_dim)
+        k = rotate(self.k_proj(x).view(split).transpose(1, 2), cos, sin)  # (batch, kv_heads, tokens, head_dim)
+        v = self.v_proj(x).view(split).transpose(1, 2)  # (batch, kv_heads, tokens, head_dim)
+        if cache is not None:
+            k, v = cache.append(self.layer, k, v)
+        # One new token may see everything in the cache, so only a pass over several tokens needs the causal mask.
+        y = F.scaled_dot_product_attention(
+            q, k, v, is_causal=tokens > 1, enable_gqa=q.shape[1] != k.shape[1]
+        )
+        return self.o_proj(y.transpose(1, 2).reshape(batch, tokens, width))
+
+
+class FeedForward(nn.Module):
+    """SwiGLU (arXiv 2002.05202): one widened copy of the token decides how much of the other passes."""
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Block(nn.Module):
+    def __init__(self, config: GPTConfig, layer: int):
+        super().__init__()
+        self.input_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.self_attn = Attention(config, layer)
+        self.post_attention_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.mlp = FeedForward(config)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, cache)
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class Decoder(nn.Module):
+    """Embedding, blocks and final norm: everything but the output layer."""
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.config = config
+        self.gradient_checkpointing = False  # training only: recompute each block instead of keeping its tensors
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.num_hidden_layers))
+        self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+
+    def forward(self, input_ids: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        start, tokens = cache.length if cache else 0, input_ids.shape[1]
+        if start + tokens > self.config.max_position_embeddings:
+            raise ValueError(
+                f"{start + tokens} tokens do not fit the context of {self.config.max_position_embeddings}; "
+                "shorten the prompt or ask for fewer new tokens"
+            )
+        if start and tokens > 1:
+            raise ValueError(f"{tokens} tokens at once on a filled cache; after the prompt, pass one token at a time")
+        x = self.embed_tokens(input_ids)  # (batch, tokens, hidden)
+        cos, sin = rotary_table(start, tokens, self.config, x)
+        for block in self.layers:
+            if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
+                x = checkpoint(block, x, cos, sin, use_reentrant=False)
+            else:
+                x = block(x, cos, sin, cache)
+        if cache is not None:
+            cache.length += tokens
+        return self.norm(x)
+
+
+class GPT(nn.Module):
+    """The language model. `tokenizer` is a `tokenizers.Tokenizer` when the model came from a folder, else None.
+
+    >>> model = GPT(GPTConfig(vocab_size=100, hidden_size=32, num_attention_heads=4, num_key_value_heads=2))
+    >>> model(torch.tensor([[1, 2, 3]])).shape  # (batch, tokens, vocab)
+    torch.Size([1, 3, 100])
+    """
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.config = config
+        self.tokenizer = None
+        self.model = Decoder(config)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.apply(_initialize)
+        self.tie_weights()
+
+    def tie_weights(self) -> None:
+        """Lets embedding and output layer be one tensor, if the configuration says so."""
+        if self.config.tie_word_embeddings:
+            self.lm_head.weight = self.model.embed_tokens.weight
+
+    def forward(self, input_ids: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """input_ids (batch, tokens) int64 -> logits (batch, tokens, vocab_size)."""
+        return self.lm_head(self.hidden_states(input_ids, cache))
+
+    def hidden_states(self, input_ids: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """What the output layer reads: (batch, tokens, hidden_size). A loss in chunks starts from here."""
+        self._check_tokens(input_ids)
+        return self.model(input_ids, cache)
+
+    def _check_tokens(self, input_ids: Tensor) -> None:
+        if input_ids.ndim != 2 or input_ids.is_floating_point():
+            raise ValueError(
+                f"input_ids has shape {tuple(input_ids.shape)} and type {input_ids.dtype}; "
+                "expected whole numbers in the shape (batch, tokens)"
+            )
+        # On a GPU this look would wait for the device at every step; there the embedding itself checks.
+        if input_ids.device.type == "cpu" and input_ids.numel():
+            low, high = int(input_ids.min()), int(input_ids.max())
+            if low < 0 or high >= self.config.vocab_size:
+                raise ValueError(
+                    f"token {low if low < 0 else high} is outside the vocabulary of {self.config.vocab_size} "
+                    "tokens; was the text encoded with another model's tokenizer?"
+                )
+
+    # -- generation ---------------------------------------------------------------------------------------------
+
+    def generate(
+        self,
+        prompt: str,
+        max_new_tokens: int = 100,
+        temperature: float = 0.8,
+        top_k: int | None = 50,
+        seed: int | None = None,
+    ) -> str:
+        """Continues `prompt` and returns the new text alone; the arguments are those of `stream`."""
+        return "".join(self.stream(prompt, max_new_tokens, temperature, top_k, seed))
+
+    def stream(
+        self,
+        prompt: str,
+        max_new_tokens: int = 100,
+        temperature: float = 0.8,
+        top_k: int | None = 50,
+        seed: int | None = None,
+    ) -> Iterator[str]:
+        """Yields the continuation of `prompt` piece by piece, as it is made.
+
+        temperature 0 always takes the likeliest token; higher is more varied. `top_k` draws from the k likeliest
+        tokens alone. The same seed gives the same text. Ends early at an end-of-text token, if the tokenizer has one.
+        """
+        if self.tokenizer is None:
+            raise ValueError("this model has no tokenizer; set model.tokenizer, or use generate_tokens on numbers")
+        ids = self.tokenizer.encode(prompt).ids
+        stop = {self.tokenizer.token_to_id(token) for token in ("<|endoftext|>", "<|im_end|>", "</s>")}
+        new_ids: list[int] = []
+        shown = ""
+        for token in self.generate_tokens(ids, max_new_tokens, temperature, top_k, seed):
+            if token in stop:
+                break
+            new_ids.append(token)
+            # One token may be half a character: decode all new tokens and hold back an unfinished end.
+            text = self.tokenizer.decode(new_ids)
+            if not text.endswith("�"):
+                yield text[len(shown) :]
+                shown = text
+
+    @torch.no_grad()
+    def generate_tokens(
+        self,
+        prompt_ids: list[int],
+        max_new_tokens: int = 100,
+        temperature: float = 0.8,
+        top_k: int | None = 50,
+        seed: int | None = None,
+    ) -> Iterator[int]:
+        """Like `stream`, on token numbers: yields one new token number at a time.
+
+        >>> model = GPT(GPTConfig(vocab_size=10, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        ...                       num_key_value_heads=2))
+        >>> len(list(model.generate_tokens([1, 2, 3], max_new_tokens=4, temperature=0)))
+        4
+        """
+        self._check_request(prompt_ids, max_new_tokens, temperature, top_k)
+        was_training = self.training
+        self.eval()  # dropout must not speak while we generate
+        try:
+            weight = self.model.embed_tokens.weight
+            generator = torch.Generator(device=weight.device)
+            generator.manual_seed(seed) if seed is not None else generator.seed()
+            cache = KeyValueCache(self.config, 1, len(prompt_ids) + max_new_tokens, like=weight)
+            new = torch.tensor([list(prompt_ids)], device=weight.device)  # (1, prompt tokens), then (1, 1)
+            for _ in range(max_new_tokens):
+                hidden = self.hidden_states(new, cache)[:, -1]  # only the last token's scores are needed
+                new = _choose(self.lm_head(hidden)[0].float(), temperature, top_k, generator).view(1, 1)
+                yield int(new)
+        finally:
+            self.train(was_training)
+
+    def _check_request(self, prompt_ids: list[int], new: int, temperature: float, top_k: int | None) -> None:
+        context = self.config.max_position_embeddings
+        if not prompt_ids:
+            raise ValueError("the prompt is empty; give at least one token to continue from")
+        if new < 1 or temperature < 0 or (top_k is not None and top_k < 1):
+            raise ValueError(
+                f"max_new_tokens={new}, temperature={temperature}, top_k={top_k}: "
+                "need max_new_tokens of 1 or more, temperature of 0 or more, and top_k of 1 or more (or None)"
+            )
+        if len(prompt_ids) + new > context:
+            raise ValueError(
+                f"the prompt has {len(prompt_ids)} tokens and {new} new ones are asked for, but the model's context "
+                f"holds {context}; shorten the prompt or lower max_new_tokens"
+            )
+
+    # -- files --------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | os.PathLike, dtype: torch.dtype = torch.float32) -> GPT:
+        """Loads the embedded model ("tiny-gpt"), a fetched one, a checkpoint folder, or "org/name" from the hub."""
+        folder = checkpoints.find_checkpoint(name_or_folder)
+        with torch.device("meta"):  # no memory and no time for random weights that are replaced at once
+            model = cls(GPTConfig(**checkpoints.read_config(folder)))
+        tensors = checkpoints.read_weights(folder, dtype)
+        if model.config.tie_word_embeddings and "model.embed_tokens.weight" in tensors:
+            tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
+        expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+        given = {name: tuple(value.shape) for name, value in tensors.items() if name in expected}
+        wrong = [f"{name}: {given.get(name, 'missing')} in the file, {shape} in config.json"
+                 for name, shape in expected.items() if given.get(name) != shape]
+        wrong += [f"{name}: not part of the model" for name in tensors if name not in expected]
+        if wrong:
+            raise ValueError(f"{folder} does not fit together: " + "; ".join(wrong[:5]) + " ..." * (len(wrong) > 5))
+        model.load_state_dict(tensors, assign=True)
+        model.tie_weights()
+        model.requires_grad_(True)
+        model.tokenizer = checkpoints.read_tokenizer(folder)
+        return model.eval()
+
+    def save_pretrained(self, folder: str | os.PathLike) -> None:
+        """Writes config.json, model.safetensors and tokenizer.json, which `transformers` opens too."""
+        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
+        if self.config.tie_word_embeddings:
+            del tensors["lm_head.weight"]  # it is the embedding
+        checkpoints.write_checkpoint(folder, dataclasses.asdict(self.config), tensors, self.tokenizer)
+
+
+def _initialize(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
+
+
+def _choose(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> Tensor:
+    """Picks one token number from logits (vocab,)."""
+    if temperature == 0:
+        return logits.argmax()
+    if top_k is not None and top_k < logits.numel():
+        logits = logits.masked_fill(logits < logits.topk(top_k).values[-1], -torch.inf)
+    return torch.multinomial(torch.softmax(logits / temperature, dim=-1), 1, generator=generator)

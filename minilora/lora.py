@@ -1,0 +1,633 @@
+"""LoRA: a frozen linear layer W beside a small trained correction B·A (Hu et al., arXiv 2106.09685).
+
+    y = W x  +  scaling · B (A x)          A is (r, in), B is (out, r), scaling = lora_alpha / r
+
+`add_lora` freezes a model and puts such a correction beside the layers that a `LoraConfig` names. Many adapters may
+live on one base: which of them speak is one small value that all layers share, so a switch costs microseconds. The
+base's own tensors are never written to, not even by `merge`.
+
+Not here: the other methods of the family (DoRA, biases, prompts), adapters on embeddings or convolutions, a
+different rank for each layer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import hashlib
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from minilora import adapter_files
+from minilora.linear4bit import Linear4bit
+
+
+@dataclasses.dataclass
+class LoraConfig:
+    """What to adapt and how strongly; names, defaults and meanings are PEFT's.
+
+    r: rank, the width of the bottleneck. lora_alpha: the correction is multiplied by lora_alpha / r, or by
+    lora_alpha / sqrt(r) with `use_rslora` (arXiv 2312.03732). target_modules: names of linear layers ("q_proj"), one
+    of the words "attention", "mlp", "all-linear", or None for q_proj and v_proj. lora_dropout: share of the
+    correction's inputs that training drops at random.
+
+    >>> LoraConfig(r=16, lora_alpha=32).scaling
+    2.0
+    """
+
+    r: int = 8
+    lora_alpha: float = 8
+    target_modules: str | Sequence[str] | None = None
+    lora_dropout: float = 0.0
+    use_rslora: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.r, int) or self.r < 1:
+            raise ValueError(f"r is {self.r!r}; the rank is a whole number from 1 on (with 0 there is nothing to train)")
+        if not self.lora_alpha > 0:
+            raise ValueError(f"lora_alpha is {self.lora_alpha!r}; it must be above zero, or the adapter has no effect")
+        if not 0 <= self.lora_dropout < 1:
+            raise ValueError(f"lora_dropout is {self.lora_dropout!r}; it is a share from 0 up to, but not, 1")
+
+    @property
+    def scaling(self) -> float:
+        return self.lora_alpha / (math.sqrt(self.r) if self.use_rslora else self.r)
+
+
+class ParameterCount(int):
+    """The number of trainable weights: an integer that also knows the total.
+
+    >>> print(ParameterCount(98_304, 5_341_440))
+    98,304 trainable of 5,341,440 (1.84%)
+    """
+
+    total: int
+
+    def __new__(cls, trainable: int, total: int) -> ParameterCount:
+        count = super().__new__(cls, trainable)
+        count.total = total
+        return count
+
+    def __str__(self) -> str:
+        return f"{int(self):,} trainable of {self.total:,} ({self / self.total:.2%})"
+
+    __repr__ = __str__
+
+
+@dataclasses.dataclass
+class Selection:
+    """Which adapters speak: one object that all layers of a model share, so that switching is one assignment."""
+
+    strengths: dict[str, float] = dataclasses.field(default_factory=dict)  # adapter name -> factor, usually 1
+    rows: tuple[tuple[str, ...], Tensor] | None = None  # for a mixed batch: names, and each row's place among them
+    merged: bool = False
+
+
+class LoraLinear(nn.Module):
+    """A frozen linear layer and its corrections, by adapter name.
+
+    `base_layer` is an `nn.Linear`, a `Linear4bit`, or `transformers`' Conv1D, whose weight lies transposed.
+    `lora_A[name]` is (r, in), random; `lora_B[name]` is (out, r), zero: a fresh adapter changes nothing.
+    """
+
+    def __init__(self, base_layer: nn.Module, selection: Selection):
+        super().__init__()
+        self.base_layer = base_layer
+        self.selection = selection
+        self.lora_A, self.lora_B = nn.ParameterDict(), nn.ParameterDict()
+        self.configs: dict[str, LoraConfig] = {}
+        self.stacked: tuple[Tensor, Tensor] | None = None  # set while a batch mixes adapters
+        self.merged_weight: Tensor | None = None  # (out, in); set while merged
+
+    def add_adapter(self, name: str, config: LoraConfig) -> None:
+        in_features, out_features = layer_shape(self.base_layer)
+        device = next(iter([*self.base_layer.parameters(), *self.base_layer.buffers()])).device
+        a = torch.empty(config.r, in_features, device=device)  # fp32, also beside a bf16 or 4-bit base
+        nn.init.kaiming_uniform_(a, a=math.sqrt(5))
+        self.lora_A[name] = nn.Parameter(a)
+        self.lora_B[name] = nn.Parameter(torch.zeros(out_features, config.r, device=device))
+        self.configs[name] = config
+
+    def remove_adapter(self, name: str) -> None:
+        if name in self.configs:
+            del self.lora_A[name], self.lora_B[name], self.configs[name]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., in) -> (..., out)."""
+        if self.merged_weight is not None:
+            return F.linear(x, self.merged_weight, self.base_layer.bias)
+        out = self.base_layer(x)
+        if self.stacked is not None:
+            return self._add_row_corrections(out, x)
+        for name, strength in self.selection.strengths.items():
+            if name in self.configs:
+                out = self._add_correction(out, x, name, strength)
+        return out
+
+    def _add_correction(self, out: Tensor, x: Tensor, name: str, strength: float) -> Tensor:
+        config = self.configs[name]
+        a, b = self.lora_A[name], self.lora_B[name]
+        x = x.to(a.dtype)
+        if config.lora_dropout:
+            x = F.dropout(x, config.lora_dropout, self.training)
+        low = F.linear(x, a)  # (..., in) -> (..., r)
+        return (out + F.linear(low, b) * (config.scaling * strength)).to(out.dtype)  # (..., r) -> (..., out)
+
+    def delta_weight(self, strengths: dict[str, float]) -> Tensor:
+        """The correction as one full matrix (out, in): the sum of strength · scaling · B A over the named adapters."""
+        in_features, out_features = layer_shape(self.base_layer)
+        delta = next(iter(self.lora_A.values())).new_zeros(out_features, in_features)
+        for name, strength in strengths.items():
+            if name in self.configs:
+                delta += self.lora_B[name] @ self.lora_A[name] * (self.configs[name].scaling * strength)
+        return delta
+
+    @torch.no_grad()
+    def merged(self) -> Tensor:
+        """W + correction (out, in) in the type that the base computes in; the base itself stays as it is."""
+        base = self.base_layer.dequantize() if isinstance(self.base_layer, Linear4bit) else self.base_layer
+        weight = base.weight.T if is_transposed(base) else base.weight
+        return (weight + self.delta_weight(self.selection.strengths)).to(weight.dtype)
+
+    @torch.no_grad()
+    def stack(self, names: Sequence[str]) -> None:
+        """Prepares a mixed batch: all A under each other, all scaled B likewise, padded with zeros to one rank.
+
+        Place 0 is the row without an adapter: zeros all through.
+        """
+        in_features, out_features = layer_shape(self.base_layer)
+        present = [name for name in names if name in self.configs]
+        rank = max([self.configs[name].r for name in present], default=1)
+        like = next(iter(self.lora_A.values()))
+        a = like.new_zeros(len(names) + 1, rank, in_features)
+        b = like.new_zeros(len(names) + 1, out_features, rank)
+        for place, name in enumerate(names, start=1):
+            if name in self.configs:
+                r = self.configs[name].r
+                a[place, :r] = self.lora_A[name]
+                b[place, :, :r] = self.lora_B[name] * self.configs[name].scaling
+        self.stacked = (a, b)
+
+    def _add_row_corrections(self, out: Tensor, x: Tensor) -> Tensor:
+        assert self.stacked is not None and self.selection.rows is not None
+        a, b = self.stacked
+        place = self.selection.rows[1].to(x.device)  # (batch,)
+        if len(place) != x.shape[0]:
+            raise ValueError(f"the batch has {x.shape[0]} rows but rows(...) named {len(place)}; name one for each row")
+        rows = x.reshape(x.shape[0], -1, x.shape[-1]).to(a.dtype)  # (batch, tokens, in)
+        low = torch.bmm(rows, a[place].mT)  # (batch, tokens, r)
+        flat = out.reshape(rows.shape[0], rows.shape[1], -1)  # (batch, tokens, out)
+        return torch.baddbmm(flat.to(a.dtype), low, b[place].mT).to(out.dtype).view_as(out)
+
+
+class LoraModel(nn.Module):
+    """A frozen base model with adapters. Anything it does not know (generate, config ...) the base answers."""
+
+    def __init__(self, base_model: nn.Module):
+        super().__init__()
+        self.base_model = base_model
+        self.training = base_model.training
+        self.selection = Selection()
+        self.adapters: dict[str, LoraConfig] = {}
+        self.was_trainable = {name for name, p in base_model.named_parameters() if p.requires_grad}
+        self.fingerprint = base_fingerprint(base_model)
+        base_model.requires_grad_(False)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("base_model"), name)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.base_model(*args, **kwargs)
+
+    def lora_layers(self) -> dict[str, LoraLinear]:
+        """Every adapted layer by its path in the base model."""
+        return {path: m for path, m in self.base_model.named_modules() if isinstance(m, LoraLinear)}
+
+    # -- what trains --------------------------------------------------------------------------------------------
+
+    def trainable_parameters(self) -> dict[str, nn.Parameter]:
+        """The matrices that training would change: those of the adapters that speak now and were not loaded frozen."""
+        return {
+            f"{path}.lora_{side}.{name}": matrices[name]
+            for path, layer in self.lora_layers().items()
+            for side, matrices in (("A", layer.lora_A), ("B", layer.lora_B))
+            for name in self.selection.strengths
+            if name in layer.configs and matrices[name].requires_grad
+        }
+
+    def trainable_parameter_count(self) -> ParameterCount:
+        """Trainable weights; prints as "98,304 trainable of 5,341,440 (1.84%)". A 4-bit layer counts in full."""
+        trainable = sum(p.numel() for p in self.trainable_parameters().values())
+        return ParameterCount(trainable, count_weights(self))
+
+    # -- adapters: add, choose, blend, remove -------------------------------------------------------------------
+
+    def add_adapter(self, name: str, config: LoraConfig) -> None:
+        """Adds a fresh adapter, which changes nothing until it is trained, and lets it speak alone."""
+        self._check_new_name(name)
+        self._check_not_merged()
+        paths = find_targets(self.base_model, config.target_modules)
+        for path in paths:  # all checks before the first change
+            shape = layer_shape(self.base_model.get_submodule(path))
+            if config.r > min(shape):
+                raise ValueError(
+                    f"r={config.r} is larger than layer {path} ({shape[0]} in, {shape[1]} out): "
+                    f"no matrix of that shape has a rank above {min(shape)}; choose r ≤ {min(shape)}"
+                )
+        for path in paths:
+            layer = self.base_model.get_submodule(path)
+            if not isinstance(layer, LoraLinear):
+                layer = LoraLinear(layer, self.selection)
+                self.base_model.set_submodule(path, layer)
+            layer.train(self.training)
+            layer.add_adapter(name, config)
+        self.adapters[name] = config
+        self.set_adapter(name)
+
+    def set_adapter(self, name: str, strength: float = 1.0) -> None:
+        """Lets one adapter speak; strength 0 … 1.5 weakens or exaggerates it. Costs microseconds, copies nothing."""
+        self.blend({name: strength})
+
+    def blend(self, strengths: dict[str, float]) -> None:
+        """Lets several adapters speak at once: the output gets the weighted sum of their corrections, exactly."""
+        self._check_not_merged()
+        for name, strength in strengths.items():
+            self._check_known(name)
+            if not math.isfinite(strength):
+                raise ValueError(f"the strength of '{name}' is {strength}; give a finite number, usually 0 to 1.5")
+        self.selection.strengths = dict(strengths)
+
+    @property
+    def active_adapters(self) -> dict[str, float]:
+        """The adapters that speak now, with their strengths."""
+        return dict(self.selection.strengths)
+
+    def remove_adapter(self, name: str) -> None:
+        self._check_known(name)
+        self._check_not_merged()
+        for layer in self.lora_layers().values():
+            layer.remove_adapter(name)
+        del self.adapters[name]
+        self.selection.strengths = {n: s for n, s in self.selection.strengths.items() if n != name}
+
+    @contextlib.contextmanager
+    def disable_adapter(self) -> Iterator[None]:
+        """Inside the `with` block the model is the base, bit for bit."""
+        self._check_not_merged()
+        before, self.selection.strengths = self.selection.strengths, {}
+        try:
+            yield
+        finally:
+            self.selection.strengths = before
+
+    @contextlib.contextmanager
+    def rows(self, names: Sequence[str | None]) -> Iterator[None]:
+        """Inside the block, row i of each batch uses adapter names[i], or none where that is None. For inference."""
+        self._check_not_merged()
+        distinct = sorted({name for name in names if name is not None})
+        for name in distinct:
+            self._check_known(name)
+        place = torch.tensor([0 if name is None else distinct.index(name) + 1 for name in names])
+        layers = list(self.lora_layers().values())
+        self.selection.rows = (tuple(distinct), place)
+        for layer in layers:
+            layer.stack(distinct)
+        try:
+            yield
+        finally:
+            self.selection.rows = None
+            for layer in layers:
+                layer.stacked = None
+
+    @torch.no_grad()
+    def add_blend(self, name: str, strengths: dict[str, float], r: int | None = None) -> float:
+        """Makes a blend into one new adapter that can be saved; returns its relative error (0 … 1).
+
+        With r=None the matrices are joined, A under A and B beside B: exact, and as wide as all ranks together. With
+        r the sum is cut to its r strongest directions per layer (truncated singular value decomposition, the best
+        possible at that rank); the error is ‖lost‖ / ‖sum‖ over all layers, in the Frobenius norm.
+        """
+        self._check_new_name(name)
+        self._check_not_merged()
+        for part in strengths:
+            self._check_known(part)
+        if not strengths:
+            raise ValueError("nothing to blend; give at least one adapter with its strength")
+        width = sum(self.adapters[part].r for part in strengths)
+        rank = width if r is None else r
+        joined = {
+            path: factors
+            for path, layer in self.lora_layers().items()
+            if (factors := _joined_factors(layer, strengths, width)) is not None
+        }
+        if not 1 <= rank <= width:
+            raise ValueError(f"r={r} for a blend of total rank {width}; choose 1 to {width}, or None for the exact join")
+        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(joined))
+        lost = total = 0.0
+        for path, (a, b) in joined.items():
+            layer = self.base_model.get_submodule(path)
+            layer.add_adapter(name, config)
+            if r is not None:
+                a, b, layer_lost, layer_total = _truncate(a, b, rank)
+                lost, total = lost + layer_lost, total + layer_total
+            layer.lora_A[name].copy_(a)
+            layer.lora_B[name].copy_(b)
+        self.adapters[name] = config
+        return math.sqrt(lost / total) if total else 0.0
+
+    # -- merge --------------------------------------------------------------------------------------------------
+
+    def merge(self, dequantize: bool = False) -> None:
+        """Computes W + correction once for every layer, so that inference pays nothing for the adapter.
+
+        The base's tensors stay beside the merged ones, so `unmerge` is exact. On a 4-bit base the merged weights do
+        not fit back into 4 bits without harm, so `dequantize=True` must say that they are kept in full precision.
+        """
+        self._check_not_merged()
+        quantized = [p for p, layer in self.lora_layers().items() if isinstance(layer.base_layer, Linear4bit)]
+        if quantized and not dequantize:
+            raise ValueError(
+                f"{len(quantized)} adapted layers are stored in 4 bits ({quantized[0]} …). Rounding W + B·A back to 4 "
+                "bits would move weights by more than a usual adapter does and so erase it. Keep the adapter "
+                "separate, or call merge(dequantize=True) to keep the merged weights unquantized"
+            )
+        for layer in self.lora_layers().values():
+            layer.merged_weight = layer.merged()
+        self.selection.merged = True
+
+    def unmerge(self) -> None:
+        """Back to base and separate adapters; the base never changed, so there is nothing to subtract."""
+        for layer in self.lora_layers().values():
+            layer.merged_weight = None
+        self.selection.merged = False
+
+    def unload(self, merged: bool = False, dequantize: bool = False) -> nn.Module:
+        """Takes the LoRA layers out and returns the base: as it was, or with new, merged weights."""
+        if merged and not self.selection.merged:
+            self.merge(dequantize)
+        for path, layer in self.lora_layers().items():
+            self.base_model.set_submodule(path, _plain_merged_layer(layer) if merged else layer.base_layer)
+        for name, parameter in self.base_model.named_parameters():
+            parameter.requires_grad_(name in self.was_trainable)
+        return self.base_model
+
+    # -- files --------------------------------------------------------------------------------------------------
+
+    def save_adapter(self, folder: str | os.PathLike, name: str | None = None) -> None:
+        """Writes the adapter alone, in PEFT's format; `peft.PeftModel.from_pretrained(base, folder)` loads it."""
+        name = self._only_active() if name is None else name
+        self._check_known(name)
+        config = self.adapters[name]
+        layers = {path: layer for path, layer in self.lora_layers().items() if name in layer.configs}
+        settings = dataclasses.asdict(config) | {
+            "target_modules": shortest_names(self.base_model, list(layers)),
+            "fan_in_fan_out": any(is_transposed(layer.base_layer) for layer in layers.values()),
+        }
+        tensors = {path: (layer.lora_A[name].detach(), layer.lora_B[name].detach()) for path, layer in layers.items()}
+        adapter_files.write_adapter(folder, settings, tensors, self.fingerprint)
+
+    def load_adapter(
+        self,
+        folder: str | os.PathLike,
+        name: str = "default",
+        trainable: bool = False,
+        replace: bool = False,
+        any_base: bool = False,
+    ) -> None:
+        """Loads an adapter that we or PEFT saved, and lets it speak. Anything wrong leaves the model as it was.
+
+        trainable=True goes on training it. replace=True takes the place of an adapter of that name. any_base=True
+        loads although the adapter was trained on another base.
+        """
+        adapter = adapter_files.read_adapter(folder)
+        if adapter.fingerprint not in (None, self.fingerprint) and not any_base:
+            raise ValueError(
+                f"the adapter in {folder} was trained on another base model; load that base, or pass any_base=True "
+                "if you know that this one is meant"
+            )
+        config = LoraConfig(**adapter.settings)
+        self._check_fits(folder, config, adapter.tensors)
+        if replace and name in self.adapters:
+            self.remove_adapter(name)
+        self.add_adapter(name, config)
+        for path, (a, b) in adapter.tensors.items():
+            layer = self.base_model.get_submodule(path)
+            with torch.no_grad():
+                layer.lora_A[name].copy_(a)
+                layer.lora_B[name].copy_(b)
+            layer.lora_A[name].requires_grad_(trainable)
+            layer.lora_B[name].requires_grad_(trainable)
+
+    def _check_fits(self, folder: Any, config: LoraConfig, tensors: dict[str, tuple[Tensor, Tensor]]) -> None:
+        wanted = set(find_targets(self.base_model, config.target_modules))
+        problems = [f"{path}: named by target_modules, but the file has no matrices for it" for path in wanted - set(tensors)]
+        problems += [f"{path}: in the file, but no target of this model" for path in set(tensors) - wanted]
+        for path in sorted(wanted & set(tensors)):
+            in_features, out_features = layer_shape(self.base_model.get_submodule(path))
+            expected = ((config.r, in_features), (out_features, config.r))
+            given = tuple(tuple(matrix.shape) for matrix in tensors[path])
+            if given != expected:
+                problems.append(f"{path}: A and B are {given}, this base with r={config.r} needs {expected}")
+        if problems:
+            more = f" (and {len(problems) - 4} more)" if len(problems) > 4 else ""
+            raise ValueError(f"the adapter in {folder} does not fit this base: " + "; ".join(problems[:4]) + more)
+
+    # -- checks -------------------------------------------------------------------------------------------------
+
+    def _check_known(self, name: str) -> None:
+        if name not in self.adapters:
+            raise ValueError(f"no adapter '{name}'; there is: {', '.join(self.adapters) or 'none'}")
+
+    def _check_new_name(self, name: str) -> None:
+        if name in self.adapters:
+            raise ValueError(f"an adapter '{name}' exists already; remove it, or load with replace=True")
+        taken = {part for path, _ in self.base_model.named_modules() for part in path.split(".")}
+        taken |= {"lora_A", "lora_B", "base_layer"}
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in taken or hasattr(nn.ParameterDict, name):
+            raise ValueError(
+                f"'{name}' cannot name an adapter: use letters, digits, _ and -, and no name of a part of the model "
+                "(other tools lose tensors under such names)"
+            )
+
+    def _check_not_merged(self) -> None:
+        if self.selection.merged:
+            raise ValueError("the adapter is merged into the weights now; call unmerge() first")
+
+    def _only_active(self) -> str:
+        if len(self.selection.strengths) != 1:
+            raise ValueError(
+                f"{len(self.selection.strengths)} adapters are active; say which to save: save_adapter(folder, name)"
+            )
+        return next(iter(self.selection.strengths))
+
+
+def add_lora(model: nn.Module, config: LoraConfig, adapter_name: str = "default") -> LoraModel:
+    """Freezes `model`, in place, and puts a fresh trainable adapter beside the layers that `config` names.
+
+    >>> base = nn.Sequential(nn.Linear(10, 20), nn.ReLU(), nn.Linear(20, 5))
+    >>> model = add_lora(base, LoraConfig(r=2, target_modules=["0"]))
+    >>> model.trainable_parameter_count()  # 2 · (10 + 20) beside 325 frozen
+    60 trainable of 385 (15.58%)
+    """
+    if isinstance(model, LoraModel) or any(isinstance(module, LoraLinear) for module in model.modules()):
+        raise ValueError(
+            "this model carries LoRA already: a second layer around the first would train the wrong thing. Use "
+            "model.add_adapter(name, config) for one more adapter, model.unload() to take LoRA off, or load the base anew"
+        )
+    adapted = LoraModel(model)
+    try:
+        adapted.add_adapter(adapter_name, config)
+    except Exception:
+        adapted.unload()  # a refused configuration leaves the model as it came, trainable again
+        raise
+    return adapted
+
+
+# -- details: layers and their names -------------------------------------------------------------------------------
+
+
+def is_transposed(layer: nn.Module) -> bool:
+    """True for `transformers`' Conv1D (GPT-2), a linear layer whose weight lies (in, out)."""
+    return type(layer).__name__ == "Conv1D"
+
+
+def layer_shape(layer: nn.Module) -> tuple[int, int]:
+    """(in_features, out_features) of an adaptable layer."""
+    if isinstance(layer, LoraLinear):
+        return layer_shape(layer.base_layer)
+    if is_transposed(layer):
+        return tuple(layer.weight.shape)
+    return layer.in_features, layer.out_features
+
+
+def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Every layer that LoRA can adapt, by path; what sits inside a LoraLinear counts as that LoraLinear."""
+    return {
+        path: module
+        for path, module in model.named_modules()
+        if (isinstance(module, nn.Linear | Linear4bit | LoraLinear) or is_transposed(module))
+        and not path.endswith("base_layer")
+    }
+
+
+GROUPS = {"attention": {"self_attn", "attn", "attention"}, "mlp": {"mlp", "feed_forward", "ffn"}}
+
+
+def find_targets(model: nn.Module, target_modules: str | Sequence[str] | None) -> list[str]:
+    """The paths of the layers that `target_modules` names; an unknown name lists the layers that exist.
+
+    A list holds layer names ("q_proj"), whole paths, or the words "attention" and "mlp". A single string is a word,
+    "all-linear" (all but the output layer), a name, or a regular expression for whole paths, as in PEFT.
+    """
+    layers = linear_layers(model)
+    tied = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    output = {p for p, m in layers.items() if p.split(".")[-1] == "lm_head" or id(getattr(m, "weight", None)) in tied}
+    words = ["q_proj", "v_proj"] if target_modules is None else target_modules
+    found: set[str] = set()
+    for word in [words] if isinstance(words, str) else words:
+        hits = {path for path in layers if _names(word, path, output, pattern=isinstance(words, str))}
+        if not hits:
+            kinds = sorted({path.split(".")[-1] for path in layers})
+            raise ValueError(
+                f"target_modules: no linear layer is called '{word}'; this model has {', '.join(kinds) or 'none'} "
+                "(or say 'attention', 'mlp' or 'all-linear')"
+            )
+        found |= hits
+    if not found:
+        raise ValueError("target_modules is empty; name at least one layer, or say 'attention'")
+    for path in found & output:
+        if id(getattr(layers[path], "weight", None)) in tied:
+            raise ValueError(
+                f"{path} shares its weight with the token embedding: a correction there would change what tokens "
+                "mean when it is merged. Leave it out of target_modules"
+            )
+    return [path for path in layers if path in found]
+
+
+def _names(word: str, path: str, output: set[str], pattern: bool) -> bool:
+    parts = path.split(".")
+    if word == "all-linear":
+        return path not in output
+    if word in GROUPS and not parts[-1] == word:
+        return bool(GROUPS[word] & set(parts[:-1]))
+    return path == word or path.endswith("." + word) or (pattern and re.fullmatch(word, path) is not None)
+
+
+def shortest_names(model: nn.Module, paths: list[str]) -> list[str]:
+    """Names for PEFT that pick exactly these paths: last parts where these suffice, else whole paths."""
+    names = sorted({path.split(".")[-1] for path in paths})
+    return names if set(find_targets(model, names)) == set(paths) else sorted(paths)
+
+
+def count_weights(model: nn.Module) -> int:
+    """All weights of a model, each shared tensor once, and those of a 4-bit layer as the numbers they stand for."""
+    packed = sum(m.in_features * m.out_features for m in model.modules() if isinstance(m, Linear4bit))
+    ours = {id(m.weight) for m in model.modules() if isinstance(m, Linear4bit)}
+    return packed + sum(p.numel() for p in model.parameters() if id(p) not in ours)
+
+
+def base_fingerprint(model: nn.Module) -> str:
+    """A short digest that tells one base from another, and is the same for its bf16 and its 4-bit copy.
+
+    Taken before adapters are added. It covers the names and shapes of all layers, and 1,024 values of each tensor that quantization leaves alone
+    (embeddings, norms, biases), rounded to bf16.
+    """
+    digest = hashlib.sha256()
+    for path, layer in linear_layers(model).items():
+        digest.update(f"{path} {layer_shape(layer)}".encode())
+    matrices = {f"{path}.weight" for path in linear_layers(model)}
+    for name, value in model.named_parameters():
+        if name not in matrices:
+            flat = value.detach().flatten()
+            some = flat[:: max(1, flat.numel() // 1024)][:1024].to("cpu", torch.bfloat16)
+            digest.update(f"{name} {tuple(value.shape)}".encode() + some.view(torch.int16).numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+# -- details: blends and merged layers -------------------------------------------------------------------------------
+
+
+def _joined_factors(layer: LoraLinear, strengths: dict[str, float], width: int) -> tuple[Tensor, Tensor] | None:
+    """A (width, in) and B (out, width) whose product is the blend's correction, zero rows where a part is absent."""
+    parts = [name for name in strengths if name in layer.configs]
+    if not parts:
+        return None
+    a = torch.cat([layer.lora_A[name] for name in parts])
+    b = torch.cat([layer.lora_B[name] * (layer.configs[name].scaling * strengths[name]) for name in parts], dim=1)
+    missing = width - a.shape[0]
+    return F.pad(a, (0, 0, 0, missing)), F.pad(b, (0, missing))
+
+
+def _truncate(a: Tensor, b: Tensor, r: int) -> tuple[Tensor, Tensor, float, float]:
+    """Best rank-r factors of b @ a, with the squared norm lost and the whole one.
+
+    The product (out, in) is never built: b = Qb Rb and aᵀ = Qa Ra, so only Rb Raᵀ (width, width) is decomposed.
+    """
+    qb, rb = torch.linalg.qr(b.double())
+    qa, ra = torch.linalg.qr(a.double().T)
+    u, s, vt = torch.linalg.svd(rb @ ra.T)
+    root = s[:r].sqrt()
+    new_a = (root[:, None] * vt[:r]) @ qa.T  # (r, in)
+    new_b = qb @ (u[:, :r] * root)  # (out, r)
+    return new_a.to(a.dtype), new_b.to(b.dtype), float((s[r:] ** 2).sum()), float((s**2).sum())
+
+
+def _plain_merged_layer(layer: LoraLinear) -> nn.Module:
+    assert layer.merged_weight is not None
+    base = layer.base_layer.dequantize() if isinstance(layer.base_layer, Linear4bit) else layer.base_layer
+    plain = copy.copy(base)
+    plain._parameters = dict(base._parameters)  # a shallow copy shares this table with the untouched base layer
+    weight = layer.merged_weight
+    plain.weight = nn.Parameter(weight.T.contiguous() if is_transposed(base) else weight, requires_grad=False)
+    return plain

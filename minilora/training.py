@@ -1,0 +1,456 @@
+"""The training loop: the same for full fine-tuning, LoRA and QLoRA, on one processor, one GPU or several.
+
+One step takes `batch_size` rows of data, whole or in parts, on one process or many: the loss is always the mean over
+all target tokens of the whole batch, so the parts add up to the same gradient. Everything random follows from the
+seed and the step number alone, which is why a resumed run is bit-equal to one that was never interrupted.
+
+Not here: mixed-precision scaling, splitting one model over several devices, hyper-parameter search, plots.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
+from tqdm.auto import tqdm
+
+from minilora.checkpoints import read_tensors, replace_files
+from minilora.datasets import IGNORE, TokenData
+from minilora.lora import LoraModel
+
+STATE_FILE = "training_state.safetensors"
+LOGITS_AT_ONCE = 2**25  # scores held at a time by the loss; a long text with a large vocabulary goes in pieces
+
+
+@dataclasses.dataclass
+class History:
+    """What happened, step by step; lists have one entry per step unless they say otherwise."""
+
+    losses: list[float] = dataclasses.field(default_factory=list)
+    learning_rates: list[float] = dataclasses.field(default_factory=list)
+    tokens: list[int] = dataclasses.field(default_factory=list)  # target tokens of the step
+    seconds: list[float] = dataclasses.field(default_factory=list)
+    validation_steps: list[int] = dataclasses.field(default_factory=list)  # steps done when it was measured
+    validation_losses: list[float] = dataclasses.field(default_factory=list)
+    peak_memory: int = 0  # bytes: of the GPU's allocator, or of the whole process on a CPU
+
+    @property
+    def tokens_per_second(self) -> float:
+        return sum(self.tokens) / sum(self.seconds) if self.seconds else 0.0
+
+    def __repr__(self) -> str:
+        last = f", last loss {self.losses[-1]:.3f}" if self.losses else ""
+        validation = f", validation {self.validation_losses[-1]:.3f}" if self.validation_losses else ""
+        return f"History({len(self.losses)} steps in {sum(self.seconds):.1f} s{last}{validation})"
+
+
+class TrainingDiverged(ArithmeticError):
+    """The loss was no longer a finite number."""
+
+
+class Trainer:
+    """Trains what is trainable in a model: the active adapter of a `LoraModel`, or all of a plain model.
+
+    model: called with input_ids (batch, tokens), returns logits (batch, tokens, vocab) or an object that has them.
+    train_data, validation_data: `TokenData`. epochs or steps: how long. batch_size: rows per step, over all processes.
+    micro_batches: parts that a step is computed in, to need less memory. learning_rate: by default 3e-3 for LoRA and
+    3e-4 for full fine-tuning, since LoRA's best is about ten times higher. warmup: share of the steps over which the
+    rate rises, before it falls to zero along a cosine. weight_decay acts on matrices alone. clip: largest norm of the
+    gradient. validate_every, save_every: in steps; validation also happens before the first step and after the last.
+    folder: where `save_every` keeps the state from which `resume` goes on.
+
+    Under `torchrun` the same script runs on several processes; each takes its share of every batch.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train_data: TokenData,
+        *,
+        epochs: int | None = None,
+        steps: int | None = None,
+        validation_data: TokenData | None = None,
+        batch_size: int = 16,
+        micro_batches: int = 1,
+        learning_rate: float | None = None,
+        warmup: float = 0.05,
+        weight_decay: float = 0.0,
+        clip: float = 1.0,
+        seed: int = 0,
+        validate_every: int | None = None,
+        save_every: int | None = None,
+        folder: str | os.PathLike | None = None,
+        gradient_checkpointing: bool = False,
+        progress: bool = True,
+    ):
+        _check_data(train_data, "train_data")
+        if validation_data is not None:
+            _check_data(validation_data, "validation_data")
+        if (epochs is None) == (steps is None):
+            raise ValueError(f"epochs={epochs}, steps={steps}: give one of the two")
+        for name, value in (("epochs", epochs), ("steps", steps), ("batch_size", batch_size), ("micro_batches", micro_batches)):
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
+        if save_every is not None and folder is None:
+            raise ValueError("save_every needs a folder to save in; pass folder=...")
+        self.model, self.train_data, self.validation_data = model, train_data, validation_data
+        self.batch_size, self.micro_batches = batch_size, micro_batches
+        self.steps_per_epoch = math.ceil(len(train_data) / batch_size)
+        self.steps = steps if steps is not None else epochs * self.steps_per_epoch
+        if learning_rate is None:
+            learning_rate = 3e-3 if isinstance(model, LoraModel) else 3e-4
+        self.learning_rate, self.warmup, self.clip, self.seed = learning_rate, warmup, clip, seed
+        self.validate_every, self.save_every, self.folder = validate_every, save_every, folder
+        self.rank, self.world = _join_processes()
+        self.progress = progress and self.rank == 0
+        self.device = _choose_device(model)
+        model.to(self.device)
+        self.parameters = trainable_parameters(model)
+        self.loss = SummedLoss(model, gradient_checkpointing)
+        if self.world > 1:
+            for name, parameter in model.named_parameters():  # an adapter that rests would make the others wait
+                parameter.requires_grad_(any(parameter is p for p in self.parameters.values()))
+            self.loss = DistributedDataParallel(self.loss)
+        matrices = [p for p in self.parameters.values() if p.ndim >= 2]
+        others = [p for p in self.parameters.values() if p.ndim < 2]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=learning_rate,
+            fused=True,
+        )
+        self.step = 0
+        self.history = History()
+        self._stop = False
+
+    # -- the loop -----------------------------------------------------------------------------------------------
+
+    def train(self) -> History:
+        """Trains to the end and returns the history.
+
+        An interrupt (the notebook's ■, Ctrl-C) or `stop()` ends it after the running step: the model keeps what it has
+        learned, the history so far is returned, and calling `train()` again goes on.
+        """
+        self._stop = False
+        was_training = self.model.training
+        devices = [self.device] if self.device.type == "cuda" else []
+        bar = tqdm(total=self.steps, initial=self.step, unit="step", disable=not self.progress)
+        with bar, torch.random.fork_rng(devices), self._interrupt_means_stop():
+            try:
+                if self.step == 0:
+                    self._validate()
+                while self.step < self.steps and not self._stop_everywhere():
+                    loss = self._train_step()
+                    bar.update()
+                    bar.set_postfix_str(f"loss {loss:.3f}, {self.history.tokens_per_second:,.0f} tokens/s")
+                    at_end = self.step == self.steps
+                    if at_end or (self.validate_every and self.step % self.validate_every == 0):
+                        self._validate()
+                    if self.save_every and (at_end or self.step % self.save_every == 0):
+                        self.save()
+            finally:
+                self.model.train(was_training)
+                self.history.peak_memory = peak_memory(self.device)
+        return self.history
+
+    def stop(self) -> None:
+        """Asks a running `train()` to end after its step; a Stop button may call it from another thread."""
+        self._stop = True
+
+    def _train_step(self) -> float:
+        start = time.perf_counter()
+        self.model.train()
+        torch.manual_seed(self.seed * 1_000_003 + self.step * self.world + self.rank)  # dropout, the same after a resume
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate * schedule(self.step, self.steps, self.warmup)
+        rows = self._rows_of_step(self.step)
+        tokens = int((self.train_data.targets[rows] != IGNORE).sum())
+        loss = self._backward(rows, tokens)
+        norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.clip)
+        self._check_finite(loss, float(norm))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.history.losses.append(loss)
+        self.history.learning_rates.append(self.optimizer.param_groups[0]["lr"])
+        self.history.tokens.append(tokens)
+        self.history.seconds.append(time.perf_counter() - start)
+        self.step += 1
+        return loss
+
+    def _rows_of_step(self, step: int) -> Tensor:
+        """The rows of the data that make up a step: a new shuffle each epoch, a function of seed and epoch alone."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self.train_data), generator=generator)
+        return order[place * self.batch_size : (place + 1) * self.batch_size]
+
+    def _backward(self, rows: Tensor, tokens: int) -> float:
+        """Gradients of the mean loss over the whole batch, computed in parts; returns that mean loss."""
+        total = torch.zeros((), device=self.device)
+        parts = rows[self.rank :: self.world].chunk(self.micro_batches)
+        for i, part in enumerate(parts):
+            input_ids, targets = self.train_data.input_ids[part], self.train_data.targets[part]
+            if len(part) == 0:  # a last batch with fewer rows than processes: take part, contribute nothing
+                input_ids = self.train_data.input_ids[:1]
+                targets = torch.full_like(input_ids, IGNORE)
+            last = i == len(parts) - 1
+            with contextlib.nullcontext() if last or self.world == 1 else self.loss.no_sync():
+                summed = self.loss(input_ids.to(self.device), targets.to(self.device))
+                # DistributedDataParallel averages over processes; times their number, that is the sum we want.
+                (summed * (self.world / max(tokens, 1))).backward()
+            total += summed.detach()
+        return float(self._sum_over_processes(total)) / max(tokens, 1)
+
+    def _check_finite(self, loss: float, norm: float) -> None:
+        """Stops on a loss or gradient that is no number, with the weights as they were when it last was one."""
+        if math.isfinite(loss) and math.isfinite(norm):
+            if isinstance(self.model, LoraModel):  # an adapter is small enough to keep a copy of the last good one
+                self._last_good = {name: p.detach().clone() for name, p in self.parameters.items()}
+            return
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for name, good in getattr(self, "_last_good", {}).items():
+                self.parameters[name].copy_(good)
+        raise TrainingDiverged(
+            f"step {self.step + 1}: the loss is {loss} and the gradient's norm {norm}. The step was not taken and the "
+            f"model keeps its last good weights. Try a lower learning_rate than {self.learning_rate:g}"
+        )
+
+    @torch.no_grad()
+    def _validate(self) -> None:
+        if self.validation_data is None:
+            return
+        loss = evaluate(self.model, self.validation_data, self.batch_size)
+        self.history.validation_steps.append(self.step)
+        self.history.validation_losses.append(loss)
+
+    # -- stopping, several processes ----------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _interrupt_means_stop(self) -> Iterator[None]:
+        """The first interrupt asks for a stop after the step; the second acts at once, as usual."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may handle signals
+            return
+        before = signal.getsignal(signal.SIGINT)
+
+        def ask_to_stop(number: int, frame: Any) -> None:
+            signal.signal(signal.SIGINT, before)
+            self.stop()
+
+        signal.signal(signal.SIGINT, ask_to_stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _stop_everywhere(self) -> bool:
+        """All processes must leave the loop at the same step, or those that stay wait forever."""
+        if self.world == 1:
+            return self._stop
+        return bool(self._sum_over_processes(torch.tensor(float(self._stop), device=self.device)) > 0)
+
+    def _sum_over_processes(self, value: Tensor) -> Tensor:
+        if self.world > 1:
+            dist.all_reduce(value)
+        return value
+
+    # -- save and resume ----------------------------------------------------------------------------------------
+
+    def save(self, folder: str | os.PathLike | None = None) -> None:
+        """Writes everything that `resume` needs, as one file, atomically: trained weights, optimizer, history."""
+        if self.rank != 0:
+            return
+        folder = self.folder if folder is None else folder
+        if folder is None:
+            raise ValueError("save needs a folder; pass one here or to Trainer(folder=...)")
+        tensors = {}
+        for name, parameter in self.parameters.items():
+            tensors[f"weight/{name}"] = parameter.detach()
+            for key, value in self.optimizer.state[parameter].items():
+                tensors[f"{key}/{name}"] = value
+        tensors = {name: value.cpu().contiguous().clone() for name, value in tensors.items()}
+        state = {"step": self.step, "run": self._description(), "history": dataclasses.asdict(self.history)}
+        metadata = {"format": "pt", "minilora_training": json.dumps(state)}
+        replace_files(folder, {STATE_FILE: lambda path: save_file(tensors, path, metadata=metadata)})
+
+    def resume(self, folder: str | os.PathLike | None = None) -> None:
+        """Goes back to a saved state; `train()` then continues as if there had been no interruption."""
+        folder = self.folder if folder is None else folder
+        if folder is None:
+            raise ValueError("resume needs the folder that was saved to; pass it here or to Trainer(folder=...)")
+        path = Path(folder) / STATE_FILE
+        tensors, metadata = read_tensors(path)
+        try:
+            state = json.loads(metadata["minilora_training"])
+        except (KeyError, json.JSONDecodeError):
+            raise ValueError(f"{path} is a safetensors file, but no saved training state") from None
+        differs = [
+            f"{key} was {value!r} and is now {self._description()[key]!r}"
+            for key, value in state["run"].items()
+            if value != self._description()[key]
+        ]
+        if differs:
+            raise ValueError(f"{path} belongs to another run: {'; '.join(differs)}")
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(tensors[f"weight/{name}"])
+                for key in ("step", "exp_avg", "exp_avg_sq"):
+                    if f"{key}/{name}" in tensors:
+                        value = tensors[f"{key}/{name}"]
+                        self.optimizer.state[parameter][key] = value.to(self.device).clone()
+        self.step = state["step"]
+        self.history = History(**state["history"])
+
+    def _description(self) -> dict[str, Any]:
+        """What must be equal for a run to go on exactly. The number of processes and of parts may change."""
+        return {
+            "steps": self.steps,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "warmup": self.warmup,
+            "weight_decay": self.optimizer.param_groups[0]["weight_decay"],
+            "clip": self.clip,
+            "seed": self.seed,
+            "rows": len(self.train_data),
+            "row_length": self.train_data.input_ids.shape[1],
+            "trained": {name: list(p.shape) for name, p in self.parameters.items()},
+        }
+
+
+class SummedLoss(nn.Module):
+    """Cross entropy summed over all targets; one module, so that DistributedDataParallel can wrap the whole step."""
+
+    def __init__(self, model: nn.Module, gradient_checkpointing: bool = False):
+        super().__init__()
+        self.model = model
+        base = model.base_model if isinstance(model, LoraModel) else model
+        self.by_pieces = hasattr(base, "hidden_states")  # our GPT; other models return all their scores at once
+        if self.by_pieces:
+            base.model.gradient_checkpointing = gradient_checkpointing
+        elif gradient_checkpointing:
+            base.gradient_checkpointing_enable({"use_reentrant": False})
+
+    def forward(self, input_ids: Tensor, targets: Tensor) -> Tensor:
+        """input_ids, targets (batch, tokens) -> a single number."""
+        if self.by_pieces:
+            return cross_entropy_in_pieces(self.model.hidden_states(input_ids), self.model.lm_head, targets)
+        output = self.model(input_ids)
+        logits = output if isinstance(output, Tensor) else output.logits  # (batch, tokens, vocab)
+        return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORE, reduction="sum")
+
+
+def cross_entropy_in_pieces(hidden: Tensor, output_layer: nn.Module, targets: Tensor) -> Tensor:
+    """Summed cross entropy of output_layer(hidden), never holding more than LOGITS_AT_ONCE scores.
+
+    hidden (batch, tokens, hidden), targets (batch, tokens). A score per token and word of the vocabulary would be the
+    largest tensor of all; in pieces, each computed again in the backward pass, it never exists whole.
+    """
+
+    def piece(h: Tensor, t: Tensor) -> Tensor:
+        return F.cross_entropy(output_layer(h).float(), t, ignore_index=IGNORE, reduction="sum")
+
+    hidden, targets = hidden.flatten(0, 1), targets.flatten()  # (batch · tokens, hidden), (batch · tokens)
+    size = max(1, LOGITS_AT_ONCE // output_layer.weight.shape[0])
+    if len(targets) <= size:
+        return piece(hidden, targets)
+    total = hidden.new_zeros((), dtype=torch.float32)
+    for h, t in zip(hidden.split(size), targets.split(size), strict=True):
+        total = total + checkpoint(piece, h, t, use_reentrant=False)
+    return total
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, data: TokenData, batch_size: int = 16) -> float:
+    """Mean loss in nats per target token, on the device that the model is on; e to that power is the perplexity."""
+    was_training = model.training
+    model.eval()
+    loss, device = SummedLoss(model), next(model.parameters()).device
+    total = sum(
+        float(loss(data.input_ids[i : i + batch_size].to(device), data.targets[i : i + batch_size].to(device)))
+        for i in range(0, len(data), batch_size)
+    )
+    model.train(was_training)
+    return total / int((data.targets != IGNORE).sum())
+
+
+def schedule(step: int, steps: int, warmup: float) -> float:
+    """The factor on the learning rate: a line up over the first share of the steps, then a cosine down to zero.
+
+    >>> [round(schedule(step, 8, warmup=0.25), 3) for step in range(8)]
+    [0.5, 1.0, 1.0, 0.933, 0.75, 0.5, 0.25, 0.067]
+    """
+    rising = max(1, round(steps * warmup))
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Name -> parameter of all that a Trainer would change; nothing at all is an error."""
+    if isinstance(model, LoraModel):
+        found = model.trainable_parameters()
+        advice = "its active adapter was loaded for use only: load_adapter(..., trainable=True), or set_adapter first"
+    else:
+        found = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        advice = "every parameter is frozen: add_lora(model, config) adds trainable ones, requires_grad_(True) thaws"
+    if not found:
+        raise ValueError(f"nothing in this model is trainable; {advice}")
+    return found
+
+
+def peak_memory(device: torch.device) -> int:
+    """Highest number of bytes so far: of the GPU's allocator, or resident in this process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB, macOS in bytes
+
+
+def _check_data(data: Any, name: str) -> None:
+    if not isinstance(data, TokenData):
+        raise TypeError(
+            f"{name} is a {type(data).__name__}; make it from text first, for example with "
+            "load_text('my.txt', model.tokenizer) or encode_text(documents, model.tokenizer)"
+        )
+    if len(data) == 0 or not (data.targets != IGNORE).any():
+        raise ValueError(f"{name} holds no token to learn from; give at least one whole row of text")
+
+
+def _join_processes() -> tuple[int, int]:
+    """(rank, number of processes): what torchrun says, or (0, 1)."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return 0, 1
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return dist.get_rank(), dist.get_world_size()
+
+
+def _choose_device(model: nn.Module) -> torch.device:
+    """The GPU if there is one, also where the model is still in main memory; else the processor."""
+    current = next(model.parameters()).device
+    if current.type != "cpu" or not torch.cuda.is_available():
+        return current
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))

@@ -1,0 +1,34 @@
+"""What several tests build: small models with weights large enough that every part matters."""
+
+import torch
+
+from minilora.gpt import GPT, GPTConfig
+
+
+def small_gpt(seed: int = 0, **changes) -> GPT:
+    """A GPT of a few thousand weights; its attention and its output are far from uniform."""
+    torch.manual_seed(seed)
+    shape = {
+        "vocab_size": 100,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 64,
+    }
+    model = GPT(GPTConfig(**shape | changes))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.normal_(std=0.2) if parameter.ndim > 1 else parameter.uniform_(0.5, 1.5)
+    return model.eval()
+
+
+def randomize_adapter(model, name: str = "default", seed: int = 0, scale: float = 0.3) -> None:
+    """Fills A and B with noise, as if trained: with B at zero an adapter could hide any mistake."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for layer in model.lora_layers().values():
+            if name in layer.configs:
+                layer.lora_A[name].normal_(std=scale, generator=generator)
+                layer.lora_B[name].normal_(std=scale, generator=generator)

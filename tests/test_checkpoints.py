@@ -1,0 +1,133 @@
+"""Base models on disk: what transformers writes, we read; what cannot be computed is refused; saving is atomic."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from minilora import checkpoints
+from minilora.gpt import GPT
+from tests.helpers import small_gpt
+
+IDS = torch.arange(1, 21).view(1, 20)
+
+
+def equal_logits(a, b) -> bool:
+    with torch.no_grad():
+        return torch.equal(a(IDS), b(IDS))
+
+
+def edit(path, **changes):
+    value = json.loads(path.read_text(encoding="utf-8")) | changes
+    path.write_text(json.dumps({k: v for k, v in value.items() if v != "remove"}), encoding="utf-8")
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_save_and_load_are_exact(tied, tmp_path):
+    model = small_gpt(tie_word_embeddings=tied)
+    model.save_pretrained(tmp_path)
+    again = GPT.from_pretrained(tmp_path)
+    assert again.config == model.config
+    assert equal_logits(again, model)
+    assert (again.lm_head.weight is again.model.embed_tokens.weight) == tied
+    assert all(p.requires_grad for p in again.parameters())
+
+
+def test_a_sharded_bf16_checkpoint_of_transformers_loads(tmp_path):
+    config = LlamaConfig(
+        vocab_size=100, hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2
+    )
+    theirs = LlamaForCausalLM(config).to(torch.bfloat16).eval()
+    theirs.save_pretrained(tmp_path, max_shard_size="50KB")
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
+    ours = GPT.from_pretrained(tmp_path)
+    assert ours.model.norm.weight.dtype == torch.float32
+    with torch.no_grad():
+        assert (ours(IDS) - theirs.float()(IDS).logits).abs().max() < 1e-5
+    assert GPT.from_pretrained(tmp_path, dtype=torch.bfloat16).model.norm.weight.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "qwen2"}, "model_type is 'qwen2'"),
+        ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
+        ({"attention_bias": True}, "attention_bias is True"),
+        ({"rope_scaling": {"factor": 8.0}}, "rope_scaling"),
+        ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5}}, "rotary positions of type 'llama3'"),
+        ({"sliding_window": 4096}, "sliding_window is 4096"),
+        ({"hidden_size": "remove"}, "has no 'hidden_size'"),
+        ({"head_dim": 32}, "head_dim 32"),
+        ({"intermediate_size": 97}, "does not fit together"),
+        ({"num_hidden_layers": 1}, "not part of the model"),
+        ({"num_hidden_layers": 3}, "missing in the file"),
+    ],
+)
+def test_what_would_be_computed_wrongly_is_refused(change, message, tmp_path):
+    small_gpt().save_pretrained(tmp_path)
+    edit(tmp_path / "config.json", **change)
+    with pytest.raises(ValueError, match=message):
+        GPT.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("damage", ["missing", "cut off", "empty"])
+def test_a_damaged_folder_names_the_file(name, damage, tmp_path):
+    small_gpt().save_pretrained(tmp_path)
+    path = tmp_path / name
+    whole = path.read_bytes()
+    path.unlink() if damage == "missing" else path.write_bytes(whole[: len(whole) // 2 if damage == "cut off" else 0])
+    with pytest.raises(FileNotFoundError if damage == "missing" else ValueError, match=name):
+        GPT.from_pretrained(tmp_path)
+
+
+def test_a_damaged_tokenizer_is_named(tmp_path):
+    small_gpt().save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"tokenizer\.json is not a tokenizer"):
+        GPT.from_pretrained(tmp_path)
+
+
+def test_an_unknown_name_lists_what_there_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINILORA_CACHE", str(tmp_path))
+    (tmp_path / "fetched-model").mkdir()
+    with pytest.raises(FileNotFoundError, match="there is: tiny-gpt, fetched-model"):
+        GPT.from_pretrained("no-such-model")
+
+
+def test_a_hub_name_without_a_network_says_so(monkeypatch):
+    def offline(*args, **kwargs):
+        raise ConnectionError
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    with pytest.raises(FileNotFoundError, match=r"could not be fetched from the hub \(ConnectionError\)"):
+        GPT.from_pretrained("org/name")
+
+
+def test_a_hub_name_with_a_network_is_what_the_hub_gives(monkeypatch, tmp_path):
+    model = small_gpt()
+    model.save_pretrained(tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **kwargs: str(tmp_path))
+    assert equal_logits(GPT.from_pretrained("org/name"), model)
+
+
+def test_a_failing_save_leaves_the_old_checkpoint_whole(tmp_path, monkeypatch):
+    old = small_gpt(seed=0)
+    old.save_pretrained(tmp_path)
+
+    def full_disk(tensors, path, metadata):
+        save_file({"half": torch.zeros(3)}, path)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_file", full_disk)
+    with pytest.raises(OSError, match="No space left on device"):
+        small_gpt(seed=1).save_pretrained(tmp_path)
+    assert equal_logits(GPT.from_pretrained(tmp_path), old)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_the_checkpoint_holds_the_tied_tensor_once(tmp_path):
+    small_gpt(tie_word_embeddings=True).save_pretrained(tmp_path)
+    assert "lm_head.weight" not in load_file(tmp_path / "model.safetensors")

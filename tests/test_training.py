@@ -1,0 +1,304 @@
+"""The loop: equal to a hand-written one, exact after a resume, stoppable, and honest about bad input."""
+
+import os
+import signal
+import threading
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import get_cosine_schedule_with_warmup
+
+from minilora import training
+from minilora.datasets import IGNORE, TokenData
+from minilora.lora import LoraConfig, add_lora
+from minilora.training import Trainer, TrainingDiverged, cross_entropy_in_pieces, evaluate, schedule
+from tests.helpers import small_gpt
+from tests.test_lora import digest, logits, tiny_llama
+
+
+def data(rows: int = 20, length: int = 12, seed: int = 0) -> TokenData:
+    """A task that can be learned: each token is its row's step size after the one before; row ends are masked."""
+    generator = torch.Generator().manual_seed(seed)
+    start = torch.randint(0, 50, (rows, 1), generator=generator)
+    ids = (start + torch.arange(length + 1) * torch.randint(1, 4, (rows, 1), generator=generator)) % 100
+    targets = ids[:, 1:].clone()
+    targets[::3, -4:] = IGNORE
+    return TokenData(ids[:, :-1].clone(), targets)
+
+
+def lora_model(dropout: float = 0.0):
+    torch.manual_seed(0)
+    return add_lora(small_gpt(), LoraConfig(r=4, lora_alpha=8, lora_dropout=dropout, target_modules="attention"))
+
+
+def trained(model) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in training.trainable_parameters(model).items()}
+
+
+def equal(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def quiet(model, **settings) -> Trainer:
+    return Trainer(model, settings.pop("train_data", data()), **{"steps": 6, "batch_size": 8, "progress": False} | settings)
+
+
+# -- what a step computes ----------------------------------------------------------------------------------------------
+
+
+def test_the_loop_equals_one_written_by_hand():
+    model = lora_model()
+    trainer = quiet(model, learning_rate=1e-2, weight_decay=0.1, warmup=0.5)
+    order = [trainer._rows_of_step(step) for step in range(6)]
+    history = trainer.train()
+
+    hand = lora_model()
+    parameters = [p for p in hand.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-2, weight_decay=0.1)
+    for step, rows in enumerate(order):
+        optimizer.param_groups[0]["lr"] = 1e-2 * schedule(step, 6, 0.5)
+        d = data()
+        loss = F.cross_entropy(hand(d.input_ids[rows]).flatten(0, 1), d.targets[rows].flatten(), ignore_index=IGNORE)
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        assert history.losses[step] == pytest.approx(loss.item(), rel=1e-5)
+    for (name, a), b in zip(trained(hand).items(), trained(model).values(), strict=True):
+        # mean of the loss against sum times 1/n: float32 rounding, which Adam's division may carry to 1e-5 of a step
+        assert torch.allclose(a, b, atol=1e-5), name
+
+
+def test_every_row_comes_once_an_epoch_and_in_a_new_order():
+    trainer = quiet(lora_model(), epochs=2, steps=None)
+    assert trainer.steps == 6, "20 rows in steps of 8: three steps an epoch"
+    epochs = [torch.cat([trainer._rows_of_step(e * 3 + i) for i in range(3)]) for e in range(2)]
+    assert all(sorted(rows.tolist()) == list(range(20)) for rows in epochs)
+    assert epochs[0].tolist() != epochs[1].tolist()
+
+
+def test_parts_of_a_batch_add_up_to_the_same_step():
+    whole, parts = lora_model(), lora_model()
+    a = quiet(whole, learning_rate=1e-2).train()
+    b = quiet(parts, learning_rate=1e-2, micro_batches=3).train()
+    assert a.losses == pytest.approx(b.losses, rel=1e-5)
+    assert all(torch.allclose(x, y, atol=1e-5) for x, y in zip(trained(whole).values(), trained(parts).values(), strict=True))
+
+
+def test_the_loss_in_pieces_is_the_loss(monkeypatch):
+    hidden = torch.randn(3, 7, 16, dtype=torch.float64, requires_grad=True)
+    layer = nn.Linear(16, 50, bias=False, dtype=torch.float64)
+    targets = torch.randint(0, 50, (3, 7))
+    targets[0, :4] = IGNORE
+    results = []
+    for at_once in (10**6, 50 * 4):
+        monkeypatch.setattr(training, "LOGITS_AT_ONCE", at_once)
+        loss = cross_entropy_in_pieces(hidden, layer, targets)
+        results.append((loss.double(), *torch.autograd.grad(loss, [hidden, layer.weight])))
+    expected = F.cross_entropy(layer(hidden).flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum")
+    assert results[0][0].item() == pytest.approx(expected.item(), rel=1e-6)
+    for whole, pieces in zip(*results, strict=True):
+        assert torch.allclose(whole, pieces, rtol=1e-6)
+
+
+def test_the_schedule_is_transformers_cosine_after_the_rise():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = get_cosine_schedule_with_warmup(optimizer, 10, 50)
+    for step in range(50):
+        if step >= 10:
+            assert schedule(step, 50, 0.2) == pytest.approx(theirs.get_last_lr()[0])
+        optimizer.step()
+        theirs.step()
+    assert [schedule(s, 50, 0.2) for s in range(10)] == pytest.approx([0.1 * (s + 1) for s in range(10)])
+
+
+def test_weight_decay_spares_the_norms():
+    groups = quiet(small_gpt(), weight_decay=0.3).optimizer.param_groups
+    assert groups[0]["weight_decay"] == 0.3
+    assert all(p.ndim == 2 for p in groups[0]["params"])
+    assert groups[1]["weight_decay"] == 0
+    assert all(p.ndim == 1 for p in groups[1]["params"])
+
+
+def test_lora_training_learns_and_leaves_the_base_alone():
+    model = lora_model()
+    bits = digest(model.base_model)
+    history = quiet(model, steps=40, learning_rate=2e-2, validation_data=data(8, seed=9), validate_every=20).train()
+    assert history.losses[-1] < 0.7 * history.losses[0]
+    assert history.validation_steps == [0, 20, 40]
+    assert history.validation_losses[-1] < history.validation_losses[0]
+    assert digest(model.base_model) == bits
+    assert len(history.losses) == len(history.tokens) == len(history.seconds) == len(history.learning_rates) == 40
+    assert history.tokens_per_second > 0
+    assert history.peak_memory > 10**7
+    assert "40 steps" in repr(history)
+
+
+def test_full_fine_tuning_moves_every_tensor():
+    model = small_gpt()
+    before = trained(model)
+    quiet(model, train_data=TokenData(torch.arange(100).view(5, 20), (torch.arange(100).view(5, 20) + 1) % 100)).train()
+    assert all(not torch.equal(before[name], p) for name, p in trained(model).items())
+
+
+def test_a_transformers_model_trains_too():
+    model = add_lora(tiny_llama(), LoraConfig(r=4))
+    history = quiet(model, steps=30).train()
+    assert history.losses[-1] < history.losses[0]
+
+
+def test_evaluate_is_the_mean_over_targets():
+    model, d = small_gpt(), data()
+    expected = F.cross_entropy(logits(model, d.input_ids).flatten(0, 1), d.targets.flatten(), ignore_index=IGNORE)
+    assert evaluate(model, d, batch_size=7) == pytest.approx(expected.item(), rel=1e-5)
+
+
+# -- the same again, and going on -----------------------------------------------------------------------------------------
+
+
+def test_the_seed_decides_everything():
+    runs = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed + 100 * len(runs))  # what the reader did before must not matter
+        model = lora_model(dropout=0.2)
+        torch.manual_seed(len(runs))
+        quiet(model, seed=seed).train()
+        runs.append(trained(model))
+    assert equal(runs[0], runs[1])
+    assert not equal(runs[0], runs[2])
+
+
+def test_training_does_not_disturb_the_readers_random_numbers():
+    model = lora_model(dropout=0.2)
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    quiet(model).train()
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_resumed_run_is_bit_equal_to_an_uninterrupted_one(method, tmp_path):
+    def build():
+        return lora_model(dropout=0.3) if method == "lora" else small_gpt()
+
+    settings = {"validation_data": data(4, seed=5), "validate_every": 2}
+    whole = build()
+    history = quiet(whole, **settings).train()
+
+    first = build()
+    trainer = quiet(first, **settings, folder=tmp_path, save_every=4)
+    run_steps(trainer, 4)  # and then the machine is switched off
+
+    second = build()
+    resumed = quiet(second, **settings, folder=tmp_path)
+    resumed.resume()
+    again = resumed.train()
+    assert equal(trained(whole), trained(second))
+    assert again.losses == history.losses
+    assert again.validation_losses == history.validation_losses
+    assert again.validation_steps == history.validation_steps
+
+
+def run_steps(trainer: Trainer, steps: int) -> None:
+    """Trains, but stops after so many steps, as a person would."""
+    step = trainer._train_step
+
+    def counted() -> float:
+        loss = step()
+        if trainer.step >= steps:
+            trainer.stop()
+        return loss
+
+    trainer._train_step = counted
+    trainer.train()
+
+
+def test_stop_keeps_the_trained_state_and_train_goes_on():
+    whole, stopped = lora_model(), lora_model()
+    quiet(whole).train()
+    trainer = quiet(stopped)
+    run_steps(trainer, 2)
+    assert len(trainer.history.losses) == 2
+    assert not equal(trained(stopped), trained(lora_model()))
+    del trainer._train_step
+    assert len(trainer.train().losses) == 6
+    assert equal(trained(whole), trained(stopped))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot send itself an interrupt")
+def test_an_interrupt_ends_after_the_step_and_returns_the_history():
+    model = lora_model()
+    trainer = quiet(model, steps=10_000)
+    before = signal.getsignal(signal.SIGINT)
+    timer = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    history = trainer.train()
+    assert 0 < len(history.losses) < 10_000
+    assert trainer.step == len(history.losses)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert not equal(trained(model), trained(lora_model()))
+
+
+def test_a_resume_of_another_run_is_refused(tmp_path):
+    trainer = quiet(lora_model(), folder=tmp_path)
+    trainer.train()
+    trainer.save()
+    other = quiet(lora_model(), folder=tmp_path, learning_rate=0.5, seed=2)
+    before = trained(other.model)
+    with pytest.raises(ValueError, match=r"learning_rate was 0.003 and is now 0.5; seed was 0 and is now 2"):
+        other.resume()
+    assert equal(trained(other.model), before)
+
+
+def test_a_damaged_state_is_refused(tmp_path):
+    trainer = quiet(lora_model(), folder=tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"training_state\.safetensors"):
+        trainer.resume()
+    trainer.train()
+    trainer.save()
+    path = tmp_path / "training_state.safetensors"
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
+        trainer.resume()
+
+
+# -- bad input --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_adapter():
+    model = lora_model()
+    trainer = quiet(model, learning_rate=1e30, warmup=0.0)
+    with pytest.raises(TrainingDiverged, match=r"step 2: the loss is nan.*lower learning_rate than 1e\+30"):
+        trainer.train()
+    assert equal(trained(model), trained(lora_model())), "the step before the first bad loss was already the bad one"
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"train_data": ["some text"]}, TypeError, "make it from text first"),
+        ({"train_data": TokenData(torch.zeros(0, 5).long(), torch.zeros(0, 5).long())}, ValueError, "no token to learn"),
+        ({"train_data": TokenData(torch.zeros(2, 5).long(), torch.full((2, 5), IGNORE))}, ValueError, "no token to learn"),
+        ({"epochs": 2}, ValueError, "give one of the two"),
+        ({"steps": None}, ValueError, "give one of the two"),
+        ({"steps": 0}, ValueError, "steps is 0"),
+        ({"batch_size": 1.5}, ValueError, "batch_size is 1.5"),
+        ({"save_every": 5}, ValueError, "needs a folder"),
+    ],
+)
+def test_bad_settings_say_what_is_allowed(settings, error, message):
+    with pytest.raises(error, match=message):
+        quiet(lora_model(), **settings)
+
+
+def test_nothing_trainable_is_an_error_that_says_what_to_do(tmp_path):
+    with pytest.raises(ValueError, match="every parameter is frozen"):
+        quiet(small_gpt().requires_grad_(False))
+    model = lora_model()
+    model.save_adapter(tmp_path)
+    model.load_adapter(tmp_path, "loaded")
+    with pytest.raises(ValueError, match="trainable=True"):
+        quiet(model)
