@@ -155,6 +155,7 @@ def replace_files(folder: str | os.PathLike, writers: dict[str, Callable[[Path],
         folder.mkdir(parents=True, exist_ok=True)
         for name, write in writers.items():
             write(partial[name])
+            partial[name].chmod(folder.stat().st_mode & 0o666)  # who may read the folder may read the file
             with open(partial[name], "rb+") as file:
                 os.fsync(file.fileno())  # a rename must not reach the disk before the bytes it names
         for name, path in partial.items():

