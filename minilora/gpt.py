@@ -121,14 +121,14 @@ class Attention(nn.Module):
         batch, tokens, width = x.shape
         split = (batch, tokens, -1, self.head_dim)
         q = rotate(self.q_proj(x).view(split).transpose(1, 2), cos, sin)  # (batch, heads, tokens, head_dim)
-        k = rotate(self.k_proj(x).view(split).transpose(1, 2), cos, sin)  # (batch, kv_heads, tokens, head_dim)
+        k = rotate(
+            self.k_proj(x).view(split).transpose(1, 2), cos, sin
+        )  # (batch, kv_heads, tokens, head_dim)
         v = self.v_proj(x).view(split).transpose(1, 2)  # (batch, kv_heads, tokens, head_dim)
         if cache is not None:
             k, v = cache.append(self.layer, k, v)
         # One new token may see everything in the cache, so only a pass over several tokens needs the causal mask.
-        y = F.scaled_dot_product_attention(
-            q, k, v, is_causal=tokens > 1, enable_gqa=q.shape[1] != k.shape[1]
-        )
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=tokens > 1, enable_gqa=q.shape[1] != k.shape[1])
         return self.o_proj(y.transpose(1, 2).reshape(batch, tokens, width))
 
 
@@ -164,7 +164,9 @@ class Decoder(nn.Module):
     def __init__(self, config: GPTConfig):
         super().__init__()
         self.config = config
-        self.gradient_checkpointing = False  # training only: recompute each block instead of keeping its tensors
+        self.gradient_checkpointing = (
+            False  # training only: recompute each block instead of keeping its tensors
+        )
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.num_hidden_layers))
         self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
@@ -177,7 +179,9 @@ class Decoder(nn.Module):
                 "shorten the prompt or ask for fewer new tokens"
             )
         if start and tokens > 1:
-            raise ValueError(f"{tokens} tokens at once on a filled cache; after the prompt, pass one token at a time")
+            raise ValueError(
+                f"{tokens} tokens at once on a filled cache; after the prompt, pass one token at a time"
+            )
         x = self.embed_tokens(input_ids)  # (batch, tokens, hidden)
         cos, sin = rotary_table(start, tokens, self.config, x)
         for block in self.layers:
@@ -236,7 +240,7 @@ class GPT(nn.Module):
                     "tokens; was the text encoded with another model's tokenizer?"
                 )
 
-    # -- generation ---------------------------------------------------------------------------------------------
+    # -- generation ------------------------------------------------------------------------------------------
 
     def generate(
         self,
@@ -263,7 +267,9 @@ class GPT(nn.Module):
         tokens alone. The same seed gives the same text. Ends early at an end-of-text token, if the tokenizer has one.
         """
         if self.tokenizer is None:
-            raise ValueError("this model has no tokenizer; set model.tokenizer, or use generate_tokens on numbers")
+            raise ValueError(
+                "this model has no tokenizer; set model.tokenizer, or use generate_tokens on numbers"
+            )
         ids = self.tokenizer.encode(prompt).ids
         stop = {self.tokenizer.token_to_id(token) for token in ("<|endoftext|>", "<|im_end|>", "</s>")}
         new_ids: list[int] = []
@@ -325,7 +331,7 @@ class GPT(nn.Module):
                 f"holds {context}; shorten the prompt or lower max_new_tokens"
             )
 
-    # -- files --------------------------------------------------------------------------------------------------
+    # -- files -----------------------------------------------------------------------------------------------
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | os.PathLike, dtype: torch.dtype = torch.float32) -> GPT:
@@ -338,11 +344,16 @@ class GPT(nn.Module):
             tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
         expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
         given = {name: tuple(value.shape) for name, value in tensors.items() if name in expected}
-        wrong = [f"{name}: {given.get(name, 'missing')} in the file, {shape} in config.json"
-                 for name, shape in expected.items() if given.get(name) != shape]
+        wrong = [
+            f"{name}: {given.get(name, 'missing')} in the file, {shape} in config.json"
+            for name, shape in expected.items()
+            if given.get(name) != shape
+        ]
         wrong += [f"{name}: not part of the model" for name in tensors if name not in expected]
         if wrong:
-            raise ValueError(f"{folder} does not fit together: " + "; ".join(wrong[:5]) + " ..." * (len(wrong) > 5))
+            raise ValueError(
+                f"{folder} does not fit together: " + "; ".join(wrong[:5]) + " ..." * (len(wrong) > 5)
+            )
         model.load_state_dict(tensors, assign=True)
         model.tie_weights()
         model.requires_grad_(True)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import functools
 import hashlib
 import math
 import os
@@ -24,10 +25,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from minilora.linear4bit import Linear4bit
 from torch import Tensor, nn
 
 from minilora import adapter_files
-from minilora.linear4bit import Linear4bit
 
 
 @dataclasses.dataclass
@@ -51,9 +52,13 @@ class LoraConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.r, int) or self.r < 1:
-            raise ValueError(f"r is {self.r!r}; the rank is a whole number from 1 on (with 0 there is nothing to train)")
+            raise ValueError(
+                f"r is {self.r!r}; the rank is a whole number from 1 on (with 0 there is nothing to train)"
+            )
         if not self.lora_alpha > 0:
-            raise ValueError(f"lora_alpha is {self.lora_alpha!r}; it must be above zero, or the adapter has no effect")
+            raise ValueError(
+                f"lora_alpha is {self.lora_alpha!r}; it must be above zero, or the adapter has no effect"
+            )
         if not 0 <= self.lora_dropout < 1:
             raise ValueError(f"lora_dropout is {self.lora_dropout!r}; it is a share from 0 up to, but not, 1")
 
@@ -87,7 +92,7 @@ class Selection:
     """Which adapters speak: one object that all layers of a model share, so that switching is one assignment."""
 
     strengths: dict[str, float] = dataclasses.field(default_factory=dict)  # adapter name -> factor, usually 1
-    rows: tuple[tuple[str, ...], Tensor] | None = None  # for a mixed batch: names, and each row's place among them
+    rows: Tensor | None = None  # (batch,): for a mixed batch, the place of each row's adapter in the stack
     merged: bool = False
 
 
@@ -126,7 +131,7 @@ class LoraLinear(nn.Module):
             return F.linear(x, self.merged_weight, self.base_layer.bias)
         out = self.base_layer(x)
         if self.stacked is not None:
-            return self._add_row_corrections(out, x)
+            return self._add_row_corrections(out, x, *self.stacked)
         for name, strength in self.selection.strengths.items():
             if name in self.configs:
                 out = self._add_correction(out, x, name, strength)
@@ -176,12 +181,13 @@ class LoraLinear(nn.Module):
                 b[place, :, :r] = self.lora_B[name] * self.configs[name].scaling
         self.stacked = (a, b)
 
-    def _add_row_corrections(self, out: Tensor, x: Tensor) -> Tensor:
-        assert self.stacked is not None and self.selection.rows is not None
-        a, b = self.stacked
-        place = self.selection.rows[1].to(x.device)  # (batch,)
+    def _add_row_corrections(self, out: Tensor, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        """a (adapters + 1, r, in) and b (adapters + 1, out, r) as `stack` made them."""
+        place = self.selection.rows.to(x.device)  # (batch,)
         if len(place) != x.shape[0]:
-            raise ValueError(f"the batch has {x.shape[0]} rows but rows(...) named {len(place)}; name one for each row")
+            raise ValueError(
+                f"the batch has {x.shape[0]} rows but rows(...) named {len(place)}; name one for each row"
+            )
         rows = x.reshape(x.shape[0], -1, x.shape[-1]).to(a.dtype)  # (batch, tokens, in)
         low = torch.bmm(rows, a[place].mT)  # (batch, tokens, r)
         flat = out.reshape(rows.shape[0], rows.shape[1], -1)  # (batch, tokens, out)
@@ -198,7 +204,6 @@ class LoraModel(nn.Module):
         self.selection = Selection()
         self.adapters: dict[str, LoraConfig] = {}
         self.was_trainable = {name for name, p in base_model.named_parameters() if p.requires_grad}
-        self.fingerprint = base_fingerprint(base_model)
         base_model.requires_grad_(False)
 
     def __getattr__(self, name: str) -> Any:
@@ -210,11 +215,16 @@ class LoraModel(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.base_model(*args, **kwargs)
 
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """What tells this base from another; computed when a file asks for it."""
+        return base_fingerprint(self.base_model)
+
     def lora_layers(self) -> dict[str, LoraLinear]:
         """Every adapted layer by its path in the base model."""
         return {path: m for path, m in self.base_model.named_modules() if isinstance(m, LoraLinear)}
 
-    # -- what trains --------------------------------------------------------------------------------------------
+    # -- what trains -----------------------------------------------------------------------------------------
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """The matrices that training would change: those of the adapters that speak now and were not loaded frozen."""
@@ -231,7 +241,7 @@ class LoraModel(nn.Module):
         trainable = sum(p.numel() for p in self.trainable_parameters().values())
         return ParameterCount(trainable, count_weights(self))
 
-    # -- adapters: add, choose, blend, remove -------------------------------------------------------------------
+    # -- adapters: add, choose, blend, remove ----------------------------------------------------------------
 
     def add_adapter(self, name: str, config: LoraConfig) -> None:
         """Adds a fresh adapter, which changes nothing until it is trained, and lets it speak alone."""
@@ -249,8 +259,8 @@ class LoraModel(nn.Module):
             layer = self.base_model.get_submodule(path)
             if not isinstance(layer, LoraLinear):
                 layer = LoraLinear(layer, self.selection)
+                layer.training = self.training
                 self.base_model.set_submodule(path, layer)
-            layer.train(self.training)
             layer.add_adapter(name, config)
         self.adapters[name] = config
         self.set_adapter(name)
@@ -265,7 +275,9 @@ class LoraModel(nn.Module):
         for name, strength in strengths.items():
             self._check_known(name)
             if not math.isfinite(strength):
-                raise ValueError(f"the strength of '{name}' is {strength}; give a finite number, usually 0 to 1.5")
+                raise ValueError(
+                    f"the strength of '{name}' is {strength}; give a finite number, usually 0 to 1.5"
+                )
         self.selection.strengths = dict(strengths)
 
     @property
@@ -300,7 +312,7 @@ class LoraModel(nn.Module):
             self._check_known(name)
         place = torch.tensor([0 if name is None else distinct.index(name) + 1 for name in names])
         layers = list(self.lora_layers().values())
-        self.selection.rows = (tuple(distinct), place)
+        self.selection.rows = place
         for layer in layers:
             layer.stack(distinct)
         try:
@@ -332,7 +344,9 @@ class LoraModel(nn.Module):
             if (factors := _joined_factors(layer, strengths, width)) is not None
         }
         if not 1 <= rank <= width:
-            raise ValueError(f"r={r} for a blend of total rank {width}; choose 1 to {width}, or None for the exact join")
+            raise ValueError(
+                f"r={r} for a blend of total rank {width}; choose 1 to {width}, or None for the exact join"
+            )
         config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(joined))
         lost = total = 0.0
         for path, (a, b) in joined.items():
@@ -346,7 +360,7 @@ class LoraModel(nn.Module):
         self.adapters[name] = config
         return math.sqrt(lost / total) if total else 0.0
 
-    # -- merge --------------------------------------------------------------------------------------------------
+    # -- merge -----------------------------------------------------------------------------------------------
 
     def merge(self, dequantize: bool = False) -> None:
         """Computes W + correction once for every layer, so that inference pays nothing for the adapter.
@@ -382,7 +396,7 @@ class LoraModel(nn.Module):
             parameter.requires_grad_(name in self.was_trainable)
         return self.base_model
 
-    # -- files --------------------------------------------------------------------------------------------------
+    # -- files -----------------------------------------------------------------------------------------------
 
     def save_adapter(self, folder: str | os.PathLike, name: str | None = None) -> None:
         """Writes the adapter alone, in PEFT's format; `peft.PeftModel.from_pretrained(base, folder)` loads it."""
@@ -394,7 +408,9 @@ class LoraModel(nn.Module):
             "target_modules": shortest_names(self.base_model, list(layers)),
             "fan_in_fan_out": any(is_transposed(layer.base_layer) for layer in layers.values()),
         }
-        tensors = {path: (layer.lora_A[name].detach(), layer.lora_B[name].detach()) for path, layer in layers.items()}
+        tensors = {
+            path: (layer.lora_A[name].detach(), layer.lora_B[name].detach()) for path, layer in layers.items()
+        }
         adapter_files.write_adapter(folder, settings, tensors, self.fingerprint)
 
     def load_adapter(
@@ -431,7 +447,10 @@ class LoraModel(nn.Module):
 
     def _check_fits(self, folder: Any, config: LoraConfig, tensors: dict[str, tuple[Tensor, Tensor]]) -> None:
         wanted = set(find_targets(self.base_model, config.target_modules))
-        problems = [f"{path}: named by target_modules, but the file has no matrices for it" for path in wanted - set(tensors)]
+        problems = [
+            f"{path}: named by target_modules, but the file has no matrices for it"
+            for path in wanted - set(tensors)
+        ]
         problems += [f"{path}: in the file, but no target of this model" for path in set(tensors) - wanted]
         for path in sorted(wanted & set(tensors)):
             in_features, out_features = layer_shape(self.base_model.get_submodule(path))
@@ -441,9 +460,11 @@ class LoraModel(nn.Module):
                 problems.append(f"{path}: A and B are {given}, this base with r={config.r} needs {expected}")
         if problems:
             more = f" (and {len(problems) - 4} more)" if len(problems) > 4 else ""
-            raise ValueError(f"the adapter in {folder} does not fit this base: " + "; ".join(problems[:4]) + more)
+            raise ValueError(
+                f"the adapter in {folder} does not fit this base: " + "; ".join(problems[:4]) + more
+            )
 
-    # -- checks -------------------------------------------------------------------------------------------------
+    # -- checks ----------------------------------------------------------------------------------------------
 
     def _check_known(self, name: str) -> None:
         if name not in self.adapters:
@@ -483,7 +504,7 @@ def add_lora(model: nn.Module, config: LoraConfig, adapter_name: str = "default"
     if isinstance(model, LoraModel) or any(isinstance(module, LoraLinear) for module in model.modules()):
         raise ValueError(
             "this model carries LoRA already: a second layer around the first would train the wrong thing. Use "
-            "model.add_adapter(name, config) for one more adapter, model.unload() to take LoRA off, or load the base anew"
+            "model.add_adapter(name, config) for one more adapter, model.unload() to take LoRA off, or a fresh base"
         )
     adapted = LoraModel(model)
     try:
@@ -494,7 +515,7 @@ def add_lora(model: nn.Module, config: LoraConfig, adapter_name: str = "default"
     return adapted
 
 
-# -- details: layers and their names -------------------------------------------------------------------------------
+# -- details: layers and their names -------------------------------------------------------------------------
 
 
 def is_transposed(layer: nn.Module) -> bool:
@@ -532,7 +553,11 @@ def find_targets(model: nn.Module, target_modules: str | Sequence[str] | None) -
     """
     layers = linear_layers(model)
     tied = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
-    output = {p for p, m in layers.items() if p.split(".")[-1] == "lm_head" or id(getattr(m, "weight", None)) in tied}
+    output = {
+        p
+        for p, m in layers.items()
+        if p.split(".")[-1] == "lm_head" or id(getattr(m, "weight", None)) in tied
+    }
     words = ["q_proj", "v_proj"] if target_modules is None else target_modules
     found: set[str] = set()
     for word in [words] if isinstance(words, str) else words:
@@ -559,7 +584,7 @@ def _names(word: str, path: str, output: set[str], pattern: bool) -> bool:
     parts = path.split(".")
     if word == "all-linear":
         return path not in output
-    if word in GROUPS and not parts[-1] == word:
+    if word in GROUPS and parts[-1] != word:
         return bool(GROUPS[word] & set(parts[:-1]))
     return path == word or path.endswith("." + word) or (pattern and re.fullmatch(word, path) is not None)
 
@@ -580,31 +605,36 @@ def count_weights(model: nn.Module) -> int:
 def base_fingerprint(model: nn.Module) -> str:
     """A short digest that tells one base from another, and is the same for its bf16 and its 4-bit copy.
 
-    Taken before adapters are added. It covers the names and shapes of all layers, and 1,024 values of each tensor that quantization leaves alone
-    (embeddings, norms, biases), rounded to bf16.
+    It covers the names and shapes of all layers, and 1,024 values of each tensor that quantization leaves alone
+    (embeddings, norms, biases), rounded to bf16. Adapters do not count.
     """
     digest = hashlib.sha256()
-    for path, layer in linear_layers(model).items():
+    layers = linear_layers(model)
+    for path, layer in layers.items():
         digest.update(f"{path} {layer_shape(layer)}".encode())
-    matrices = {f"{path}.weight" for path in linear_layers(model)}
-    for name, value in model.named_parameters():
-        if name not in matrices:
+    for full_name, value in model.named_parameters():
+        name = full_name.replace(".base_layer.", ".")
+        if ".lora_" not in name and name.removesuffix(".weight") not in layers:
             flat = value.detach().flatten()
             some = flat[:: max(1, flat.numel() // 1024)][:1024].to("cpu", torch.bfloat16)
             digest.update(f"{name} {tuple(value.shape)}".encode() + some.view(torch.int16).numpy().tobytes())
     return digest.hexdigest()[:32]
 
 
-# -- details: blends and merged layers -------------------------------------------------------------------------------
+# -- details: blends and merged layers -----------------------------------------------------------------------
 
 
-def _joined_factors(layer: LoraLinear, strengths: dict[str, float], width: int) -> tuple[Tensor, Tensor] | None:
+def _joined_factors(
+    layer: LoraLinear, strengths: dict[str, float], width: int
+) -> tuple[Tensor, Tensor] | None:
     """A (width, in) and B (out, width) whose product is the blend's correction, zero rows where a part is absent."""
     parts = [name for name in strengths if name in layer.configs]
     if not parts:
         return None
     a = torch.cat([layer.lora_A[name] for name in parts])
-    b = torch.cat([layer.lora_B[name] * (layer.configs[name].scaling * strengths[name]) for name in parts], dim=1)
+    b = torch.cat(
+        [layer.lora_B[name] * (layer.configs[name].scaling * strengths[name]) for name in parts], dim=1
+    )
     missing = width - a.shape[0]
     return F.pad(a, (0, 0, 0, missing)), F.pad(b, (0, missing))
 
@@ -627,7 +657,9 @@ def _plain_merged_layer(layer: LoraLinear) -> nn.Module:
     assert layer.merged_weight is not None
     base = layer.base_layer.dequantize() if isinstance(layer.base_layer, Linear4bit) else layer.base_layer
     plain = copy.copy(base)
-    plain._parameters = dict(base._parameters)  # a shallow copy shares this table with the untouched base layer
+    plain._parameters = dict(
+        base._parameters
+    )  # a shallow copy shares this table with the untouched base layer
     weight = layer.merged_weight
     plain.weight = nn.Parameter(weight.T.contiguous() if is_transposed(base) else weight, requires_grad=False)
     return plain

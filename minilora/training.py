@@ -36,7 +36,9 @@ from minilora.datasets import IGNORE, TokenData
 from minilora.lora import LoraModel
 
 STATE_FILE = "training_state.safetensors"
-LOGITS_AT_ONCE = 2**25  # scores held at a time by the loss; a long text with a large vocabulary goes in pieces
+LOGITS_AT_ONCE = (
+    2**25
+)  # scores held at a time by the loss; a long text with a large vocabulary goes in pieces
 
 
 @dataclasses.dataclass
@@ -105,7 +107,12 @@ class Trainer:
             _check_data(validation_data, "validation_data")
         if (epochs is None) == (steps is None):
             raise ValueError(f"epochs={epochs}, steps={steps}: give one of the two")
-        for name, value in (("epochs", epochs), ("steps", steps), ("batch_size", batch_size), ("micro_batches", micro_batches)):
+        for name, value in (
+            ("epochs", epochs),
+            ("steps", steps),
+            ("batch_size", batch_size),
+            ("micro_batches", micro_batches),
+        ):
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
         if save_every is not None and folder is None:
@@ -125,7 +132,7 @@ class Trainer:
         self.parameters = trainable_parameters(model)
         self.loss = SummedLoss(model, gradient_checkpointing)
         if self.world > 1:
-            for name, parameter in model.named_parameters():  # an adapter that rests would make the others wait
+            for parameter in model.parameters():  # an adapter that rests would make the others wait
                 parameter.requires_grad_(any(parameter is p for p in self.parameters.values()))
             self.loss = DistributedDataParallel(self.loss)
         matrices = [p for p in self.parameters.values() if p.ndim >= 2]
@@ -139,7 +146,7 @@ class Trainer:
         self.history = History()
         self._stop = False
 
-    # -- the loop -----------------------------------------------------------------------------------------------
+    # -- the loop --------------------------------------------------------------------------------------------
 
     def train(self) -> History:
         """Trains to the end and returns the history.
@@ -176,7 +183,9 @@ class Trainer:
     def _train_step(self) -> float:
         start = time.perf_counter()
         self.model.train()
-        torch.manual_seed(self.seed * 1_000_003 + self.step * self.world + self.rank)  # dropout, the same after a resume
+        torch.manual_seed(
+            self.seed * 1_000_003 + self.step * self.world + self.rank
+        )  # dropout, the same after a resume
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * schedule(self.step, self.steps, self.warmup)
         rows = self._rows_of_step(self.step)
@@ -220,7 +229,9 @@ class Trainer:
     def _check_finite(self, loss: float, norm: float) -> None:
         """Stops on a loss or gradient that is no number, with the weights as they were when it last was one."""
         if math.isfinite(loss) and math.isfinite(norm):
-            if isinstance(self.model, LoraModel):  # an adapter is small enough to keep a copy of the last good one
+            if isinstance(
+                self.model, LoraModel
+            ):  # an adapter is small enough to keep a copy of the last good one
                 self._last_good = {name: p.detach().clone() for name, p in self.parameters.items()}
             return
         self.optimizer.zero_grad(set_to_none=True)
@@ -240,7 +251,7 @@ class Trainer:
         self.history.validation_steps.append(self.step)
         self.history.validation_losses.append(loss)
 
-    # -- stopping, several processes ----------------------------------------------------------------------------
+    # -- stopping, several processes -------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def _interrupt_means_stop(self) -> Iterator[None]:
@@ -271,7 +282,7 @@ class Trainer:
             dist.all_reduce(value)
         return value
 
-    # -- save and resume ----------------------------------------------------------------------------------------
+    # -- save and resume -------------------------------------------------------------------------------------
 
     def save(self, folder: str | os.PathLike | None = None) -> None:
         """Writes everything that `resume` needs, as one file, atomically: trained weights, optimizer, history."""
@@ -294,7 +305,9 @@ class Trainer:
         """Goes back to a saved state; `train()` then continues as if there had been no interruption."""
         folder = self.folder if folder is None else folder
         if folder is None:
-            raise ValueError("resume needs the folder that was saved to; pass it here or to Trainer(folder=...)")
+            raise ValueError(
+                "resume needs the folder that was saved to; pass it here or to Trainer(folder=...)"
+            )
         path = Path(folder) / STATE_FILE
         tensors, metadata = read_tensors(path)
         try:
@@ -341,7 +354,9 @@ class SummedLoss(nn.Module):
         super().__init__()
         self.model = model
         base = model.base_model if isinstance(model, LoraModel) else model
-        self.by_pieces = hasattr(base, "hidden_states")  # our GPT; other models return all their scores at once
+        self.by_pieces = hasattr(
+            base, "hidden_states"
+        )  # our GPT; other models return all their scores at once
         if self.by_pieces:
             base.model.gradient_checkpointing = gradient_checkpointing
         elif gradient_checkpointing:
@@ -353,7 +368,9 @@ class SummedLoss(nn.Module):
             return cross_entropy_in_pieces(self.model.hidden_states(input_ids), self.model.lm_head, targets)
         output = self.model(input_ids)
         logits = output if isinstance(output, Tensor) else output.logits  # (batch, tokens, vocab)
-        return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORE, reduction="sum")
+        return F.cross_entropy(
+            logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORE, reduction="sum"
+        )
 
 
 def cross_entropy_in_pieces(hidden: Tensor, output_layer: nn.Module, targets: Tensor) -> Tensor:
@@ -383,7 +400,9 @@ def evaluate(model: nn.Module, data: TokenData, batch_size: int = 16) -> float:
     model.eval()
     loss, device = SummedLoss(model), next(model.parameters()).device
     total = sum(
-        float(loss(data.input_ids[i : i + batch_size].to(device), data.targets[i : i + batch_size].to(device)))
+        float(
+            loss(data.input_ids[i : i + batch_size].to(device), data.targets[i : i + batch_size].to(device))
+        )
         for i in range(0, len(data), batch_size)
     )
     model.train(was_training)

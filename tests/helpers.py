@@ -2,6 +2,7 @@
 
 import torch
 
+from minilora.datasets import IGNORE, TokenData
 from minilora.gpt import GPT, GPTConfig
 
 
@@ -19,7 +20,7 @@ def small_gpt(seed: int = 0, **changes) -> GPT:
     }
     model = GPT(GPTConfig(**shape | changes))
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for parameter in model.parameters():
             parameter.normal_(std=0.2) if parameter.ndim > 1 else parameter.uniform_(0.5, 1.5)
     return model.eval()
 
@@ -32,3 +33,13 @@ def randomize_adapter(model, name: str = "default", seed: int = 0, scale: float 
             if name in layer.configs:
                 layer.lora_A[name].normal_(std=scale, generator=generator)
                 layer.lora_B[name].normal_(std=scale, generator=generator)
+
+
+def counting_rows(rows: int = 20, length: int = 12, seed: int = 0) -> TokenData:
+    """A task that can be learned: each token is its row's step size after the one before; row ends are masked."""
+    generator = torch.Generator().manual_seed(seed)
+    start = torch.randint(0, 50, (rows, 1), generator=generator)
+    ids = (start + torch.arange(length + 1) * torch.randint(1, 4, (rows, 1), generator=generator)) % 100
+    targets = ids[:, 1:].clone()
+    targets[::3, -4:] = IGNORE
+    return TokenData(ids[:, :-1].clone(), targets)

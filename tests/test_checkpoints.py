@@ -37,7 +37,12 @@ def test_save_and_load_are_exact(tied, tmp_path):
 
 def test_a_sharded_bf16_checkpoint_of_transformers_loads(tmp_path):
     config = LlamaConfig(
-        vocab_size=100, hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2
+        vocab_size=100,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
     )
     theirs = LlamaForCausalLM(config).to(torch.bfloat16).eval()
     theirs.save_pretrained(tmp_path, max_shard_size="50KB")
@@ -56,7 +61,10 @@ def test_a_sharded_bf16_checkpoint_of_transformers_loads(tmp_path):
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
         ({"attention_bias": True}, "attention_bias is True"),
         ({"rope_scaling": {"factor": 8.0}}, "rope_scaling"),
-        ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5}}, "rotary positions of type 'llama3'"),
+        (
+            {"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5}},
+            "rotary positions of type 'llama3'",
+        ),
         ({"sliding_window": 4096}, "sliding_window is 4096"),
         ({"hidden_size": "remove"}, "has no 'hidden_size'"),
         ({"head_dim": 32}, "head_dim 32"),
@@ -78,7 +86,9 @@ def test_a_damaged_folder_names_the_file(name, damage, tmp_path):
     small_gpt().save_pretrained(tmp_path)
     path = tmp_path / name
     whole = path.read_bytes()
-    path.unlink() if damage == "missing" else path.write_bytes(whole[: len(whole) // 2 if damage == "cut off" else 0])
+    path.unlink() if damage == "missing" else path.write_bytes(
+        whole[: len(whole) // 2 if damage == "cut off" else 0]
+    )
     with pytest.raises(FileNotFoundError if damage == "missing" else ValueError, match=name):
         GPT.from_pretrained(tmp_path)
 

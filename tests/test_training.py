@@ -14,23 +14,16 @@ from minilora import training
 from minilora.datasets import IGNORE, TokenData
 from minilora.lora import LoraConfig, add_lora
 from minilora.training import Trainer, TrainingDiverged, cross_entropy_in_pieces, evaluate, schedule
+from tests.helpers import counting_rows as data
 from tests.helpers import small_gpt
 from tests.test_lora import digest, logits, tiny_llama
 
 
-def data(rows: int = 20, length: int = 12, seed: int = 0) -> TokenData:
-    """A task that can be learned: each token is its row's step size after the one before; row ends are masked."""
-    generator = torch.Generator().manual_seed(seed)
-    start = torch.randint(0, 50, (rows, 1), generator=generator)
-    ids = (start + torch.arange(length + 1) * torch.randint(1, 4, (rows, 1), generator=generator)) % 100
-    targets = ids[:, 1:].clone()
-    targets[::3, -4:] = IGNORE
-    return TokenData(ids[:, :-1].clone(), targets)
-
-
 def lora_model(dropout: float = 0.0):
     torch.manual_seed(0)
-    return add_lora(small_gpt(), LoraConfig(r=4, lora_alpha=8, lora_dropout=dropout, target_modules="attention"))
+    return add_lora(
+        small_gpt(), LoraConfig(r=4, lora_alpha=8, lora_dropout=dropout, target_modules="attention")
+    )
 
 
 def trained(model) -> dict[str, torch.Tensor]:
@@ -42,10 +35,14 @@ def equal(a: dict, b: dict) -> bool:
 
 
 def quiet(model, **settings) -> Trainer:
-    return Trainer(model, settings.pop("train_data", data()), **{"steps": 6, "batch_size": 8, "progress": False} | settings)
+    return Trainer(
+        model,
+        settings.pop("train_data", data()),
+        **{"steps": 6, "batch_size": 8, "progress": False} | settings,
+    )
 
 
-# -- what a step computes ----------------------------------------------------------------------------------------------
+# -- what a step computes ------------------------------------------------------------------------------------
 
 
 def test_the_loop_equals_one_written_by_hand():
@@ -60,7 +57,9 @@ def test_the_loop_equals_one_written_by_hand():
     for step, rows in enumerate(order):
         optimizer.param_groups[0]["lr"] = 1e-2 * schedule(step, 6, 0.5)
         d = data()
-        loss = F.cross_entropy(hand(d.input_ids[rows]).flatten(0, 1), d.targets[rows].flatten(), ignore_index=IGNORE)
+        loss = F.cross_entropy(
+            hand(d.input_ids[rows]).flatten(0, 1), d.targets[rows].flatten(), ignore_index=IGNORE
+        )
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
@@ -84,7 +83,10 @@ def test_parts_of_a_batch_add_up_to_the_same_step():
     a = quiet(whole, learning_rate=1e-2).train()
     b = quiet(parts, learning_rate=1e-2, micro_batches=3).train()
     assert a.losses == pytest.approx(b.losses, rel=1e-5)
-    assert all(torch.allclose(x, y, atol=1e-5) for x, y in zip(trained(whole).values(), trained(parts).values(), strict=True))
+    assert all(
+        torch.allclose(x, y, atol=1e-5)
+        for x, y in zip(trained(whole).values(), trained(parts).values(), strict=True)
+    )
 
 
 def test_the_loss_in_pieces_is_the_loss(monkeypatch):
@@ -97,7 +99,9 @@ def test_the_loss_in_pieces_is_the_loss(monkeypatch):
         monkeypatch.setattr(training, "LOGITS_AT_ONCE", at_once)
         loss = cross_entropy_in_pieces(hidden, layer, targets)
         results.append((loss.double(), *torch.autograd.grad(loss, [hidden, layer.weight])))
-    expected = F.cross_entropy(layer(hidden).flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum")
+    expected = F.cross_entropy(
+        layer(hidden).flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum"
+    )
     assert results[0][0].item() == pytest.approx(expected.item(), rel=1e-6)
     for whole, pieces in zip(*results, strict=True):
         assert torch.allclose(whole, pieces, rtol=1e-6)
@@ -125,12 +129,20 @@ def test_weight_decay_spares_the_norms():
 def test_lora_training_learns_and_leaves_the_base_alone():
     model = lora_model()
     bits = digest(model.base_model)
-    history = quiet(model, steps=40, learning_rate=2e-2, validation_data=data(8, seed=9), validate_every=20).train()
+    history = quiet(
+        model, steps=40, learning_rate=2e-2, validation_data=data(8, seed=9), validate_every=20
+    ).train()
     assert history.losses[-1] < 0.7 * history.losses[0]
     assert history.validation_steps == [0, 20, 40]
     assert history.validation_losses[-1] < history.validation_losses[0]
     assert digest(model.base_model) == bits
-    assert len(history.losses) == len(history.tokens) == len(history.seconds) == len(history.learning_rates) == 40
+    assert (
+        len(history.losses)
+        == len(history.tokens)
+        == len(history.seconds)
+        == len(history.learning_rates)
+        == 40
+    )
     assert history.tokens_per_second > 0
     assert history.peak_memory > 10**7
     assert "40 steps" in repr(history)
@@ -139,7 +151,9 @@ def test_lora_training_learns_and_leaves_the_base_alone():
 def test_full_fine_tuning_moves_every_tensor():
     model = small_gpt()
     before = trained(model)
-    quiet(model, train_data=TokenData(torch.arange(100).view(5, 20), (torch.arange(100).view(5, 20) + 1) % 100)).train()
+    quiet(
+        model, train_data=TokenData(torch.arange(100).view(5, 20), (torch.arange(100).view(5, 20) + 1) % 100)
+    ).train()
     assert all(not torch.equal(before[name], p) for name, p in trained(model).items())
 
 
@@ -151,11 +165,13 @@ def test_a_transformers_model_trains_too():
 
 def test_evaluate_is_the_mean_over_targets():
     model, d = small_gpt(), data()
-    expected = F.cross_entropy(logits(model, d.input_ids).flatten(0, 1), d.targets.flatten(), ignore_index=IGNORE)
+    expected = F.cross_entropy(
+        logits(model, d.input_ids).flatten(0, 1), d.targets.flatten(), ignore_index=IGNORE
+    )
     assert evaluate(model, d, batch_size=7) == pytest.approx(expected.item(), rel=1e-5)
 
 
-# -- the same again, and going on -----------------------------------------------------------------------------------------
+# -- the same again, and going on ----------------------------------------------------------------------------
 
 
 def test_the_seed_decides_everything():
@@ -265,7 +281,7 @@ def test_a_damaged_state_is_refused(tmp_path):
         trainer.resume()
 
 
-# -- bad input --------------------------------------------------------------------------------------------------------------
+# -- bad input -----------------------------------------------------------------------------------------------
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_adapter():
@@ -273,15 +289,25 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_adapter():
     trainer = quiet(model, learning_rate=1e30, warmup=0.0)
     with pytest.raises(TrainingDiverged, match=r"step 2: the loss is nan.*lower learning_rate than 1e\+30"):
         trainer.train()
-    assert equal(trained(model), trained(lora_model())), "the step before the first bad loss was already the bad one"
+    assert equal(trained(model), trained(lora_model())), (
+        "the step before the first bad loss was already the bad one"
+    )
 
 
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
         ({"train_data": ["some text"]}, TypeError, "make it from text first"),
-        ({"train_data": TokenData(torch.zeros(0, 5).long(), torch.zeros(0, 5).long())}, ValueError, "no token to learn"),
-        ({"train_data": TokenData(torch.zeros(2, 5).long(), torch.full((2, 5), IGNORE))}, ValueError, "no token to learn"),
+        (
+            {"train_data": TokenData(torch.zeros(0, 5).long(), torch.zeros(0, 5).long())},
+            ValueError,
+            "no token to learn",
+        ),
+        (
+            {"train_data": TokenData(torch.zeros(2, 5).long(), torch.full((2, 5), IGNORE))},
+            ValueError,
+            "no token to learn",
+        ),
         ({"epochs": 2}, ValueError, "give one of the two"),
         ({"steps": None}, ValueError, "give one of the two"),
         ({"steps": 0}, ValueError, "steps is 0"),

@@ -1,0 +1,85 @@
+"""Run by test_distributed.py under torchrun: trains the same small model and leaves the result in a folder.
+
+python tests/distributed_worker.py FOLDER [--full] [--steps N] [--die-at STEP] [--resume]
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import save_file
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+
+from minilora.lora import LoraConfig, add_lora
+from minilora.training import Trainer
+from tests.helpers import counting_rows, small_gpt
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--die-at", type=int)
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--rows", type=int, default=21)
+    options = parser.parse_args()
+
+    torch.set_num_threads(1)
+    model = small_gpt()
+    if not options.full:
+        torch.manual_seed(0)
+        model = add_lora(model, LoraConfig(r=4, lora_alpha=8, target_modules="attention"), "main")
+        model.add_adapter("resting", LoraConfig(r=2, target_modules="mlp"))  # must not be waited for
+        model.set_adapter("main")
+    trainer = Trainer(
+        model,
+        counting_rows(options.rows),
+        steps=6,
+        batch_size=8,
+        learning_rate=1e-2,
+        micro_batches=2,
+        folder=options.folder,
+        save_every=2,
+        progress=False,
+    )
+    wire = 0
+    if trainer.world > 1:
+
+        def count(state, bucket):
+            nonlocal wire
+            wire += bucket.buffer().numel() * bucket.buffer().element_size()
+            return allreduce_hook(state, bucket)
+
+        trainer.loss.register_comm_hook(None, count)
+    if options.resume:
+        trainer.resume()
+    if options.die_at is not None:
+        step = trainer._train_step
+
+        def step_or_die() -> float:
+            if trainer.step == options.die_at and trainer.rank == trainer.world - 1:
+                os.kill(os.getpid(), 9)
+            return step()
+
+        trainer._train_step = step_or_die
+    history = trainer.train()
+    if trainer.rank == 0:
+        save_file(
+            {n: p.detach().contiguous() for n, p in trainer.parameters.items()},
+            options.folder / "result.safetensors",
+        )
+        result = {
+            "losses": history.losses,
+            "wire_bytes": wire,
+            "trained": sum(p.numel() for p in trainer.parameters.values()),
+        }
+        (options.folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The Trainer on two processes: the same weights as on one, only adapters on the wire, a clear end when one dies."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(processes: int, folder: Path, *options: str) -> subprocess.CompletedProcess:
+    worker = [str(ROOT / "tests" / "distributed_worker.py"), str(folder), *options]
+    launcher = (
+        ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        if processes > 1
+        else []
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    folder.mkdir(exist_ok=True)
+    return subprocess.run(
+        [sys.executable, *launcher, *worker],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def result(folder: Path) -> tuple[dict, dict]:
+    return json.loads((folder / "result.json").read_text(encoding="utf-8")), load_file(
+        folder / "result.safetensors"
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "rows"),
+    [("lora", 21), ("lora", 17), ("full", 21)],
+    ids=["lora", "lora, last batch smaller than the processes", "full"],
+)
+def test_two_processes_learn_what_one_learns(method, rows, tmp_path):
+    options = ["--rows", str(rows)] + ["--full"] * (method == "full")
+    for processes in (1, 2):
+        done = run(processes, tmp_path / str(processes), *options)
+        assert done.returncode == 0, done.stderr
+    (one, weights_one), (two, weights_two) = result(tmp_path / "1"), result(tmp_path / "2")
+    assert two["losses"] == pytest.approx(one["losses"], rel=1e-4)
+    for name, weight in weights_one.items():
+        # The gradient is summed in another order, some 1e-6 of its size; where a gradient is near zero, Adam divides
+        # by its own size, so a weight may differ by a small part of the 6 steps of at most 1e-2 each.
+        assert (weight - weights_two[name]).abs().max() < 1e-3 * 6e-2 * 10, name
+    assert two["wire_bytes"] == 6 * 4 * two["trained"], (
+        "each step sends each trained weight once, as four bytes"
+    )
+    resting = [name for name in weights_two if "resting" in name]
+    assert not resting
+
+
+def test_lora_sends_a_small_part_of_what_full_fine_tuning_sends(tmp_path):
+    sent = {}
+    for method in ("lora", "full"):
+        done = run(2, tmp_path / method, *["--full"] * (method == "full"))
+        assert done.returncode == 0, done.stderr
+        sent[method] = result(tmp_path / method)[0]["wire_bytes"]
+    assert sent["lora"] < sent["full"] / 10
+
+
+def test_a_killed_worker_ends_the_job_and_another_number_of_processes_goes_on(tmp_path):
+    whole = run(1, tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    died = run(2, tmp_path / "died", "--die-at", "5")
+    assert died.returncode != 0
+    assert "Signal 9" in died.stderr, "torchrun says which worker died, and how"
+    assert not (tmp_path / "died" / "result.json").exists()
+    goes_on = run(1, tmp_path / "died", "--resume")
+    assert goes_on.returncode == 0, goes_on.stderr
+    (expected, _), (resumed, _) = result(tmp_path / "whole"), result(tmp_path / "died")
+    assert resumed["losses"] == pytest.approx(expected["losses"], rel=1e-4)
