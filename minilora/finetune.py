@@ -1,0 +1,190 @@
+"""From a file of text to a fine-tuned model in one call: what `minilora finetune` and `minilora generate` do.
+
+Nothing new is computed here: it puts the engine's pieces together in the usual order, with usual settings, and at the
+end tells the numbers that one reports of a fine-tuning run.
+
+Not here: a search for the best settings, formats of data other than .txt and .jsonl.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from minilora import datasets
+from minilora.adapter_files import WEIGHTS
+from minilora.datasets import IGNORE, TokenData
+from minilora.gpt import GPT
+from minilora.linear4bit import quantize_model
+from minilora.lora import LoraConfig, LoraModel, add_lora, count_weights
+from minilora.training import STATE_FILE, Trainer, trainable_parameters
+
+METHODS = ("lora", "qlora", "full")
+ADAPTER = "trained"
+
+
+@dataclasses.dataclass
+class Report:
+    """The numbers of a run; printed, they are what the textbook asks a learner to write down."""
+
+    method: str
+    trainable: int
+    total: int
+    file_bytes: int
+    peak_memory: int
+    seconds: float
+    steps: int
+    validation_before: float
+    validation_after: float
+    folder: str
+
+    def __str__(self) -> str:
+        rows = {
+            "method": self.method,
+            "trainable weights": f"{self.trainable:,} of {self.total:,} ({self.trainable / self.total:.2%})",
+            "validation loss": f"{self.validation_before:.3f} before, {self.validation_after:.3f} after",
+            "saved file": f"{self.file_bytes / 1e6:.2f} MB",
+            "peak memory": f"{self.peak_memory / 1e9:.2f} GB",
+            "time": f"{self.seconds:.0f} s for {self.steps} steps ({self.seconds / max(1, self.steps):.2f} s each)",
+            "saved in": self.folder,
+        }
+        return "\n".join(f"{name:18} {value}" for name, value in rows.items())
+
+
+def finetune(
+    base: str | os.PathLike,
+    data: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    method: str = "lora",
+    r: int = 8,
+    lora_alpha: float | None = None,
+    target_modules: str | list[str] = "attention",
+    epochs: int | None = None,
+    steps: int | None = None,
+    batch_size: int = 16,
+    micro_batches: int = 1,
+    block_size: int = 128,
+    learning_rate: float | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    sample: bool = False,
+    progress: bool = True,
+) -> Report:
+    """Fine-tunes `base` on a .txt or .jsonl file, keeps a tenth of it for validation, and saves into `out`.
+
+    method: "lora", "qlora" (the base in 4 bits) or "full". lora_alpha is 2 r unless given. `resume` goes on with a run
+    that was interrupted. `sample` prints what the model writes, five times during the run. `out` receives an adapter in
+    PEFT's format, or with "full" a whole checkpoint.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method is {method!r}; choose from {', '.join(METHODS)}")
+    out = Path(out)
+    if out.exists() and any(out.iterdir()) and not resume:
+        raise ValueError(
+            f"{out} exists and is not empty; choose another folder, or resume the run that it holds"
+        )
+    model: nn.Module = GPT.from_pretrained(base)
+    train_data, validation_data = load_data(data, model, block_size).split(0.1, seed)
+    if method == "qlora":
+        quantize_model(model)
+    if method != "full":
+        torch.manual_seed(seed)
+        alpha = 2 * r if lora_alpha is None else lora_alpha
+        model = add_lora(model, LoraConfig(r=r, lora_alpha=alpha, target_modules=target_modules), ADAPTER)
+    trainer = Trainer(
+        model,
+        train_data,
+        epochs=3 if epochs is None and steps is None else epochs,
+        steps=steps,
+        validation_data=validation_data,
+        batch_size=batch_size,
+        micro_batches=micro_batches,
+        learning_rate=learning_rate,
+        seed=seed,
+        folder=out,
+        save_every=50,
+        progress=progress,
+    )
+    if resume:
+        trainer.resume()
+    if sample:
+        trainer.on_step = sampler(model, validation_data, max(1, trainer.steps // 5))
+    history = trainer.train()
+    model.save_adapter(out) if isinstance(model, LoraModel) else model.save_pretrained(out)
+    if trainer.step == trainer.steps:
+        (out / STATE_FILE).unlink(missing_ok=True)  # the run is whole: nothing is left to resume
+    else:
+        trainer.save()
+    weights = out / (WEIGHTS if isinstance(model, LoraModel) else "model.safetensors")
+    return Report(
+        method=method,
+        trainable=sum(p.numel() for p in trainable_parameters(model).values()),
+        total=count_weights(model),
+        file_bytes=weights.stat().st_size,
+        peak_memory=history.peak_memory,
+        seconds=sum(history.seconds),
+        steps=trainer.step,
+        validation_before=history.validation_losses[0],
+        validation_after=history.validation_losses[-1],
+        folder=str(out),
+    )
+
+
+def load_data(path: str | os.PathLike, model: GPT, block_size: int) -> TokenData:
+    """A .txt file packed into rows, or a .jsonl file of conversations of which only the answers are learned."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no file {path}; give a .txt file, or a .jsonl file with one conversation a line"
+        )
+    if path.suffix not in (".txt", ".jsonl"):
+        raise ValueError(
+            f"{path} ends in '{path.suffix}'; give a .txt file, or a .jsonl file with one conversation a line"
+        )
+    block_size = min(block_size, model.config.max_position_embeddings)
+    load = datasets.load_text if path.suffix == ".txt" else datasets.load_jsonl
+    return load(path, model.tokenizer, block_size)
+
+
+def sampler(model: nn.Module, data: TokenData, every: int):
+    """For `Trainer.on_step`: prints how the model continues the first validation row, once in `every` steps."""
+    learned = (data.targets[0] != IGNORE).nonzero()
+    start = max(int(learned[0]) + 1, 12)  # a conversation up to its answer; of plain text some words
+    prompt = model.tokenizer.decode(data.input_ids[0, :start].tolist(), skip_special_tokens=False)
+
+    def show(trainer: Trainer) -> None:
+        if trainer.step % every == 0 and trainer.rank == 0:
+            text = model.generate(prompt, max_new_tokens=40, temperature=0)
+            print(f"\nstep {trainer.step}: ...{prompt[-60:]}[{text}]", flush=True)
+
+    return show
+
+
+def generate(
+    base: str | os.PathLike,
+    prompt: str,
+    adapter: str | os.PathLike | None = None,
+    *,
+    chat: bool = False,
+    max_new_tokens: int = 100,
+    temperature: float = 0.8,
+    top_k: int | None = 50,
+    seed: int | None = None,
+) -> Iterator[str]:
+    """Yields the text that `base`, with `adapter` if one is given, writes after `prompt`, piece by piece.
+
+    With `chat` the prompt is a question put to the assistant, in the form that `finetune` trains on.
+    """
+    model: nn.Module = GPT.from_pretrained(base)
+    if adapter is not None:
+        model = LoraModel(model)
+        model.load_adapter(adapter, ADAPTER)
+    if chat:
+        prompt = datasets.chat_prompt([{"role": "user", "content": prompt}], model.tokenizer)
+    yield from model.stream(prompt, max_new_tokens, temperature, top_k, seed)
