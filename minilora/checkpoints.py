@@ -133,8 +133,21 @@ def read_tokenizer(folder: Path) -> Tokenizer | None:
         raise ValueError(f"{path} is not a tokenizer: {error}") from None
 
 
+def read_chat_template(folder: Path) -> str | None:
+    """The Jinja template of a chat model, from either of the two places where it is kept; None for other models."""
+    if (folder / "chat_template.jinja").exists():
+        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    if (folder / "tokenizer_config.json").exists():
+        return read_json(folder / "tokenizer_config.json").get("chat_template")
+    return None
+
+
 def write_checkpoint(
-    folder: str | os.PathLike, config: dict[str, Any], tensors: dict[str, Tensor], tokenizer: Tokenizer | None
+    folder: str | os.PathLike,
+    config: dict[str, Any],
+    tensors: dict[str, Tensor],
+    tokenizer: Tokenizer | None,
+    chat_template: str | None = None,
 ) -> None:
     """Writes a folder that `transformers.AutoModelForCausalLM.from_pretrained` opens."""
     dtype = str(next(iter(tensors.values())).dtype).removeprefix("torch.")
@@ -149,6 +162,8 @@ def write_checkpoint(
     if tokenizer is not None:
         text = tokenizer.to_str()
         writers["tokenizer.json"] = lambda path: path.write_text(text, encoding="utf-8", newline="\n")
+    if chat_template is not None:
+        writers["tokenizer_config.json"] = json_writer({"chat_template": chat_template})
     writers["model.safetensors"] = lambda path: save_file(tensors, path, metadata={"format": "pt"})
     replace_files(folder, writers)
 

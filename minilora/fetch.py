@@ -24,7 +24,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from minilora.checkpoints import cache_folder, json_writer, replace_files, write_checkpoint
+from minilora.checkpoints import cache_folder, write_checkpoint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,10 +131,7 @@ def convert_gguf(path: str | os.PathLike, folder: str | os.PathLike) -> None:
         name, heads = hugging_face_name(tensor.name), _heads_to_unpermute(tensor.name, fields)
         tensors[name] = unpermute(values, heads) if heads else values
     config = _config(fields, tied="lm_head.weight" not in tensors)
-    template = fields.get("tokenizer.chat_template")
-    if template:
-        replace_files(folder, {"tokenizer_config.json": json_writer({"chat_template": template})})
-    write_checkpoint(folder, config, tensors, _tokenizer(fields))
+    write_checkpoint(folder, config, tensors, _tokenizer(fields), fields.get("tokenizer.chat_template"))
 
 
 def hugging_face_name(name: str) -> str:

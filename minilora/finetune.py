@@ -18,6 +18,7 @@ from torch import nn
 
 from minilora import datasets
 from minilora.adapter_files import WEIGHTS
+from minilora.chat import CHATML, render_chat
 from minilora.datasets import IGNORE, TokenData
 from minilora.gpt import GPT
 from minilora.linear4bit import quantize_model
@@ -148,8 +149,9 @@ def load_data(path: str | os.PathLike, model: GPT, block_size: int) -> TokenData
             f"{path} ends in '{path.suffix}'; give a .txt file, or a .jsonl file with one conversation a line"
         )
     block_size = min(block_size, model.config.max_position_embeddings)
-    load = datasets.load_text if path.suffix == ".txt" else datasets.load_jsonl
-    return load(path, model.tokenizer, block_size)
+    if path.suffix == ".txt":
+        return datasets.load_text(path, model.tokenizer, block_size)
+    return datasets.load_jsonl(path, model.tokenizer, block_size, model.chat_template)
 
 
 def sampler(model: nn.Module, data: TokenData, every: int):
@@ -186,5 +188,5 @@ def generate(
         model = LoraModel(model)
         model.load_adapter(adapter, ADAPTER)
     if chat:
-        prompt = datasets.chat_prompt([{"role": "user", "content": prompt}], model.tokenizer)
+        prompt = render_chat([{"role": "user", "content": prompt}], model.chat_template or CHATML)
     yield from model.stream(prompt, max_new_tokens, temperature, top_k, seed)

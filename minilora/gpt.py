@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -195,7 +196,7 @@ class Decoder(nn.Module):
 
 
 class GPT(nn.Module):
-    """The language model. `tokenizer` is a `tokenizers.Tokenizer` when the model came from a folder, else None.
+    """The language model. `tokenizer` and `chat_template` are those of the folder that it came from, or None.
 
     >>> model = GPT(GPTConfig(vocab_size=100, hidden_size=32, num_attention_heads=4, num_key_value_heads=2))
     >>> model(torch.tensor([[1, 2, 3]])).shape  # (batch, tokens, vocab)
@@ -205,7 +206,8 @@ class GPT(nn.Module):
     def __init__(self, config: GPTConfig):
         super().__init__()
         self.config = config
-        self.tokenizer = None
+        self.tokenizer: Tokenizer | None = None
+        self.chat_template: str | None = None
         self.model = Decoder(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.apply(_initialize)
@@ -358,6 +360,7 @@ class GPT(nn.Module):
         model.tie_weights()
         model.requires_grad_(True)
         model.tokenizer = checkpoints.read_tokenizer(folder)
+        model.chat_template = checkpoints.read_chat_template(folder)
         return model.eval()
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
@@ -365,7 +368,8 @@ class GPT(nn.Module):
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
         if self.config.tie_word_embeddings:
             del tensors["lm_head.weight"]  # it is the embedding
-        checkpoints.write_checkpoint(folder, dataclasses.asdict(self.config), tensors, self.tokenizer)
+        config = dataclasses.asdict(self.config)
+        checkpoints.write_checkpoint(folder, config, tensors, self.tokenizer, self.chat_template)
 
 
 def _initialize(module: nn.Module) -> None:

@@ -25,10 +25,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from minilora.linear4bit import Linear4bit
 from torch import Tensor, nn
 
 from minilora import adapter_files
+from minilora.linear4bit import Linear4bit
 
 
 @dataclasses.dataclass
@@ -598,8 +598,7 @@ def shortest_names(model: nn.Module, paths: list[str]) -> list[str]:
 def count_weights(model: nn.Module) -> int:
     """All weights of a model, each shared tensor once, and those of a 4-bit layer as the numbers they stand for."""
     packed = sum(m.in_features * m.out_features for m in model.modules() if isinstance(m, Linear4bit))
-    ours = {id(m.weight) for m in model.modules() if isinstance(m, Linear4bit)}
-    return packed + sum(p.numel() for p in model.parameters() if id(p) not in ours)
+    return packed + sum(p.numel() for p in model.parameters())
 
 
 def base_fingerprint(model: nn.Module) -> str:
