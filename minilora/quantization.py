@@ -1,0 +1,393 @@
+"""Four bits per number: blocks, code tables, packing, and double quantization (QLoRA, arXiv 2305.14314).
+
+A tensor is cut into blocks, each block is divided by its largest magnitude, and each quotient is rounded to
+the nearest of sixteen values, the *code*. What is stored is the place in the code, four bits, two of them to a
+byte, and one float32 per block. For nf4 and fp4 the bytes are those of `bitsandbytes`' CPU path, bit for bit.
+
+Not here: calibration on data (GPTQ, AWQ), other widths than 4 bits, arithmetic on packed numbers (dequantize
+first), and bit-equality with bitsandbytes on a GPU, whose faster division moves one nf4 code in a million.
+`minilora/reference/quantization.py` has the same mathematics, shorter and slower, in NumPy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# What each of the sixteen patterns of four bits stands for, as a share of the block's largest magnitude.
+CODES: dict[str, tuple[float, ...]] = {
+    # quantiles of a normal distribution, so that values of that shape use all codes about equally often
+    "nf4": (
+        -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
+        -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0,
+        0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+        0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
+    ),
+    # a 4-bit float: one sign bit, two for the exponent, one for the fraction; it has a zero of either sign
+    "fp4": tuple(v / 12 for v in (0, 0.0625, 8, 12, 4, 6, 2, 3, 0, -0.0625, -8, -12, -4, -6, -2, -3)),
+    # equal steps around zero; pattern 0 would be -8/7, which no share reaches, and stays unused
+    "int4": tuple((i - 8) / 7 for i in range(16)),
+    # equal steps from the block's minimum to its maximum: a second constant per block buys the sixteenth code
+    "int4-affine": tuple(i / 15 for i in range(16)),
+}  # fmt: skip
+BLOCK_SIZES = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+NESTED_BLOCK_SIZE = 256  # block size of the second quantization, that of the absmax values
+TINY = 1e-38  # keeps a block of zeros from dividing by zero
+CHUNK = 2**18  # values at a time on a CPU: small enough that all temporaries stay in its cache
+GPU_CHUNK = 2**24  # values at a time on a GPU: bounds the memory of temporaries, and keeps the device busy
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class Quantized4bit:
+    """A tensor of n numbers in packed form; all that is stored, and how to get back.
+
+    packed: uint8 (ceil(n / 2), 1); byte i holds value 2i in its high four bits and value 2i + 1 in its low ones.
+    absmax: float32 (blocks,); with double quantization uint8 codes of it, which `nested_absmax`, float32
+    (ceil(blocks / 256),), and `nested_offset` () decode. minimum: float32 (blocks,), only for "int4-affine".
+    """
+
+    packed: Tensor
+    absmax: Tensor
+    code: str
+    block_size: int
+    shape: torch.Size
+    dtype: torch.dtype
+    minimum: Tensor | None = None
+    nested_absmax: Tensor | None = None
+    nested_offset: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        device = self.packed.device
+        self.pairs = code_pairs(self.code, device)  # (256, 2)
+        self.nested_code = None if self.nested_absmax is None else dynamic_map(device)  # (256,)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that is stored, by name."""
+        names = ("packed", "absmax", "minimum", "nested_absmax", "nested_offset")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the stored tensors, measured."""
+        return sum(tensor.nbytes for tensor in self.tensors().values())
+
+    @property
+    def bits_per_weight(self) -> float:
+        """8 · nbytes / n: for blocks of 64, 4 bits and a 64th of a float32.
+
+        >>> x = torch.randn(1024, 1024)
+        >>> quantize_4bit(x).bits_per_weight, round(quantize_4bit(x, double_quant=True).bits_per_weight, 3)
+        (4.5, 4.127)
+        """
+        return 8 * self.nbytes / math.prod(self.shape)
+
+    def indices(self) -> Tensor:
+        """The place of each value in the code, 0 to 15: uint8 in the original shape."""
+        pairs = torch.stack((self.packed >> 4, self.packed & 15), dim=-1)  # (bytes, 1, 2)
+        return pairs.flatten()[: math.prod(self.shape)].view(self.shape)
+
+    def block_absmax(self) -> Tensor:
+        """float32 (blocks,): what each block is multiplied by, decoded if it is itself quantized."""
+        if self.nested_code is None:
+            return self.absmax
+        shares = self.nested_code.index_select(0, self.absmax.int())
+        scale = self.nested_absmax.repeat_interleave(NESTED_BLOCK_SIZE)[: len(shares)]
+        return shares * scale + self.nested_offset
+
+    def dequantize(self, dtype: torch.dtype | None = None) -> Tensor:
+        """The values again, in the original shape and type or in `dtype`: code[index] · absmax, rounded once.
+
+        >>> quantize_4bit(torch.tensor([2.0, -1.0, 0.1])).dequantize()
+        tensor([ 2.0000, -1.0501,  0.1592])
+        """
+        n, blocks = math.prod(self.shape), len(self.absmax)
+        packed = self.packed.flatten()  # (ceil(n / 2),)
+        if (
+            n % self.block_size
+        ):  # a last, shorter block is decoded as a whole one, and the excess cut off below
+            packed = F.pad(packed, (0, blocks * self.block_size // 2 - len(packed)))
+        on_cpu = packed.device.type == "cpu" and not torch.compiler.is_compiling()
+        decode = _decode_in_numpy if on_cpu else _decode
+        dtype = self.dtype if dtype is None else dtype
+        values = decode(packed, self.block_absmax(), self.minimum, self.pairs, self.block_size, dtype)
+        return values.flatten()[:n].view(self.shape)
+
+    def __repr__(self) -> str:
+        bits = f"{self.bits_per_weight:.3f} bits per weight"
+        return f"Quantized4bit({self.code}, shape={tuple(self.shape)}, block_size={self.block_size}, {bits})"
+
+
+def quantize_4bit(
+    x: Tensor, code: str = "nf4", block_size: int | None = 64, double_quant: bool = False
+) -> Quantized4bit:
+    """Rounds every value of x to the nearest of sixteen multiples of its block's largest magnitude.
+
+    x: float32, float16 or bfloat16, of any shape; blocks run over its values row by row. code: one of `CODES`.
+    block_size: one of `BLOCK_SIZES`, or None for a single block (the naive scheme: one outlier spoils all).
+    double_quant: stores the absmax values in 8 bits as well. Raises ValueError or TypeError for anything else,
+    and for infinities and NaN, which would spoil their whole block.
+
+    >>> quantize_4bit(torch.tensor([2.0, -1.0, 0.1])).indices()
+    tensor([15,  2,  8], dtype=torch.uint8)
+    >>> quantize_4bit(torch.randn(100, 64), code="int4", block_size=128)
+    Quantized4bit(int4, shape=(100, 64), block_size=128, 4.250 bits per weight)
+    """
+    _check_request(x, code, block_size, double_quant)
+    values = x.detach().reshape(-1)  # (n,)
+    n = values.numel()
+    block_size = n + n % 2 if block_size is None else block_size
+    minimum = None
+    if code == "int4-affine":  # shifted to begin at zero, a block's absmax is the width of its range
+        values, minimum = _shift_to_zero(values.float(), block_size)
+    full = n - n % block_size
+    encode = _encode_in_numpy if x.device.type == "cpu" else _encode
+    packed, absmax = encode(values[:full].view(-1, block_size), code)
+    if full < n:
+        last = values[full:].float()
+        top = last.abs().max().clamp(min=TINY)
+        # subtle: bitsandbytes divides here; in whole blocks it multiplies by the reciprocal, which rounds otherwise
+        index = _nearest(F.pad(last / top, (0, n % 2)), code)
+        packed, absmax = torch.cat([packed, _pack(index)]), torch.cat([absmax, top.view(1)])
+    constants = [absmax]
+    nested = None, None
+    if double_quant:
+        absmax, *nested = _quantize_absmax(absmax)
+        constants += nested
+    if not all(torch.isfinite(constant).all() for constant in constants):
+        bad = int((~torch.isfinite(x)).sum())
+        raise ValueError(
+            f"x holds {bad} infinite or undefined values (or a range that float32 cannot hold); a single one would "
+            "spoil its whole block. Find where they come from, or replace them with torch.nan_to_num"
+        )
+    return Quantized4bit(packed.view(-1, 1), absmax, code, block_size, x.shape, x.dtype, minimum, *nested)
+
+
+def _check_request(x: Tensor, code: str, block_size: int | None, double_quant: bool) -> None:
+    if not isinstance(x, Tensor) or x.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        given = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(
+            f"x is {given}; quantize_4bit takes a tensor of float32, float16 or bfloat16: x.float()?"
+        )
+    if x.numel() == 0:
+        raise ValueError(f"x has shape {tuple(x.shape)} and holds no values; there is nothing to quantize")
+    if code not in CODES:
+        raise ValueError(f"there is no code {code!r}; choose one of {', '.join(CODES)}")
+    if block_size is not None and block_size not in BLOCK_SIZES:
+        raise ValueError(
+            f"block_size is {block_size!r}; choose one of {', '.join(map(str, BLOCK_SIZES))}, "
+            "or None for one block over the whole tensor"
+        )
+    if double_quant and code == "int4-affine":
+        raise ValueError(
+            "double_quant compresses one constant per block, and int4-affine has two; leave it off"
+        )
+
+
+# -- encoding ------------------------------------------------------------------------------------------------
+
+
+def _encode(blocks: Tensor, code: str) -> tuple[Tensor, Tensor]:
+    """blocks (blocks, block_size) -> bytes uint8 (n / 2,) and absmax float32 (blocks,), on any device."""
+    packed, absmax = [], []
+    for part in blocks.split(max(1, GPU_CHUNK // blocks.shape[1])):
+        part = part.float()
+        top = part.abs().amax(dim=1)  # (blocks,)
+        shares = part * (1 / top.clamp(min=TINY))[:, None]  # (blocks, block_size), within -1 … 1
+        packed.append(_pack(_nearest(shares, code).flatten()))
+        absmax.append(top)
+    return torch.cat(packed), torch.cat(absmax)
+
+
+def _encode_in_numpy(blocks: Tensor, code: str) -> tuple[Tensor, Tensor]:
+    """The same, several times faster on a CPU: fifteen comparisons beat a search. Tests hold the two equal."""
+    x = blocks.float().numpy()  # (blocks, block_size)
+    bounds, order = (table.numpy() for table in code_bounds(code, blocks.device))
+    in_order = np.array_equal(order, range(16))
+    packed, absmax = np.empty(x.size // 2, np.uint8), np.empty(len(x), np.float32)
+
+    def encode(part: slice, part_bytes: slice) -> None:
+        top = np.abs(x[part]).max(axis=1)
+        with np.errstate(invalid="ignore"):  # infinity times zero; the caller refuses such a block
+            shares = x[part] * (1 / np.maximum(top, np.float32(TINY)))[:, None]
+        index = np.zeros(shares.shape, np.uint8)  # how many of the fifteen bounds lie below each share
+        for bound in bounds:
+            index += (shares > bound).view(np.uint8)
+        index = (index if in_order else order[index]).reshape(-1)
+        packed[part_bytes] = index[::2] << 4 | index[1::2]
+        absmax[part] = top
+
+    _over_blocks(encode, *x.shape)
+    return torch.from_numpy(packed), torch.from_numpy(absmax)
+
+
+def _nearest(shares: Tensor, code: str) -> Tensor:
+    """The place in the code, uint8, that is nearest to each share; where two are, that of the smaller value."""
+    bounds, order = code_bounds(code, shares.device)
+    return order[torch.bucketize(shares, bounds, out_int32=True)]
+
+
+def _pack(index: Tensor) -> Tensor:
+    """(n,) places below 16, n even -> (n / 2,) bytes, the first of each two in the high bits."""
+    return index[::2] << 4 | index[1::2]
+
+
+def _shift_to_zero(values: Tensor, block_size: int) -> tuple[Tensor, Tensor]:
+    """values (n,) minus their block's minimum (n,), and the minima (blocks,)."""
+    n = len(values)
+    blocks = F.pad(values, (0, -n % block_size), value=math.inf).view(-1, block_size)
+    minimum = blocks.amin(dim=1)
+    return (blocks - minimum[:, None]).flatten()[:n], minimum
+
+
+def _over_blocks(work: Callable[[slice, slice], None], blocks: int, block_size: int) -> None:
+    """Calls work(blocks, bytes) for pieces of about CHUNK values, on the threads that torch may use.
+
+    NumPy lets go of the interpreter while it computes, so plain threads do run side by side.
+    """
+    step = max(1, CHUNK // block_size)
+    starts = range(0, blocks, step)
+
+    def piece(first: int) -> None:
+        last = min(first + step, blocks)
+        work(slice(first, last), slice(first * block_size // 2, last * block_size // 2))
+
+    if len(starts) < 2 or torch.get_num_threads() == 1:
+        for first in starts:
+            piece(first)
+    else:
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            list(pool.map(piece, starts))
+
+
+# -- decoding ------------------------------------------------------------------------------------------------
+
+
+def _decode(
+    packed: Tensor, absmax: Tensor, minimum: Tensor | None, pairs: Tensor, block_size: int, dtype: torch.dtype
+) -> Tensor:
+    """bytes (blocks · block_size / 2,) and absmax (blocks,) -> values (blocks, block_size), on any device.
+
+    `torch.compile` makes one pass of it, so there the whole is one chunk.
+    """
+    out = torch.empty(len(absmax), block_size, dtype=dtype, device=packed.device)
+    step = len(absmax) if torch.compiler.is_compiling() else max(1, GPU_CHUNK // block_size)
+    for first in range(0, len(absmax), step):
+        part = slice(first, first + step)
+        byte = packed[first * block_size // 2 : (first + step) * block_size // 2].int()
+        shares = pairs.index_select(0, byte).view(-1, block_size)  # (bytes, 2) -> (blocks, block_size)
+        if minimum is None:
+            torch.mul(shares, absmax[part, None], out=out[part])
+        else:
+            out[part] = shares * absmax[part, None] + minimum[part, None]
+    return out
+
+
+def _decode_in_numpy(
+    packed: Tensor, absmax: Tensor, minimum: Tensor | None, pairs: Tensor, block_size: int, dtype: torch.dtype
+) -> Tensor:
+    """The same, several times faster on a CPU. Tests hold the two equal."""
+    two_values = pairs.numpy().view(np.uint64)[:, 0]  # both float32 of a byte travel as one number of 64 bits
+    byte, top = packed.numpy(), absmax.numpy()
+    out = np.empty((len(top), block_size), np.float32)
+
+    def decode(part: slice, part_bytes: slice) -> None:
+        # mode="clip" (no byte is out of range) lets NumPy write straight into `out`
+        np.take(two_values, byte[part_bytes], out=out[part].reshape(-1).view(np.uint64), mode="clip")
+        out[part] *= top[part, None]
+        if minimum is not None:
+            out[part] += minimum.numpy()[part, None]
+
+    _over_blocks(decode, len(top), block_size)
+    return torch.from_numpy(out).to(dtype)
+
+
+# -- double quantization -------------------------------------------------------------------------------------
+
+
+def _quantize_absmax(absmax: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """absmax (blocks,) -> codes uint8 (blocks,), their own absmax float32 (ceil(blocks / 256),), and offset ().
+
+    All magnitudes are positive, so their mean is taken off first and the codes serve both signs.
+    """
+    offset = absmax.cpu().mean().to(absmax.device)  # a GPU would add in another order, and so round otherwise
+    rest = absmax - offset
+    rows = F.pad(rest, (0, -len(rest) % NESTED_BLOCK_SIZE)).view(-1, NESTED_BLOCK_SIZE)
+    top = rows.abs().amax(dim=1)  # (ceil(blocks / 256),)
+    shares = (
+        (rows * (1 / top)[:, None]).clamp(-1, 1).nan_to_num(nan=-1.0)
+    )  # 0 · (1 / 0) becomes code 0, as there
+    # subtle: bitsandbytes' kernel does not search for the nearest code, it reads a table with one entry for each
+    # of 65,536 intervals; so about one code in 600 is the second nearest.
+    interval = ((shares + 1) * 0.5 * 65535 + 0.5).int()
+    return dynamic_table(absmax.device)[interval].flatten()[: len(absmax)], top, offset
+
+
+# -- tables ----------------------------------------------------------------------------------------------------
+
+
+_TABLES: dict[str, Any] = {}
+
+
+def _made_once(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Keeps what `make` returns, for each code and device.
+
+    In a plain dictionary and not by functools.cache, which torch.compile ignores: it would build the table anew in
+    every call of the compiled program.
+    """
+
+    @functools.wraps(make)
+    def table(*key: Any) -> Any:
+        name = " ".join(map(str, (make.__name__, *key)))
+        if name not in _TABLES:
+            _TABLES[name] = make(*key)
+        return _TABLES[name]
+
+    return table
+
+
+@_made_once
+def code_bounds(code: str, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Fifteen midpoints between neighbouring values, float32, and the sixteen patterns by value, uint8."""
+    values, order = torch.tensor(CODES[code]).sort(stable=True)
+    return ((values[:-1] + values[1:]) / 2).to(device), order.to(device, torch.uint8)
+
+
+@_made_once
+def code_pairs(code: str, device: torch.device) -> Tensor:
+    """(256, 2): the two values that each byte stands for."""
+    values = torch.tensor(CODES[code])
+    return torch.cartesian_prod(values, values).to(device)
+
+
+@_made_once
+def dynamic_map(device: torch.device) -> Tensor:
+    """The 256 values of the 8-bit code for absmax: twice as many for each power of ten as for the one below.
+
+    From "8-bit Optimizers via Block-wise Quantization" (arXiv 2110.02861), as bitsandbytes builds it.
+
+    >>> dynamic_map(torch.device("cpu"))[[0, 127, 128, 255]]
+    tensor([-9.9297e-01,  0.0000e+00,  5.5000e-07,  1.0000e+00])
+    """
+    values = [torch.tensor([0.0, 1.0])]
+    for power in range(7):
+        edges = torch.linspace(0.1, 1, 2**power + 1)
+        middles = (edges[:-1] + edges[1:]) / 2 * 10.0 ** (power - 6)
+        values += [middles, -middles]
+    return torch.cat(values).sort().values.to(device)
+
+
+@_made_once
+def dynamic_table(device: torch.device) -> Tensor:
+    """(65536,) uint8: for each interval of -1 … 1 the place in `dynamic_map` nearest to its centre."""
+    values = dynamic_map(torch.device("cpu"))
+    centres = torch.arange(65536) / 65535 * 2 - 1
+    return torch.bucketize(centres, (values[:-1] + values[1:]) / 2).to(device, torch.uint8)
