@@ -4,12 +4,14 @@
 end, so that training learns those alone (datasets.py). A folder of a chat model has its template in
 tokenizer_config.json; CHATML and PLAIN are for models without one.
 
-Not here: tools, documents, pictures and the other extras that some templates ask for.
+Not here: tools, documents, dates, begin-of-text tokens and the other extras that some templates ask for.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from tokenizers import Tokenizer
 
 CHATML = (
     "{% for turn in messages %}<|im_start|>{{ turn.role }}\n{{ turn.content }}<|im_end|>\n{% endfor %}"
@@ -20,6 +22,11 @@ PLAIN = (
     "{% if add_generation_prompt %}assistant:\n{% endif %}"
 )
 ROLES = ("system", "user", "assistant")
+
+
+def default_template(tokenizer: Tokenizer) -> str:
+    """For a model that came without a template: CHATML if its tokenizer knows those marks, else PLAIN."""
+    return PLAIN if tokenizer.token_to_id("<|im_start|>") is None else CHATML
 
 
 def render_chat(
@@ -33,13 +40,12 @@ def render_chat(
     '<|im_start|>user\\nWhere is my boat?<|im_end|>\\n<|im_start|>assistant\\n'
     """
     from jinja2 import TemplateError
-    from jinja2.sandbox import (
-        ImmutableSandboxedEnvironment,
-    )  # a template is code from a file: it gets no access
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     def raise_exception(message: str) -> None:  # what templates call when they do not like a conversation
         raise TemplateError(message)
 
+    # A template is code from somebody's file, so it runs in a sandbox. Whitespace is trimmed as `transformers` does.
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     environment.globals["raise_exception"] = raise_exception
     try:

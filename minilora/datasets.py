@@ -118,9 +118,9 @@ def encode_chat(
     """One row for each conversation; only what the assistant says is learned, with the mark that ends its turn.
 
     An example is {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}, or, for
-    one question and its answer, {"prompt": "...", "completion": "..."}. `chat_template` is the model's own (Jinja); by
-    default ChatML if the tokenizer knows "<|im_start|>", else plain text. What is longer than `block_size` loses its
-    end, with a warning; ValueError if nothing to learn is left. Rows are as long as the longest conversation.
+    one question and its answer, {"prompt": "...", "completion": "..."}. `chat_template` is the model's own (Jinja), by
+    default `chat.default_template`. What is longer than `block_size` loses its end, with a warning; ValueError if
+    nothing to learn is left. Rows are as long as the longest conversation.
     """
     return _encode_chat(
         [(f"example {n}", e) for n, e in enumerate(examples, 1)], tokenizer, block_size, chat_template
@@ -225,7 +225,7 @@ def _encode_chat(
     examples: list[tuple[str, Any]], tokenizer: Tokenizer, block_size: int, template: str | None
 ) -> TokenData:
     _check_block_size(block_size)
-    template = template or (chat.PLAIN if tokenizer.token_to_id("<|im_start|>") is None else chat.CHATML)
+    template = template or chat.default_template(tokenizer)
     inputs, targets, cut = [], [], []
     for where, example in examples:
         ids, learned = [], []  # learned: the same tokens, with IGNORE for what the assistant does not say

@@ -18,7 +18,7 @@ from torch import nn
 
 from minilora import datasets
 from minilora.adapter_files import WEIGHTS
-from minilora.chat import CHATML, render_chat
+from minilora.chat import default_template, render_chat
 from minilora.datasets import IGNORE, TokenData
 from minilora.gpt import GPT
 from minilora.linear4bit import quantize_model
@@ -188,5 +188,6 @@ def generate(
         model = LoraModel(model)
         model.load_adapter(adapter, ADAPTER)
     if chat:
-        prompt = render_chat([{"role": "user", "content": prompt}], model.chat_template or CHATML)
+        template = model.chat_template or default_template(model.tokenizer)
+        prompt = render_chat([{"role": "user", "content": prompt}], template)
     yield from model.stream(prompt, max_new_tokens, temperature, top_k, seed)

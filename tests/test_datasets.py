@@ -212,7 +212,8 @@ TRIMMING = """{% if messages[0].role == 'system' %}
     {%- set rest = messages %}
 {% endif %}
 {% for turn in rest %}
-    {{- '[' + turn['role'] | upper + '] ' + turn['content'] | trim + '\n' }}
+    {% set role = turn['role'] | upper %}
+    {{- '[' + role + '] ' + turn['content'] | trim + '\n' }}
 {% endfor %}
 {% if add_generation_prompt %}
     {{- '[ASSISTANT] ' }}
@@ -293,7 +294,8 @@ def test_what_is_too_long_is_cut_with_a_warning_and_refused_if_nothing_is_left()
         encode_chat(
             [{"prompt": "Where is my boat? " * 9, "completion": "At sea."}], CHAT_TOKENIZER, block_size=8
         )
-    with warnings.catch_warnings(action="error"):  # a conversation that just fits is whole
+    with warnings.catch_warnings():  # a conversation that just fits is whole
+        warnings.simplefilter("error")
         fitting = encode_chat([long], CHAT_TOKENIZER, block_size=whole.input_ids.shape[1])
     assert torch.equal(fitting.targets, whole.targets)
 
@@ -591,10 +593,11 @@ def test_a_grammar_gives_these_very_words_on_every_machine(tmp_path, monkeypatch
         ],
         ["A cat saw three cats in the barn.", "The cat met an ox.", "The mouse of the barn sang two songs."],
     ]
-    (document,) = grammar.write_documents("tiny", "validation", 0, 1)
-    assert [text for _, text in document] == [
-        "A mouse saw two mice in the mill.",
-        "The old cat of the mill sang four songs.",
+    validation = grammar.write_documents("tiny", "validation", 0, 3)
+    assert [[text.strip() for _, text in document] for document in validation] == [
+        ["A mouse saw two mice in the mill.", "The old cat of the mill sang four songs."],
+        ["A mouse saw three mice in the mill.", '```python\nprint("mice two")\n```'],
+        ["A mouse saw three mice in the mill.", '```python\nprint("mice two")\n```'],
     ]
     grammar.load_grammar.cache_clear()
 
