@@ -243,8 +243,7 @@ def _layers_to_pack(model: nn.Module) -> dict[str, nn.Linear]:
 
 
 def _stored_bytes(module: nn.Module) -> int:
-    tensors = {id(tensor): tensor for tensor in [*module.parameters(), *module.buffers()]}
-    return sum(tensor.nbytes for tensor in tensors.values())
+    return sum(tensor.nbytes for tensor in [*module.parameters(), *module.buffers()])
 
 
 # -- bitsandbytes' layout of a packed weight ---------------------------------------------------------------------------

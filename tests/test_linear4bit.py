@@ -333,6 +333,25 @@ def test_all_linear_layers_but_the_output_are_packed(build, tied):
     assert torch.equal(ours, theirs)
 
 
+def test_output_layers_of_other_names_are_found():
+    neox = transformers.GPTNeoXForCausalLM(
+        transformers.GPTNeoXConfig(
+            vocab_size=50, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64
+        )
+    )
+    quantize_model(neox)
+    assert type(neox.get_output_embeddings()) is nn.Linear
+    assert isinstance(neox.gpt_neox.layers[0].mlp.dense_h_to_4h, Linear4bit)
+
+    ours = nn.ModuleDict(
+        {"embed": nn.Embedding(50, 32), "mix": nn.Linear(32, 32), "scores": nn.Linear(32, 50)}
+    )
+    ours["scores"].weight = ours["embed"].weight
+    _, report = quantize_model(ours)
+    assert report.layers == ["mix"]
+    assert report.model_after == sum(t.nbytes for t in [*ours.parameters(), *ours.buffers()])
+
+
 def test_the_report_is_measured():
     model = nn.Sequential(nn.Linear(256, 512), nn.LayerNorm(512), nn.Linear(512, 128, bias=False))
     _, report = quantize_model(model, block_size=128)
