@@ -1,0 +1,211 @@
+"""Rounding numbers to few bits, from one scale for a whole tensor up to QLoRA's NF4 with double quantization.
+
+Read from top to bottom: each step mends what the one before it does badly.
+
+1. absmax: one scale, equal steps. One outlier makes every step huge.
+2. blocks: one scale for every 64 numbers. An outlier spoils its own block only.
+3. a code: unequal steps, dense where numbers are frequent. NF4 takes them from the normal distribution.
+4. packing: two 4-bit numbers in one byte, or nothing is saved.
+5. double quantization: the scales themselves in 8 bits.
+
+Not here: speed (a Python loop runs over the blocks), other number types than float32, methods that look at data.
+"""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import numpy as np
+
+FP4 = np.float32([0, 0.0625, 8, 12, 4, 6, 2, 3, 0, -0.0625, -8, -12, -4, -6, -2, -3]) / np.float32(12)
+INT4 = np.arange(-8, 8, dtype=np.float32) / np.float32(7)  # the first, -8/7, is never the nearest
+NF4 = np.float32(
+    [
+        -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
+        -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0,
+        0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+        0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
+    ]
+)  # fmt: skip
+CODES = {"nf4": NF4, "fp4": FP4, "int4": INT4}
+TINY = np.float32(1e-38)  # keeps a block of zeros from dividing by zero
+NESTED_BLOCK_SIZE = 256
+
+
+# -- 1. one scale for everything ---------------------------------------------------------------------------------------
+
+
+def quantize_absmax(x: np.ndarray, bits: int = 8) -> tuple[np.ndarray, np.float32]:
+    """x of any shape -> whole numbers of that shape, and the step between two of them.
+
+    With 8 bits the numbers run from -127 to 127, with 4 from -7 to 7; the largest magnitude gets the last one.
+
+    >>> q, step = quantize_absmax(np.float32([0.1, -0.5, 1.27]))
+    >>> q
+    array([ 10, -50, 127], dtype=int8)
+    >>> quantize_absmax(np.float32([0.1, -0.5, 127.0]))[0]  # an outlier: the others are lost
+    array([ 0,  0, 127], dtype=int8)
+
+    Leaves out: a zero point, for numbers that do not lie around zero.
+    """
+    largest = 2 ** (bits - 1) - 1
+    step = np.float32(max(np.abs(x).max(), TINY) / largest)
+    return np.round(x / step).astype(np.int8), step
+
+
+def dequantize_absmax(q: np.ndarray, step: np.float32) -> np.ndarray:
+    """Whole numbers back to multiples of the step; each is at most half a step off.
+
+    >>> dequantize_absmax(np.int8([10, -50, 127]), 0.01).round(2)
+    array([ 0.1 , -0.5 ,  1.27])
+    """
+    return q * step
+
+
+# -- 2. blocks, 3. codes -----------------------------------------------------------------------------------------------
+
+
+def nearest(shares: np.ndarray, code: np.ndarray) -> np.ndarray:
+    """shares (n,) in -1 … 1 -> the place (n,) of the nearest value in `code` (16,); a tie goes to the smaller value.
+
+    >>> nearest(np.float32([-1, 0, 0.1, 0.9]), NF4)
+    array([ 0,  7,  8, 15], dtype=uint8)
+    """
+    order = np.argsort(code, kind="stable").astype(np.uint8)  # FP4 is not listed by size
+    values = code[order]
+    middles = (values[:-1] + values[1:]) / 2  # (15,)
+    return order[np.searchsorted(middles, shares)]
+
+
+def quantize_blockwise(x: np.ndarray, code: np.ndarray, block_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """x of any shape, n values -> their places in the code, uint8 (n,), and absmax, float32 (blocks,).
+
+    Blocks run over the values row by row; the last one may be short.
+
+    >>> places, absmax = quantize_blockwise(np.float32([2, -1, 0.1, 4, 4, 4]), NF4, block_size=3)
+    >>> places, absmax
+    (array([15,  2,  8, 15, 15, 15], dtype=uint8), array([2., 4.], dtype=float32))
+    """
+    x = x.astype(np.float32).reshape(-1)
+    places, absmax = [], []
+    for start in range(0, len(x), block_size):
+        block = x[start : start + block_size]
+        top = np.abs(block).max()
+        if len(block) == block_size:
+            shares = block * (1 / np.maximum(top, TINY))
+        else:  # subtle: a short block is divided instead; bitsandbytes does so, and the last bit can differ
+            top = np.maximum(top, TINY)
+            shares = block / top
+        places.append(nearest(shares, code))
+        absmax.append(top)
+    return np.concatenate(places), np.float32(absmax)
+
+
+def dequantize_blockwise(
+    places: np.ndarray, absmax: np.ndarray, code: np.ndarray, block_size: int
+) -> np.ndarray:
+    """places (n,), absmax (blocks,) -> values float32 (n,): each one's code value times its block's absmax.
+
+    >>> dequantize_blockwise(np.uint8([15, 2, 8]), np.float32([2]), NF4, block_size=3)
+    array([ 2.       , -1.0501461,  0.1591606], dtype=float32)
+    """
+    return code[places] * absmax.repeat(block_size)[: len(places)]
+
+
+def derive_nf4() -> np.ndarray:
+    """NF4 (16,) from its idea: cut the normal distribution into pieces of equal probability, one code for each.
+
+    Both halves get their own ladder of equal steps in probability, 8 above zero and 7 below, so that zero itself is
+    a value. The ladders end at the mean of 1 - 1/32 and 1 - 1/30, because the last step, to certainty, would reach
+    infinity. Dividing by the largest value makes them shares (QLoRA, arXiv 2305.14314, section 3).
+
+    >>> derive_nf4().round(3)[[0, 1, 7, 8, 15]]
+    array([-1.   , -0.696,  0.   ,  0.08 ,  1.   ])
+    """
+    end = 1 - (1 / 32 + 1 / 30) / 2
+    quantile = NormalDist().inv_cdf
+    above = [quantile(p) for p in np.linspace(0.5, end, 9)[1:]]
+    below = [-quantile(p) for p in np.linspace(0.5, end, 8)[1:]]
+    values = np.sort([*below, 0.0, *above])
+    return values / values.max()
+
+
+# -- 4. two in a byte --------------------------------------------------------------------------------------------------
+
+
+def pack(places: np.ndarray, code: np.ndarray) -> np.ndarray:
+    """places (n,), each below 16 -> bytes (ceil(n / 2),): the first of two in the high bits, the second in the low.
+
+    An odd one out is joined by the place of zero.
+
+    >>> [f"{byte:08b}" for byte in pack(np.uint8([15, 2, 8]), NF4)]
+    ['11110010', '10000111']
+    """
+    if len(places) % 2:
+        places = np.append(places, nearest(np.float32([0]), code))
+    return places[0::2] << 4 | places[1::2]
+
+
+def unpack(packed: np.ndarray, n: int) -> np.ndarray:
+    """bytes (ceil(n / 2),) -> places (n,).
+
+    >>> unpack(np.uint8([0b11110010, 0b10000111]), 3)
+    array([15,  2,  8], dtype=uint8)
+    """
+    return np.stack([packed >> 4, packed & 15], axis=1).reshape(-1)[:n]
+
+
+# -- 5. double quantization --------------------------------------------------------------------------------------------
+
+
+def dynamic_map() -> np.ndarray:
+    """The 256 values, float32 and sorted, of the 8-bit code for scales: dense near zero, coarse near one.
+
+    Each power of ten from -6 to 0 holds twice as many as the one below it: 1, 2, 4 … 64, of either sign, each in the
+    middle of its equal part of 0.1 … 1 times that power; then 0 and 1. (arXiv 2110.02861)
+
+    >>> values = dynamic_map()
+    >>> len(values), float(values[127]), int((np.abs(values) > 0.1).sum())
+    (256, 0.0, 129)
+    """
+    values = [0.0, 1.0]
+    for power in range(-6, 1):
+        edges = np.linspace(0.1, 1, 2 ** (power + 6) + 1)
+        middles = (edges[:-1] + edges[1:]) / 2 * 10.0**power
+        values += [*middles, *-middles]
+    return np.sort(np.float32(values))
+
+
+def double_quantize(absmax: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.float32]:
+    """absmax (blocks,) -> its 8-bit places (blocks,), their own absmax (ceil(blocks / 256),), and the mean.
+
+    The scales are all positive, so their mean is taken off first: what is left lies around zero.
+
+    >>> places, nested, mean = double_quantize(np.float32([1, 2, 3, 6]))
+    >>> places, nested, float(mean)  # -2, -1, 0 and 3 thirds of the largest deviation, 3
+    (array([ 23,  47, 127, 255], dtype=uint8), array([3.], dtype=float32), 3.0)
+
+    Leaves out the table that bitsandbytes searches with: there about one place in 600 is the second nearest.
+    """
+    mean = absmax.mean()
+    places, nested = [], []
+    for start in range(0, len(absmax), NESTED_BLOCK_SIZE):
+        block = absmax[start : start + NESTED_BLOCK_SIZE] - mean
+        top = np.abs(block).max()
+        places.append(nearest_of_many(block / max(top, TINY), dynamic_map()))
+        nested.append(top)
+    return np.concatenate(places), np.float32(nested), mean
+
+
+def nearest_of_many(shares: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Like `nearest`, for up to 256 sorted values."""
+    return np.searchsorted((values[:-1] + values[1:]) / 2, shares).astype(np.uint8)
+
+
+def double_dequantize(places: np.ndarray, nested_absmax: np.ndarray, mean: np.float32) -> np.ndarray:
+    """The scales back, float32 (blocks,).
+
+    >>> double_dequantize(np.uint8([23, 47, 127, 255]), np.float32([3]), np.float32(3)).round(2)
+    array([0.99, 2.  , 3.  , 6.  ], dtype=float32)
+    """
+    return dequantize_blockwise(places, nested_absmax, dynamic_map(), NESTED_BLOCK_SIZE) + mean
