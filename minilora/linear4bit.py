@@ -34,6 +34,13 @@ class Linear4bit(nn.Module):
     True
     """
 
+    weight: Tensor
+    absmax: Tensor
+    minimum: Tensor | None
+    nested_absmax: Tensor | None
+    nested_offset: Tensor | None
+    bias: nn.Parameter | None
+
     def __init__(
         self,
         quantized: Quantized4bit,
@@ -81,7 +88,8 @@ class Linear4bit(nn.Module):
         """An ordinary frozen layer with the decoded weight (out, in), in the type that the weight once had."""
         weight = self.quantized.dequantize()
         layer = nn.Linear(self.in_features, self.out_features, bias=False, device="meta")
-        layer.weight, layer.bias = nn.Parameter(weight, requires_grad=False), self.bias
+        layer.weight = nn.Parameter(weight, requires_grad=False)
+        layer.register_parameter("bias", self.bias)
         return layer.train(self.training)
 
     def extra_repr(self) -> str:
@@ -101,11 +109,12 @@ class Linear4bit(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Linear4bit:
         """Lets `.to(...)` move the stored tensors but never convert them: a rounded absmax is another weight."""
-        before = {name: buffer for name, buffer in self._buffers.items() if buffer is not None}
+        before = self._buffers.copy()
         super()._apply(fn, recurse)
         for name, buffer in before.items():
-            if self._buffers[name].dtype != buffer.dtype:
-                self._buffers[name] = buffer.to(self._buffers[name].device)
+            moved = self._buffers[name]
+            if buffer is not None and moved is not None and moved.dtype != buffer.dtype:
+                self._buffers[name] = buffer.to(moved.device)
         return self
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
@@ -204,8 +213,8 @@ def quantize_model(
         except ValueError as error:
             raise ValueError(f"layer {path}: {error}") from None
     before = _stored_bytes(model)
-    for path, layer in packed.items():
-        model.set_submodule(path, layer.train(layers[path].training))
+    for path, small in packed.items():
+        model.set_submodule(path, small.train(layers[path].training))
     report = QuantizationReport(
         list(layers),
         sum(layer.weight.numel() for layer in layers.values()),
@@ -223,7 +232,8 @@ def _layers_to_pack(model: nn.Module) -> dict[str, nn.Linear]:
             "this model carries LoRA adapters, which stay in full precision: first quantize_model(base), then add_lora"
         )
     tied = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    ask = getattr(model, "get_output_embeddings", None)
+    output = ask() if callable(ask) else None
     # Exactly nn.Linear: its subclasses are read by their owners in ways that a packed layer cannot serve.
     layers = {
         path: module

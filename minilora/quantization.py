@@ -97,7 +97,7 @@ class Quantized4bit:
 
     def block_absmax(self) -> Tensor:
         """float32 (blocks,): what each block is multiplied by, decoded if it is itself quantized."""
-        if self.nested_code is None:
+        if self.nested_code is None or self.nested_absmax is None:
             return self.absmax
         shares = self.nested_code.index_select(0, self.absmax.int())
         scale = self.nested_absmax.repeat_interleave(NESTED_BLOCK_SIZE)[: len(shares)]
@@ -157,12 +157,11 @@ def quantize_4bit(
         # subtle: bitsandbytes divides here; in whole blocks it multiplies by the reciprocal, which rounds otherwise
         index = _nearest(F.pad(last / top, (0, n % 2)), code)
         packed, absmax = torch.cat([packed, _pack(index)]), torch.cat([absmax, top.view(1)])
-    constants = [absmax]
-    nested = None, None
+    finite = bool(torch.isfinite(absmax).all())
+    nested: list[Tensor] = []
     if double_quant:
         absmax, *nested = _quantize_absmax(absmax)
-        constants += nested
-    if not all(torch.isfinite(constant).all() for constant in constants):
+    if not (finite and all(torch.isfinite(tensor).all() for tensor in nested)):
         bad = int((~torch.isfinite(x)).sum())
         raise ValueError(
             f"x holds {bad} infinite or undefined values (or a range that float32 cannot hold); a single one would "

@@ -17,15 +17,18 @@ from statistics import NormalDist
 
 import numpy as np
 
-FP4 = np.float32([0, 0.0625, 8, 12, 4, 6, 2, 3, 0, -0.0625, -8, -12, -4, -6, -2, -3]) / np.float32(12)
+FP4 = np.array([0, 0.0625, 8, 12, 4, 6, 2, 3, 0, -0.0625, -8, -12, -4, -6, -2, -3], np.float32) / np.float32(
+    12
+)
 INT4 = np.arange(-8, 8, dtype=np.float32) / np.float32(7)  # the first, -8/7, is never the nearest
-NF4 = np.float32(
+NF4 = np.array(
     [
         -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
         -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0,
         0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
         0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
-    ]
+    ],
+    np.float32,
 )  # fmt: skip
 CODES = {"nf4": NF4, "fp4": FP4, "int4": INT4}
 TINY = np.float32(1e-38)  # keeps a block of zeros from dividing by zero
@@ -98,7 +101,7 @@ def quantize_blockwise(x: np.ndarray, code: np.ndarray, block_size: int) -> tupl
             shares = block / top
         places.append(nearest(shares, code))
         absmax.append(top)
-    return np.concatenate(places), np.float32(absmax)
+    return np.concatenate(places), np.array(absmax)
 
 
 def dequantize_blockwise(
@@ -142,7 +145,7 @@ def pack(places: np.ndarray, code: np.ndarray) -> np.ndarray:
     ['11110010', '10000111']
     """
     if len(places) % 2:
-        places = np.append(places, nearest(np.float32([0]), code))
+        places = np.append(places, nearest(np.zeros(1, np.float32), code))
     return places[0::2] << 4 | places[1::2]
 
 
@@ -173,7 +176,7 @@ def dynamic_map() -> np.ndarray:
         edges = np.linspace(0.1, 1, 2 ** (power + 6) + 1)
         middles = (edges[:-1] + edges[1:]) / 2 * 10.0**power
         values += [*middles, *-middles]
-    return np.sort(np.float32(values))
+    return np.sort(np.array(values, np.float32))
 
 
 def double_quantize(absmax: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.float32]:
@@ -187,14 +190,14 @@ def double_quantize(absmax: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.floa
 
     Leaves out the table that bitsandbytes searches with: there about one place in 600 is the second nearest.
     """
-    mean = absmax.mean()
+    mean = np.float32(absmax.mean())
     places, nested = [], []
     for start in range(0, len(absmax), NESTED_BLOCK_SIZE):
         block = absmax[start : start + NESTED_BLOCK_SIZE] - mean
         top = np.abs(block).max()
         places.append(nearest_of_many(block / max(top, TINY), dynamic_map()))
         nested.append(top)
-    return np.concatenate(places), np.float32(nested), mean
+    return np.concatenate(places), np.array(nested), mean
 
 
 def nearest_of_many(shares: np.ndarray, values: np.ndarray) -> np.ndarray:
