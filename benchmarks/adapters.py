@@ -15,11 +15,11 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import peft
 import torch
+from side_by_side import compare
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from minilora.gpt import GPT, GPTConfig
@@ -36,30 +36,6 @@ SHAPE = {  # the tiny GPT's neighbourhood: what the lessons run
 }
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj"]  # 24 layers
 NAMES = [f"adapter-{i}" for i in range(10)]
-
-
-def seconds(action: Callable[[], object], repeat: int) -> float:
-    start = time.perf_counter()
-    for _ in range(repeat):
-        action()
-    return (time.perf_counter() - start) / repeat
-
-
-def compare(
-    ours: Callable[[], object],
-    theirs: Callable[[], object],
-    rounds: int = 9,
-    repeat: int = 1,
-    theirs_repeat: int | None = None,
-):
-    """(our median seconds, their median seconds, ratios theirs / ours round by round)."""
-    ours(), theirs()  # the first call pays for allocations
-    pairs = [(seconds(ours, repeat), seconds(theirs, theirs_repeat or repeat)) for _ in range(rounds)]
-    return (
-        statistics.median(a for a, _ in pairs),
-        statistics.median(b for _, b in pairs),
-        [b / a for a, b in pairs],
-    )
 
 
 def llama() -> LlamaForCausalLM:

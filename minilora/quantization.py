@@ -116,7 +116,7 @@ class Quantized4bit:
         ):  # a last, shorter block is decoded as a whole one, and the excess cut off below
             packed = F.pad(packed, (0, blocks * self.block_size // 2 - len(packed)))
         on_cpu = packed.device.type == "cpu" and not torch.compiler.is_compiling()
-        decode = _decode_in_numpy if on_cpu else _decode
+        decode = _decode_in_numpy if on_cpu else _decode_on_gpu
         dtype = self.dtype if dtype is None else dtype
         values = decode(packed, self.block_absmax(), self.minimum, self.pairs, self.block_size, dtype)
         return values.flatten()[:n].view(self.shape)
@@ -201,7 +201,7 @@ def _encode(blocks: Tensor, code: str) -> tuple[Tensor, Tensor]:
         part = part.float()
         top = part.abs().amax(dim=1)  # (blocks,)
         shares = part * (1 / top.clamp(min=TINY))[:, None]  # (blocks, block_size), within -1 … 1
-        packed.append(_pack(_nearest(shares, code).flatten()))
+        packed.append(_pack(_nearest(shares, code)))
         absmax.append(top)
     return torch.cat(packed), torch.cat(absmax)
 
@@ -229,9 +229,9 @@ def _encode_in_numpy(blocks: Tensor, code: str) -> tuple[Tensor, Tensor]:
 
 
 def _nearest(shares: Tensor, code: str) -> Tensor:
-    """The place in the code, uint8, that is nearest to each share; where two are, that of the smaller value."""
+    """shares, n in all -> uint8 (n,): the place in the code of the nearest value; of two, that of the smaller."""
     bounds, order = code_bounds(code, shares.device)
-    return order[torch.bucketize(shares, bounds, out_int32=True)]
+    return order.index_select(0, torch.bucketize(shares.flatten(), bounds, out_int32=True))
 
 
 def _pack(index: Tensor) -> Tensor:
@@ -273,21 +273,38 @@ def _over_blocks(work: Callable[[slice, slice], None], blocks: int, block_size: 
 def _decode(
     packed: Tensor, absmax: Tensor, minimum: Tensor | None, pairs: Tensor, block_size: int, dtype: torch.dtype
 ) -> Tensor:
-    """bytes (blocks · block_size / 2,) and absmax (blocks,) -> values (blocks, block_size), on any device.
-
-    `torch.compile` makes one pass of it, so there the whole is one chunk.
-    """
+    """bytes (blocks · block_size / 2,) and absmax (blocks,) -> values (blocks, block_size), on any device."""
     out = torch.empty(len(absmax), block_size, dtype=dtype, device=packed.device)
-    step = len(absmax) if torch.compiler.is_compiling() else max(1, GPU_CHUNK // block_size)
-    for first in range(0, len(absmax), step):
-        part = slice(first, first + step)
-        byte = packed[first * block_size // 2 : (first + step) * block_size // 2].int()
-        shares = pairs.index_select(0, byte).view(-1, block_size)  # (bytes, 2) -> (blocks, block_size)
-        if minimum is None:
-            torch.mul(shares, absmax[part, None], out=out[part])
-        else:
-            out[part] = shares * absmax[part, None] + minimum[part, None]
+    rows = packed.view(len(absmax), -1)  # (blocks, block_size / 2)
+    if torch.compiler.is_compiling():  # the compiler makes a single pass of it, without any temporary tensor
+        _decode_into(out, rows, absmax, minimum, pairs)
+        return out
+    step = max(1, GPU_CHUNK // block_size)
+    lows = [None] * len(absmax) if minimum is None else minimum.split(step)
+    for part in zip(out.split(step), rows.split(step), absmax.split(step), lows, strict=False):
+        _decode_into(*part, pairs)
     return out
+
+
+def _decode_into(out: Tensor, rows: Tensor, absmax: Tensor, minimum: Tensor | None, pairs: Tensor) -> None:
+    """rows (m, block_size / 2) of bytes -> out (m, block_size); both halves of a byte in one look-up."""
+    shares = pairs.index_select(0, rows.flatten().int()).view(out.shape)  # (bytes, 2) -> (m, block_size)
+    if minimum is None:
+        torch.mul(shares, absmax[:, None], out=out)  # rounds to out's type once, at the end
+    else:
+        out.copy_(shares * absmax[:, None] + minimum[:, None])
+
+
+_decode_on_gpu = _decode
+
+
+def compile_decoding() -> None:
+    """From now on a GPU decodes by a compiled program: one pass instead of three, and no temporary tensors.
+
+    The bits stay the same. The first call takes seconds, and `torch.compile` must work on this machine (Triton).
+    """
+    global _decode_on_gpu
+    _decode_on_gpu = torch.compile(_decode, dynamic=True)
 
 
 def _decode_in_numpy(
