@@ -135,7 +135,8 @@ class Trainer:
         if self.world > 1:
             for parameter in model.parameters():  # an adapter that rests would make the others wait
                 parameter.requires_grad_(any(parameter is p for p in self.parameters.values()))
-            self.loss = DistributedDataParallel(self.loss)
+            # no buffer ever changes, and a packed base keeps its weights in buffers: sending them each step costs much
+            self.loss = DistributedDataParallel(self.loss, broadcast_buffers=False)
         matrices = [p for p in self.parameters.values() if p.ndim >= 2]
         others = [p for p in self.parameters.values() if p.ndim < 2]
         self.optimizer = torch.optim.AdamW(
