@@ -248,23 +248,25 @@ def _shift_to_zero(values: Tensor, block_size: int) -> tuple[Tensor, Tensor]:
 
 
 def _over_blocks(work: Callable[[slice, slice], None], blocks: int, block_size: int) -> None:
-    """Calls work(blocks, bytes) for pieces of about CHUNK values, on the threads that torch may use.
+    """Calls work(blocks, bytes) for pieces of about CHUNK values, on as many threads as torch may use.
 
-    NumPy lets go of the interpreter while it computes, so plain threads do run side by side.
+    NumPy lets go of the interpreter while it computes, so plain threads do run side by side. Each takes one
+    stretch of the blocks from end to end, which their caches like better than taking turns.
     """
     step = max(1, CHUNK // block_size)
-    starts = range(0, blocks, step)
+    threads = min(torch.get_num_threads(), -(-blocks // step))
 
-    def piece(first: int) -> None:
-        last = min(first + step, blocks)
-        work(slice(first, last), slice(first * block_size // 2, last * block_size // 2))
+    def stretch(thread: int) -> None:
+        end = (thread + 1) * blocks // threads
+        for first in range(thread * blocks // threads, end, step):
+            last = min(first + step, end)
+            work(slice(first, last), slice(first * block_size // 2, last * block_size // 2))
 
-    if len(starts) < 2 or torch.get_num_threads() == 1:
-        for first in starts:
-            piece(first)
-    else:
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            list(pool.map(piece, starts))
+    if threads == 1:
+        stretch(0)
+    elif threads > 1:  # 0 if there is no whole block at all
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(stretch, range(threads)))
 
 
 # -- decoding ------------------------------------------------------------------------------------------------
