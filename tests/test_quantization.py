@@ -335,6 +335,19 @@ def test_dequantize_compiles_whole(double_quant, warm, monkeypatch):
         assert torch.equal(compiled(q), q.dequantize())
 
 
+@pytest.mark.slow  # the compiler takes its time
+def test_compiled_decoding_gives_the_same_bits(monkeypatch):
+    monkeypatch.setattr(quantization, "_decode_on_gpu", quantization._decode)
+    torch._dynamo.reset()
+    with torch.compiler.set_stance("default"):
+        quantization.compile_decoding()
+        assert quantization._decode_on_gpu is not quantization._decode
+        for code, n, dtype in (("nf4", 640, TYPES[0]), ("nf4", 6400, TYPES[2]), ("fp4", 64, TYPES[1])):
+            q = quantize_4bit(uneven(n), code)
+            compiled = quantization._decode_on_gpu(q.packed, q.absmax, None, q.pairs, 64, dtype)
+            assert torch.equal(compiled.flatten(), q.dequantize(dtype))
+
+
 # -- errors ---------------------------------------------------------------------------------------------------------
 
 
