@@ -13,7 +13,7 @@ test:  ## the tests
 test-all:  ## the tests, then the slow ones and those in a real browser
 	@$(INSIDE) test-all $(ARGS)
 
-lint:  ## format, lint and type checks
+lint:  ## format and lint checks
 	@$(INSIDE) lint
 
 lock:  ## resolves requirements.lock anew
