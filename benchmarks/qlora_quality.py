@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def losses_by_part(model: nn.Module, data: TokenData) -> list[float]:
     return [evaluate(model, TokenData(inputs, targets)) for inputs, targets in parts]
 
 
-def quantized_alone(texts: list[str]) -> list[dict[str, Any]]:
+def quantized_alone(texts: list[str]) -> Iterator[dict[str, Any]]:
     """The loss of the pretrained model in each scheme, and its distance from float32 with a standard error.
 
     All schemes read the same parts of the text, so what makes a part easy or hard cancels in the difference.
@@ -88,9 +89,10 @@ def quantized_alone(texts: list[str]) -> list[dict[str, Any]]:
     model = base_model(None)
     data = encode_text(texts, model.tokenizer)
     plain = losses_by_part(model, data)
-    rows = [{"scheme": title(None), "loss": statistics.mean(plain), "bits": 32.0, "error": 0.0}]
+    row = {"scheme": title(None), "loss": statistics.mean(plain), "bits": 32.0, "error": 0.0}
     print(f"{data}\n{'':42}{'loss':>8}{'more than float32':>24}{'weight error':>15}{'bits':>8}")
-    print(f"{rows[0]['scheme']:42}{rows[0]['loss']:8.4f}")
+    print(f"{row['scheme']:42}{row['loss']:8.4f}")
+    yield row
     for scheme in SCHEMES:
         model = base_model(scheme)
         parts = losses_by_part(model, data)
@@ -98,21 +100,20 @@ def quantized_alone(texts: list[str]) -> list[dict[str, Any]]:
         error, bits = weight_error(model)
         doubt = statistics.stdev(more) / len(more) ** 0.5
         row = {"scheme": title(scheme), "loss": statistics.mean(parts), "more": statistics.mean(more)}
-        rows.append(row | {"standard_error": doubt, "error": error, "bits": bits})
         print(
             f"{row['scheme']:42}{row['loss']:8.4f}{row['more']:14.4f} ± {doubt:.4f}{error:14.2%}{bits:11.3f}",
             flush=True,
         )
-    return rows
+        yield row | {"standard_error": doubt, "error": error, "bits": bits}
 
 
-def trained_on_top(steps: int) -> list[dict[str, Any]]:
+def trained_on_top(steps: int) -> Iterator[dict[str, Any]]:
     """Final validation losses of LoRA on each base: the same rows in the same order for the same seed."""
     tokenizer = GPT.from_pretrained("tiny-gpt").tokenizer
     train, validation = (
         encode_text(style_corpus("legal", split), tokenizer) for split in ("train", "validation")
     )
-    rows: list[dict[str, Any]] = []
+    plain: list[float] = []
     print(f"\ntrained on {train}, {steps} steps of 16 rows, LoRA r=8 on all linear layers; {validation}")
     print(f"{'':42}{'before':>8}{'after, mean':>14}{'seed by seed':>24}{'more than float32':>24}")
     for scheme in BASES:
@@ -127,15 +128,15 @@ def trained_on_top(steps: int) -> list[dict[str, Any]]:
             before = history.validation_losses[0]
             after.append(history.validation_losses[-1])
         row = {"scheme": title(scheme), "before": before, "after": after, "steps": steps}
-        rows.append(row)
-        more = [loss - plain for loss, plain in zip(after, rows[0]["after"], strict=True)]
+        plain = plain or after
+        more = [loss - without for loss, without in zip(after, plain, strict=True)]
         seeds = " ".join(f"{loss:.4f}" for loss in after)
         print(
             f"{row['scheme']:42}{before:8.4f}{statistics.mean(after):14.4f}{seeds:>24}"
             f"{statistics.mean(more):14.4f} ± {statistics.stdev(more):.4f}",
             flush=True,
         )
-    return rows
+        yield row
 
 
 def main() -> None:
@@ -147,10 +148,13 @@ def main() -> None:
     texts = [path.read_text(encoding="utf-8") for path in options.text or []] or style_corpus(
         "legal", "validation"
     )
-    tables = {"quantized": quantized_alone(texts), "trained": trained_on_top(options.steps)}
-    if options.json:
-        tables |= {"text": "the files given" if options.text else "style 'legal', validation"}
-        options.json.write_text(json.dumps(tables, indent=1) + "\n", encoding="utf-8")
+    tables: dict[str, Any] = {"text": "the files given" if options.text else "style 'legal', validation"}
+    for name, rows in (("quantized", quantized_alone(texts)), ("trained", trained_on_top(options.steps))):
+        tables[name] = []
+        for row in rows:
+            tables[name].append(row)
+            if options.json:  # after every row: a long run that is interrupted keeps what it has
+                options.json.write_text(json.dumps(tables, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
