@@ -2,7 +2,7 @@
 PYTHON ?= python3
 INSIDE = $(PYTHON) tools/environment.py
 
-.PHONY: lab test test-all lint notebooks exercises lock benchmarks
+.PHONY: lab test test-all lint doctor lock
 
 lab:  ## JupyterLab on the first page; make lab ARGS="--no-browser" passes options on
 	@$(INSIDE) lab $(ARGS)
@@ -15,6 +15,9 @@ test-all:  ## the tests, then the slow ones and those in a real browser
 
 lint:  ## format and lint checks
 	@$(INSIDE) lint
+
+doctor:  ## checks this installation, for a bug report
+	@$(INSIDE) doctor $(ARGS)
 
 lock:  ## resolves requirements.lock anew
 	@$(INSIDE) run python tools/lock.py

@@ -3,13 +3,18 @@
     python tools/environment.py lab        JupyterLab on the first page          (make lab)
     python tools/environment.py test       the tests                             (make test)
     python tools/environment.py test-all   these, and the slow and browser ones  (make test-all)
-    python tools/environment.py lint       format and lint checks          (make lint)
+    python tools/environment.py lint       format, lint and type checks          (make lint)
+    python tools/environment.py doctor     checks the installation               (make doctor)
     python tools/environment.py run PROGRAM ...   anything else
     python tools/environment.py            only set up
 
 What follows the command is passed on, as in `python tools/environment.py lab --no-browser`.
+
+Not here: the choice of versions (requirements.lock, written by tools/lock.py).
 """
 
+import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -19,21 +24,43 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
-STAMP = VENV / "minilora-stamp"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+STARTED = VENV / "minilora-started"  # written before anything else: this folder is ours, and may be half made
+STAMP = VENV / "minilora-stamp"  # written after everything else: what the environment was made from
+LOG = VENV / "minilora-setup.log"
 FIRST_PAGE = ROOT / "notebooks" / "00_start_here.ipynb"
-OLDEST = (3, 10)
-GIGABYTES_NEEDED = 4
+OLDEST, NEWEST = (3, 10), (3, 13)  # the Pythons that the lock is resolved and tested for
+GIGABYTES_NEEDED = 3
+
+# What pip writes when it fails, and what that means for the person in front of it.
+CAUSES = {
+    "No space left on device": "the disk is full; make room and run the same command again",
+    "NewConnectionError": "pip cannot reach the package index; the first set-up needs a network, later starts do not",
+    "ConnectTimeoutError": "pip cannot reach the package index; the first set-up needs a network, later starts do not",
+    "ReadTimeoutError": "the network is too slow or was cut; what has arrived is kept, run the same command again",
+    "ProxyError": "the proxy refused pip; set HTTPS_PROXY as your network asks",
+    "CERTIFICATE_VERIFY_FAILED": "pip does not trust the network's certificate; set PIP_CERT to your company's",
+    "No matching distribution found": "one package has no build for this Python and system; the line above names it",
+}
 
 
 def main() -> int:
     command, *rest = sys.argv[1:] or ["setup"]
-    commands = {"setup": [], "lab": lab(rest), "test": tests(rest), "test-all": tests([]) + slow_tests(rest)}
-    commands |= {"lint": lint(), "run": [rest]}
+    commands = {
+        "setup": [],
+        "lab": [["jupyter", "lab", str(FIRST_PAGE), *rest]],
+        "test": [["pytest", *rest]],
+        "test-all": [["pytest", *rest], ["pytest", "-m", "slow or browser", *rest]],
+        "lint": [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy", "minilora"]],
+        # By its path, not as `minilora doctor`: it must still speak where the package cannot be imported.
+        "doctor": [["python", str(ROOT / "minilora" / "doctor.py"), *rest]],
+        "run": [rest],
+    }
     if command not in commands or (command == "run" and not rest):
         print(__doc__)
-        return 2
-    set_up()
+        return 0 if command in ("-h", "--help", "help") else 2
+    with one_at_a_time():
+        set_up()
     if command == "lab" and not FIRST_PAGE.exists():
         sys.exit(f"{FIRST_PAGE} is missing; is this a complete copy of the repository?")
     for arguments in commands[command]:
@@ -43,52 +70,45 @@ def main() -> int:
     return 0
 
 
-def lab(rest):
-    return [["jupyter", "lab", str(FIRST_PAGE), *rest]]
-
-
-def tests(rest):
-    return [["pytest", *rest]]
-
-
-def slow_tests(rest):
-    return [["pytest", "-m", "slow or browser", *rest]]
-
-
-def lint():
-    return [["ruff", "check", "."], ["ruff", "format", "--check", "."]]
-
-
 def run_inside(arguments):
     """Runs a program of the environment, as if the environment were activated; returns its exit status."""
-    environment = dict(os.environ, VIRTUAL_ENV=str(VENV))
+    environment = dict(clean_environment(), VIRTUAL_ENV=str(VENV))
     environment["PATH"] = os.pathsep.join([str(PYTHON.parent), environment.get("PATH", "")])
     # Our settings for JupyterLab: no toast of news on the first start.
     paths = [str(ROOT / "tools" / "jupyter"), environment.get("JUPYTER_CONFIG_PATH", "")]
     environment["JUPYTER_CONFIG_PATH"] = os.pathsep.join(path for path in paths if path)
-    program = shutil.which(arguments[0], path=environment["PATH"]) or arguments[0]
-    try:
-        return subprocess.call([program, *arguments[1:]], env=environment, cwd=ROOT)
-    except KeyboardInterrupt:
-        return 130
-    except FileNotFoundError:
-        sys.exit(f"there is no program '{arguments[0]}' in {VENV}")
+    program = shutil.which(arguments[0], path=environment["PATH"])
+    if program is None:
+        sys.exit(f"there is no program '{arguments[0]}' in {VENV} or on the PATH")
+    child = subprocess.Popen([program, *arguments[1:]], env=environment, cwd=str(ROOT))
+    while True:
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            pass  # the program got the same Ctrl-C; JupyterLab asks back, so wait for what it decides
 
 
 def set_up():
-    """Leaves .venv as the lock describes it. The stamp is written last: without it the environment counts as absent."""
+    """Leaves .venv as the lock describes it. Without a stamp it counts as absent, however whole it looks."""
     if STAMP.exists() and STAMP.read_text(encoding="utf-8") == wanted():
         return
     check_machine()
-    if VENV.exists() and not made_here():
-        print(f"Removing {VENV}: it was left half made, moved, or made by another Python", flush=True)
-        shutil.rmtree(VENV)
-    STAMP.unlink() if STAMP.exists() else None
+    if VENV.exists() and not usable():
+        print(
+            f"Making {VENV} anew: it was left half made, was moved, or belongs to another Python", flush=True
+        )
+        remove(VENV)
     print(f"Setting up {VENV} (some minutes the first time; later starts take no time)", flush=True)
+    VENV.mkdir(exist_ok=True)
+    STARTED.write_text(identity(), encoding="utf-8")
+    STAMP.exists() and STAMP.unlink()
     if not PYTHON.exists():
-        step([sys.executable, "-m", "venv", str(VENV)], "making a virtual environment")
-        PYTHON.with_name("made-here").write_text(identity(), encoding="utf-8")
-    pip = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check"]
+        # Not sys.executable: that may be the one in the .venv that was just removed.
+        step(
+            [getattr(sys, "_base_executable", sys.executable), "-m", "venv", str(VENV)],
+            "making a virtual environment",
+        )
+    pip = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--log", str(LOG)]
     step([*pip, "--requirement", "requirements.lock"], "installing the packages")
     step([*pip, "--quiet", "--no-deps", "--no-build-isolation", "--editable", "."], "installing minilora")
     STAMP.write_text(wanted(), encoding="utf-8")
@@ -96,58 +116,127 @@ def set_up():
 
 
 def step(command, what):
-    if subprocess.call(command, cwd=ROOT):
-        sys.exit(
-            f"\n{what} failed; the messages above say why. Usual reasons: no network (the first set-up downloads about "
-            "1 GB), a proxy that pip does not know, a full disk, or on Debian and Ubuntu a missing package "
-            "(apt install python3-venv). Run the same command again when it is mended; nothing half made is kept."
-        )
+    if subprocess.call(command, cwd=str(ROOT), env=clean_environment()):
+        log = LOG.read_text(encoding="utf-8", errors="replace") if LOG.exists() else ""
+        reasons = {reason for sign, reason in CAUSES.items() if sign in log}
+        advice = "; ".join(sorted(reasons)) or f"the messages above say why, and all of them are in {LOG}"
+        sys.exit(f"\n{what} failed: {advice}.\nThe next run begins anew; nothing half made is used.")
+
+
+def clean_environment():
+    """Without what would mix other Pythons' packages in, or send pip's packages elsewhere."""
+    unwanted = ("PYTHONHOME", "PYTHONPATH", "PIP_USER", "PIP_TARGET", "PIP_PREFIX")
+    kept = {name: value for name, value in os.environ.items() if name not in unwanted}
+    return dict(kept, PIP_USER="0")  # a pip.conf may ask for --user, which a virtual environment refuses
 
 
 def wanted():
     """What the environment is made from: if any of it changes, it is brought up to date."""
-    digest = hashlib.sha256(identity().encode())
+    digest = hashlib.sha256(identity().encode("utf-8"))
     for name in ("requirements.lock", "pyproject.toml"):
-        digest.update((ROOT / name).read_bytes())
+        digest.update((ROOT / name).read_bytes().replace(b"\r\n", b"\n"))
     return digest.hexdigest()
 
 
 def identity():
     """A virtual environment holds absolute paths and one Python; moved or under another it does not work."""
-    return f"{VENV} {sys.version_info[0]}.{sys.version_info[1]}"
+    return "{} {}.{}".format(VENV, *sys.version_info[:2])
 
 
-def made_here():
-    marker = PYTHON.with_name("made-here")
-    return PYTHON.exists() and marker.exists() and marker.read_text(encoding="utf-8") == identity()
+def usable():
+    """Whether .venv can be brought up to date in place: finished once, here, by this Python; or made by hand."""
+    if STARTED.exists():
+        return STAMP.exists() and PYTHON.exists() and STARTED.read_text(encoding="utf-8") == identity()
+    if VENV.is_dir() and not any(VENV.iterdir()):
+        return True
+    # Not ours, so nothing of it may be deleted: used if it works, else the person decides.
+    probe = "import pip, sys; sys.exit(sys.version_info < (3, 10) or sys.prefix == sys.base_prefix)"
+    try:
+        works = PYTHON.exists() and subprocess.call([str(PYTHON), "-c", probe], env=clean_environment()) == 0
+    except OSError:
+        works = False
+    if not works:
+        sys.exit(
+            f"{VENV} was made by hand and has no working Python 3.10 with pip; move or delete it, then run this again"
+        )
+    print(f"Using {VENV}, which was made by hand; its packages become those of requirements.lock", flush=True)
+    return True
+
+
+def remove(folder):
+    try:
+        shutil.rmtree(str(folder))
+    except OSError as error:
+        sys.exit(
+            f"cannot remove {folder} ({error}); close the programs that run from it, then run this again"
+        )
 
 
 def check_machine():
-    free = shutil.disk_usage(ROOT).free / 1e9
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError:
+        sys.exit(
+            "this Python has no venv module, which makes environments. On Debian and Ubuntu: "
+            "sudo apt install python{}.{}-venv".format(*sys.version_info[:2])
+        )
+    if not os.access(str(ROOT), os.W_OK):
+        sys.exit(f"cannot write in {ROOT}; copy the repository to a folder of your own")
+    free = shutil.disk_usage(str(ROOT)).free / 1e9
     if free < GIGABYTES_NEEDED:
         sys.exit(
             f"only {free:.1f} GB are free on this disk; the environment needs {GIGABYTES_NEEDED}. Make room first"
         )
-    if sys.platform == "win32" and len(str(VENV)) > 120:
+    if os.name == "nt" and len(str(VENV)) > 120:
         sys.exit(
             f"the path {VENV} is too long for Windows; move the repository nearer to the root of the disk"
         )
 
 
-def use_a_recent_python():
-    """Starts again under a newer Python, if the one at hand is too old and another is installed."""
-    if sys.version_info >= OLDEST:
+@contextlib.contextmanager
+def one_at_a_time():
+    """Of two commands typed at once the second waits for the first. The lock ends with its process, even killed."""
+    if not os.access(str(ROOT), os.W_OK):  # a read-only copy: set_up says so if there is anything to do
+        yield
+        return
+    with open(str(ROOT / ".venv.lock"), "w", encoding="utf-8") as file:
+        with contextlib.suppress(OSError):  # some network disks have no locks; go on without
+            wait_for_lock(file)
+        yield
+
+
+def wait_for_lock(file):
+    if os.name != "nt":
+        import fcntl
+
+        return fcntl.flock(file, fcntl.LOCK_EX)
+    import msvcrt
+
+    while True:
+        try:
+            return msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+        except OSError as error:
+            if error.errno != errno.EDEADLK:  # what Windows says after each ten seconds of waiting
+                raise
+
+
+def use_a_suitable_python():
+    """Starts again under a Python that the lock is made for, if the one at hand is not and another is installed."""
+    if OLDEST <= sys.version_info[:2] <= NEWEST:
         return
     for minor in (13, 12, 11, 10):
         other = shutil.which(f"python3.{minor}")
-        if other and subprocess.call([other, "-c", "import venv"]) == 0:
+        if other and subprocess.call([other, "-c", "import venv"], stderr=subprocess.DEVNULL) == 0:
             sys.exit(subprocess.call([other, *sys.argv]))
     found = ".".join(str(part) for part in sys.version_info[:3])
-    sys.exit(
-        f"minilora needs Python 3.10 or newer; this is {found} and no newer one was found (python.org has them)"
-    )
+    if sys.version_info[:2] < OLDEST:
+        sys.exit(
+            f"minilora needs Python 3.10 to 3.13; this is {found} and no other was found (python.org has them)"
+        )
+    print(f"Python {found} is newer than those tested (3.10 to 3.13); trying it all the same", flush=True)
 
 
 if __name__ == "__main__":
-    use_a_recent_python()
+    use_a_suitable_python()
     sys.exit(main())
