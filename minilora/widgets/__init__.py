@@ -1,0 +1,18 @@
+"""The explorables: controls, a picture that follows each key press, and a sentence that says what it shows.
+
+from minilora.widgets import quantization_explorer
+
+explorer = quantization_explorer()  # the last line of a cell shows it
+explorer.outlier.value = 16  # as if moved by hand
+explorer.sentence  # what the picture shows now
+"""
+
+from minilora.widgets.anatomy import LoraAnatomy as lora_anatomy
+from minilora.widgets.quantization import QuantizationExplorer as quantization_explorer
+from minilora.widgets.ranks import RankExplorer as rank_explorer
+
+__all__ = [
+    "lora_anatomy",
+    "quantization_explorer",
+    "rank_explorer",
+]

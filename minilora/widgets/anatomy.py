@@ -1,0 +1,67 @@
+"""Explorable: one LoRA layer while it learns, with its real numbers."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from torch import nn
+
+from minilora.figures.anatomy import draw
+from minilora.lora import LoraConfig, LoraLinear, LoraModel, add_lora
+from minilora.widgets.explorer import Explorer, slider
+
+IN, OUT, TRUE_RANK = 14, 10, 3
+STEPS = (0, 1, 2, 3, 5, 10, 20, 50, 100)
+RANKS = (1, 2, 3, 4, 6, 8)
+
+
+class LoraAnatomy(Explorer):
+    """A layer of 14 inputs and 10 outputs learns a change of rank 3: ranks 1 and 2 fall short, 3 and more suffice."""
+
+    def __init__(self) -> None:
+        for rank in RANKS:
+            train(rank)  # now, so that no key press waits for it
+        super().__init__(rank=slider("Rank r", RANKS, 2), step=slider("Step", STEPS, 1))
+
+    def draw(self, rank: int, step: int) -> tuple[str, str]:
+        return draw(**train(rank)[step], step=step)
+
+
+@functools.cache
+def train(rank: int) -> dict[int, dict[str, Any]]:
+    """What `draw` needs, after each of STEPS steps: the matrices, how far the last step moved them, and the loss."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(64, IN, generator=generator)
+    change = torch.randn(OUT, TRUE_RANK, generator=generator) @ torch.randn(
+        TRUE_RANK, IN, generator=generator
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        base = nn.Sequential(nn.Linear(IN, OUT, bias=False))
+        model = add_lora(base, LoraConfig(r=rank, lora_alpha=rank, target_modules=["0"]))
+    target = x @ (base[0].base_layer.weight.detach() + 0.1 * change).T  # (64, OUT)
+    optimizer = torch.optim.AdamW(model.trainable_parameters().values(), lr=0.03, weight_decay=0)
+    before, states = matrices(model), {}
+    for step in range(max(STEPS) + 1):
+        if step:
+            optimizer.zero_grad()
+            nn.functional.mse_loss(model(x), target).backward()
+            optimizer.step()
+        now = matrices(model)
+        if step in STEPS:
+            states[step] = {name: matrix.tolist() for name, matrix in now.items()} | {
+                "moved": {name: float((now[name] - before[name]).norm()) for name in "WAB"},
+                "loss": nn.functional.mse_loss(model(x), target).item(),
+            }
+        before = now
+    return states
+
+
+def matrices(model: LoraModel) -> dict[str, torch.Tensor]:
+    layer: LoraLinear = model.lora_layers()["0"]
+    now = {"W": layer.base_layer.weight, "A": layer.lora_A["default"], "B": layer.lora_B["default"]}
+    return {name: m.detach().clone() for name, m in now.items()} | {
+        "delta": layer.delta_weight({"default": 1.0}).detach()
+    }

@@ -1,0 +1,94 @@
+"""The base of all explorables: controls above, and below them a picture and one sentence that says what it shows.
+
+A subclass names its controls and says how to draw them: `draw(**values)` returns an SVG string and the sentence. The
+base redraws on every change, serves keyboard and screen reader, and leaves a still picture where no kernel runs.
+
+Not here: any drawing (minilora/figures), and any arithmetic (the engine).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import anywidget
+from ipywidgets import HTML, Box, Checkbox, DOMWidget, Dropdown, Layout, SelectionSlider, VBox
+
+from minilora.figures.svg import still
+
+
+class Accessibility(anywidget.AnyWidget):
+    """Shows nothing. Gives the sliders around it names, spoken values, a focus ring, and their own arrow keys."""
+
+    _esm = Path(__file__).with_name("accessibility.js")
+    _css = Path(__file__).with_name("accessibility.css")
+
+
+class Explorer(VBox):
+    """Each control is an attribute under its own name, and `sentence` is the text alternative of the present state.
+
+    explorer.rank.value = 16 moves a slider as a hand would; the picture has changed when the line returns.
+    """
+
+    def __init__(self, **controls: DOMWidget):
+        self.controls = controls
+        for name, control in controls.items():
+            setattr(self, name, control)
+            control.observe(self._redraw_after_change, "value")
+        self.sentence, self.svg = "", ""
+        self.picture = HTML(layout=Layout(margin="0"))
+        super().__init__([control_row(controls.values()), self.picture, Accessibility()])
+        self.add_class("minilora")
+        self.redraw()
+
+    def draw(self, **values: Any) -> tuple[str, str]:
+        """(svg, sentence) for these values of the controls; a subclass says how."""
+        raise NotImplementedError(f"{type(self).__name__} must say how to draw")
+
+    def redraw(self) -> None:
+        self.svg, self.sentence = self.draw(**{name: c.value for name, c in self.controls.items()})
+        self.picture.value = f'{self.svg}<p aria-hidden="true">{escape(self.sentence)}</p>'
+
+    def _redraw_after_change(self, change: Any) -> None:
+        self.redraw()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}: {self.sentence}"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        """The live view, and beside it a still and the sentence, for viewers that run no kernel."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        return bundle | {"text/plain": repr(self), "image/svg+xml": still(self.svg)}
+
+
+# -- controls that look alike everywhere ---------------------------------------------------------------------
+
+
+def slider(name: str, values: Iterable[Any], start: Any) -> SelectionSlider:
+    """A slider over the values that matter, such as 1, 2, 4 … 256; `values` may be (label, value) pairs."""
+    return SelectionSlider(
+        options=list(values), value=start, description=name, style=STYLE, layout=Layout(width="290px")
+    )
+
+
+def choice(name: str, options: Sequence[Any], start: Any) -> Dropdown:
+    """A drop-down list of a few names, or of (label, value) pairs."""
+    return Dropdown(
+        options=list(options), value=start, description=name, style=STYLE, layout=Layout(width="290px")
+    )
+
+
+def switch(name: str, start: bool) -> Checkbox:
+    return Checkbox(
+        value=start, description=name, indent=False, layout=Layout(width="auto", margin="2px 12px")
+    )
+
+
+def control_row(controls: Iterable[DOMWidget]) -> Box:
+    """Side by side where the window is wide enough, below each other where it is not."""
+    return Box(list(controls), layout=Layout(flex_flow="row wrap", align_items="center", overflow="visible"))
+
+
+STYLE = {"description_width": "90px"}

@@ -1,0 +1,92 @@
+"""Explorable: numbers on a line snap to the sixteen levels of a 4-bit code."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minilora.figures.quantization import draw
+from minilora.figures.svg import svg, text
+from minilora.quantization import BLOCK_SIZES, CODES, quantize_4bit
+from minilora.widgets.explorer import Explorer, choice, slider
+
+VALUES = BLOCK_SIZES[-1]  # how many numbers are quantized; one block of them is drawn
+DRAWN = 64
+PLACE = 5  # where the outlier sits
+
+
+class QuantizationExplorer(Explorer):
+    """Scheme, block size and one outlier; the error of all schemes that cost about as many bits stands below.
+
+    quantize: your own function instead of ours. It takes x, and code and block_size too if it has such parameters, and
+    returns either the rounded values in x's shape, or an object with `.dequantize()` (and `.bits_per_weight`).
+    """
+
+    def __init__(self, quantize: Callable[..., Any] | None = None):
+        self.quantize = quantize
+        self.values = torch.randn(VALUES, generator=torch.Generator().manual_seed(0))
+        super().__init__(
+            code=choice("Scheme", list(CODES), "nf4"),
+            block_size=slider("Block size", BLOCK_SIZES, 64),
+            outlier=slider("Outlier", [("none", 0), *((f"{size}σ", size) for size in (4, 8, 16, 32, 64))], 0),
+        )
+
+    def draw(self, code: str, block_size: int, outlier: int) -> tuple[str, str]:
+        x = self.values.clone()
+        if outlier:
+            x[PLACE] = outlier
+        schemes = [measure(quantize_4bit, x, other, matched(other, block_size)) for other in CODES]
+        chosen = list(CODES).index(code)
+        if self.quantize is not None:
+            try:
+                schemes.append(measure(self.quantize, x, code, matched(code, block_size), "yours: "))
+            except (
+                Exception
+            ) as error:  # it is the learner's own code, and a widget's errors are shown nowhere else
+                return failed(error)
+            chosen = len(schemes) - 1
+        rounded, *_ = schemes[chosen]
+        size = min(DRAWN, block_size)
+        levels = block_levels(x, code, matched(code, block_size))
+        bars = [bar for _, *bar in schemes]
+        return draw(x[:size].tolist(), rounded[:size].tolist(), levels, bars, chosen)
+
+
+def matched(code: str, block_size: int) -> int:
+    """int4-affine stores two constants per block where the others store one, so it gets blocks of twice the size."""
+    return min(2 * block_size, VALUES) if code == "int4-affine" else block_size
+
+
+def measure(
+    quantize: Callable[..., Any], x: Tensor, code: str, block_size: int, prefix: str = ""
+) -> tuple[Tensor, str, float, float]:
+    """(rounded values, name, relative error of all but the outlier, bits per weight) of one scheme."""
+    known = inspect.signature(quantize).parameters
+    wanted = {"code": code, "block_size": block_size}
+    result = quantize(x.clone(), **{name: value for name, value in wanted.items() if name in known})
+    rounded = torch.as_tensor(result.dequantize() if hasattr(result, "dequantize") else result)
+    if rounded.shape != x.shape:
+        raise ValueError(
+            f"expected rounded values of shape {tuple(x.shape)}, or an object with .dequantize() that returns them; "
+            f"received {tuple(rounded.shape)}. Did you forget a return, or return the codes?"
+        )
+    others = torch.arange(len(x)) != PLACE
+    error = float((rounded - x)[others].norm() / x[others].norm())
+    bits = float(getattr(result, "bits_per_weight", float("nan")))
+    return rounded, f"{prefix}{code}, blocks of {block_size}", error, bits
+
+
+def block_levels(x: Tensor, code: str, block_size: int) -> list[float]:
+    """What the sixteen patterns stand for in the first block: decoded by the engine, from every pattern in turn."""
+    result = quantize_4bit(x, code, block_size)
+    result.packed[:8, 0] = torch.arange(0, 16, 2, dtype=torch.uint8) * 17 + 1  # 0x01, 0x23, … 0xEF
+    return result.dequantize()[:16].tolist()
+
+
+def failed(error: Exception) -> tuple[str, str]:
+    sentence = f"Your function raised {type(error).__name__}: {error}"
+    return svg(30, [text(0, 20, "Your function raised an error; it is written below.")], sentence), sentence

@@ -1,0 +1,44 @@
+"""Explorable: how many directions a weight change has, and the loss that a LoRA of each rank reaches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from minilora.checkpoints import ASSETS
+from minilora.figures.ranks import draw
+from minilora.widgets.explorer import Explorer, slider
+
+RECORDED = ASSETS / "rank_spectrum.json"  # made by benchmarks/rank_spectrum.py
+
+
+class RankExplorer(Explorer):
+    """spectra: singular values by name, the change that counts first, then references such as a random matrix.
+
+    losses: validation loss by rank, with "base" and "full" where known. Without arguments it shows a recorded run:
+    the tiny GPT fully fine-tuned on a style, one layer's change, and LoRA of several ranks on the same data.
+    """
+
+    def __init__(
+        self,
+        spectra: Mapping[str, Sequence[float]] | None = None,
+        losses: Mapping[int | str, float] | None = None,
+    ):
+        if spectra is None:
+            spectra, recorded = read_recorded(RECORDED)
+            losses = recorded if losses is None else losses
+        self.spectra = {name: [float(value) for value in values] for name, values in spectra.items()}
+        self.losses = losses
+        longest = len(next(iter(self.spectra.values())))
+        ranks = [2**i for i in range(20) if 2**i <= longest]
+        super().__init__(rank=slider("Rank r", ranks, min(8, ranks[-1])))
+
+    def draw(self, rank: int) -> tuple[str, str]:
+        return draw(rank, self.spectra, self.losses)
+
+
+def read_recorded(path: Path) -> tuple[dict[str, list[float]], dict[int | str, float]]:
+    recorded = json.loads(path.read_text(encoding="utf-8"))
+    losses = {int(key) if key.isdigit() else key: value for key, value in recorded["losses"].items()}
+    return recorded["spectra"], losses
