@@ -25,7 +25,7 @@ PREFIX = "base_model.model."  # PEFT's path from its own wrapper to the model th
 OURS = ("r", "lora_alpha", "target_modules", "lora_dropout", "use_rslora")  # fields of LoraConfig
 
 # Fields of PEFT's configuration that change what is computed, with the value that means "plain LoRA".
-PLAIN = {
+PLAIN: dict[str, tuple] = {
     "use_dora": (False, None),
     "bias": ("none", None),
     "modules_to_save": (None, []),

@@ -12,9 +12,9 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
 
 from minilora import datasets
 from minilora.adapter_files import WEIGHTS
@@ -90,7 +90,7 @@ def finetune(
         raise ValueError(
             f"{out} exists and is not empty; choose another folder, or resume the run that it holds"
         )
-    model: nn.Module = GPT.from_pretrained(base)
+    model: Any = GPT.from_pretrained(base)
     train_data, validation_data = load_data(data, model, block_size).split(0.1, seed)
     if method == "qlora":
         quantize_model(model)
@@ -137,7 +137,7 @@ def finetune(
     )
 
 
-def load_data(path: str | os.PathLike, model: GPT, block_size: int) -> TokenData:
+def load_data(path: str | os.PathLike, model: Any, block_size: int) -> TokenData:
     """A .txt file packed into rows, or a .jsonl file of conversations of which only the answers are learned."""
     path = Path(path)
     if not path.is_file():
@@ -154,7 +154,7 @@ def load_data(path: str | os.PathLike, model: GPT, block_size: int) -> TokenData
     return datasets.load_jsonl(path, model.tokenizer, block_size, model.chat_template)
 
 
-def sampler(model: nn.Module, data: TokenData, every: int):
+def sampler(model: Any, data: TokenData, every: int):
     """For `Trainer.on_step`: prints how the model continues the first validation row, once in `every` steps."""
     learned = (data.targets[0] != IGNORE).nonzero()
     start = max(int(learned[0]) + 1, 12)  # a conversation up to its answer; of plain text some words
@@ -183,7 +183,7 @@ def generate(
 
     With `chat` the prompt is a question put to the assistant, in the form that `finetune` trains on.
     """
-    model: nn.Module = GPT.from_pretrained(base)
+    model: Any = GPT.from_pretrained(base)
     if adapter is not None:
         model = LoraModel(model)
         model.load_adapter(adapter, ADAPTER)

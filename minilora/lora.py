@@ -92,7 +92,7 @@ class Selection:
     """Which adapters speak: one object that all layers of a model share, so that switching is one assignment."""
 
     strengths: dict[str, float] = dataclasses.field(default_factory=dict)  # adapter name -> factor, usually 1
-    rows: Tensor | None = None  # (batch,): for a mixed batch, the place of each row's adapter in the stack
+    rows: Any = None  # Tensor (batch,): for a mixed batch, the place of each row's adapter in the stack
     merged: bool = False
 
 
@@ -105,7 +105,7 @@ class LoraLinear(nn.Module):
 
     def __init__(self, base_layer: nn.Module, selection: Selection):
         super().__init__()
-        self.base_layer = base_layer
+        self.base_layer: Any = base_layer
         self.selection = selection
         self.lora_A, self.lora_B = nn.ParameterDict(), nn.ParameterDict()
         self.configs: dict[str, LoraConfig] = {}
@@ -318,7 +318,6 @@ class LoraModel(nn.Module):
         try:
             yield
         finally:
-            self.selection.rows = None
             for layer in layers:
                 layer.stacked = None
 
@@ -348,9 +347,10 @@ class LoraModel(nn.Module):
                 f"r={r} for a blend of total rank {width}; choose 1 to {width}, or None for the exact join"
             )
         config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(joined))
+        layers = self.lora_layers()
         lost = total = 0.0
         for path, (a, b) in joined.items():
-            layer = self.base_model.get_submodule(path)
+            layer = layers[path]
             layer.add_adapter(name, config)
             if r is not None:
                 a, b, layer_lost, layer_total = _truncate(a, b, rank)
@@ -437,8 +437,9 @@ class LoraModel(nn.Module):
         if replace and name in self.adapters:
             self.remove_adapter(name)
         self.add_adapter(name, config)
+        layers = self.lora_layers()
         for path, (a, b) in adapter.tensors.items():
-            layer = self.base_model.get_submodule(path)
+            layer = layers[path]
             with torch.no_grad():
                 layer.lora_A[name].copy_(a)
                 layer.lora_B[name].copy_(b)
@@ -523,7 +524,7 @@ def is_transposed(layer: nn.Module) -> bool:
     return type(layer).__name__ == "Conv1D"
 
 
-def layer_shape(layer: nn.Module) -> tuple[int, int]:
+def layer_shape(layer: Any) -> tuple[int, int]:
     """(in_features, out_features) of an adaptable layer."""
     if isinstance(layer, LoraLinear):
         return layer_shape(layer.base_layer)

@@ -118,10 +118,11 @@ class Trainer:
                 raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
         if save_every is not None and folder is None:
             raise ValueError("save_every needs a folder to save in; pass folder=...")
-        self.model, self.train_data, self.validation_data = model, train_data, validation_data
+        self.model: Any = model
+        self.train_data, self.validation_data = train_data, validation_data
         self.batch_size, self.micro_batches = batch_size, micro_batches
         self.steps_per_epoch = math.ceil(len(train_data) / batch_size)
-        self.steps = steps if steps is not None else epochs * self.steps_per_epoch
+        self.steps: int = steps if steps is not None else epochs * self.steps_per_epoch  # type: ignore[operator]
         if learning_rate is None:
             learning_rate = 3e-3 if isinstance(model, LoraModel) else 3e-4
         self.learning_rate, self.warmup, self.clip, self.seed = learning_rate, warmup, clip, seed
@@ -131,7 +132,7 @@ class Trainer:
         self.device = _choose_device(model)
         model.to(self.device)
         self.parameters = trainable_parameters(model)
-        self.loss = SummedLoss(model, gradient_checkpointing)
+        self.loss: Any = SummedLoss(model, gradient_checkpointing)
         if self.world > 1:
             for parameter in model.parameters():  # an adapter that rests would make the others wait
                 parameter.requires_grad_(any(parameter is p for p in self.parameters.values()))
@@ -357,8 +358,8 @@ class SummedLoss(nn.Module):
 
     def __init__(self, model: nn.Module, gradient_checkpointing: bool = False):
         super().__init__()
-        self.model = model
-        base = model.base_model if isinstance(model, LoraModel) else model
+        self.model: Any = model
+        base: Any = model.base_model if isinstance(model, LoraModel) else model
         self.by_pieces = hasattr(
             base, "hidden_states"
         )  # our GPT; other models return all their scores at once
@@ -378,7 +379,7 @@ class SummedLoss(nn.Module):
         )
 
 
-def cross_entropy_in_pieces(hidden: Tensor, output_layer: nn.Module, targets: Tensor) -> Tensor:
+def cross_entropy_in_pieces(hidden: Tensor, output_layer: Any, targets: Tensor) -> Tensor:
     """Summed cross entropy of output_layer(hidden), never holding more than LOGITS_AT_ONCE scores.
 
     hidden (batch, tokens, hidden), targets (batch, tokens). A score per token and word of the vocabulary would be the
