@@ -83,10 +83,8 @@ SMOKE = Recipe(
 
 def read_corpus(folder: Path) -> dict[str, list[str]]:
     """{"training", "validation", "heldout"}: the works of each part. Every 50th work is kept for validation."""
-    works, heldout = (
-        [path.read_text(encoding="utf-8") for path in sorted((folder / part).glob("*.txt"))]
-        for part in ("text", "heldout")
-    )
+    parts = [sorted((folder / part).glob("*.txt")) for part in ("text", "heldout")]
+    works, heldout = ([path.read_text(encoding="utf-8") for path in paths] for paths in parts)
     if len(works) < 50 or not heldout:
         raise FileNotFoundError(
             f"{folder} has {len(works)} works in text/ and {len(heldout)} in heldout/; at least 50 and 1 are needed"
@@ -98,10 +96,8 @@ def read_corpus(folder: Path) -> dict[str, list[str]]:
 def toy_corpus() -> dict[str, list[str]]:
     draw = random.Random(0)
     who, where, what = ("cat", "dog", "hen", "boy"), ("house", "hill", "pond"), ("bell", "shoe", "ball")
-    lines = [
-        f"The {draw.choice(who)} went to the {draw.choice(where)} and saw a {draw.choice(what)}."
-        for _ in range(600)
-    ]
+    story = "The {} went to the {} and saw a {}.".format
+    lines = [story(*map(draw.choice, (who, where, what))) for _ in range(600)]
     works = ["\n\n".join(lines[i::10]) for i in range(10)]
     return {"training": works[:8], "validation": works[8:9], "heldout": works[9:]}
 
@@ -197,11 +193,8 @@ def train(stage: Stage, tokens: Tensor, validation: Tensor, soft: tuple[Tensor, 
     model = new_model(stage, tokens.device).train()
     optimizers = optimizers_for(model, stage)
     compute_loss = torch.compile(loss_of, dynamic=False) if tokens.is_cuda else loss_of
-    every, total, started = (
-        max(1, stage.steps // 10),
-        torch.zeros((), device=tokens.device),
-        time.perf_counter(),
-    )
+    every, started = max(1, stage.steps // 10), time.perf_counter()
+    total = torch.zeros((), device=tokens.device)  # stays there: to read it at each step would stall the GPU
     for step, index in enumerate(islice(batches(tokens, stage), stage.steps), start=1):
         # Rise over the first steps, then fall in a straight line to zero: much of the gain comes late.
         factor = min(step / min(200, stage.steps / 10), 1.0) * (1 - (step - 1) / stage.steps)
@@ -285,7 +278,7 @@ def bits_per_byte(model: GPT, works: list[str], tokenizer: Tokenizer, stride: in
     nats = 0.0
     for work in works:
         ids = torch.tensor([0, *tokenizer.encode(work).ids], device=device)
-        for start in range(0, max(1, len(ids) - 1 - (context - stride)), stride):
+        for start in range(0, len(ids) - 1, stride):
             row = ids[start : start + context + 1]
             old = context - stride if start else 0
             logits = model(row[None, :-1])[0, old:].float()  # (new tokens, vocab)
