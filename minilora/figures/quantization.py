@@ -1,4 +1,4 @@
-"""Draws what four bits do to numbers: a block snapping to its sixteen levels, and the error of schemes of equal size."""
+"""Draws what four bits do to numbers: a block snaps to sixteen levels, and schemes of equal size compare."""
 
 from __future__ import annotations
 

@@ -63,7 +63,8 @@ def rect(
     """A filled box; `hint` shows when the mouse rests on it."""
     faint = f' opacity="{opacity:g}"' if opacity != 1 else ""
     inside = f"<title>{escape(hint, quote=False)}</title>" if hint else ""
-    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{fill}"{faint}>{inside}</rect>'
+    box = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    return f'<rect {box} fill="{fill}"{faint}>{inside}</rect>'
 
 
 def frame(
