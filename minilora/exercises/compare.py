@@ -1,0 +1,252 @@
+"""What a right answer looks like, and what is wrong with another: plain data against plain data.
+
+A spec (`Whole`, `Floats`, `Codes` …) names one value, says its kind, and finds the first difference from what was
+expected, as a sentence, or None. Kinds and shapes must agree exactly, nothing is broadcast. Floating-point results may
+differ by a tolerance that each exercise derives from the rounding of its own sums.
+
+Not here: what is expected (the exercise's reference says it), and guesses at why an answer is wrong (judging.py).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+HALF_ULP = 2.0**-24  # largest relative error of one rounding to float32
+
+
+@dataclasses.dataclass(frozen=True)
+class Whole:
+    """A whole number; 12.0 counts as 12."""
+
+    name: str = "the result"
+
+    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> str | None:
+        if isinstance(got, bool) or not isinstance(got, int | float):
+            return f"{self.name} is {kind(got)}; expected a whole number"
+        return None if got == expected else f"{self.name} is {got:,}; expected {expected:,}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Floats:
+    """A number, or an array of them, of any float type.
+
+    tolerance: the arguments -> largest error that rounding can explain, a number or one for each value.
+
+    >>> Floats("y").problem(np.array([1.0, 2.5]), np.array([1.0, 2.0]), {})
+    'y at [1] is 2.5; expected 2'
+    """
+
+    name: str = "the result"
+    tolerance: Callable[..., Any] = lambda *arguments: 0.0
+
+    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> str | None:
+        numbers = _as_floats(got)
+        if numbers is None:
+            return f"{self.name} is {kind(got)}; expected {kind(expected)}"
+        wanted = np.asarray(expected, np.float64)
+        if numbers.shape != wanted.shape:
+            return _shape_problem(self.name, numbers, wanted)
+        wrong = ~(np.abs(numbers - wanted) <= self.tolerance(*arguments.values()))  # NaN is never close
+        wrong &= ~(np.isnan(numbers) & np.isnan(wanted))
+        if not wrong.any():
+            return None
+        return _first_difference(self.name, numbers, wanted, wrong) + _pattern(numbers, wanted)
+
+
+@dataclasses.dataclass(frozen=True)
+class Codes:
+    """An array of whole numbers of exactly this type, equal in every place."""
+
+    name: str
+    dtype: type[np.integer]
+
+    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> str | None:
+        if not isinstance(got, np.ndarray):
+            return f"{self.name} is {kind(got)}; expected {kind(expected)}"
+        if got.dtype != self.dtype:
+            return f"{self.name} has the type {got.dtype}; expected {np.dtype(self.dtype)}"
+        if got.shape != expected.shape:
+            return _shape_problem(self.name, got, expected)
+        wrong = got != expected
+        return _first_difference(self.name, got, expected, wrong) if wrong.any() else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Names:
+    """A list of texts, in the order expected."""
+
+    name: str
+
+    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> str | None:
+        if not isinstance(got, list) or not all(isinstance(item, str) for item in got):
+            return f"{self.name} is {kind(got)}; expected a list of names"
+        if got == expected:
+            return None
+        missing = [item for item in expected if item not in got]
+        extra = [item for item in got if item not in expected]
+        notes = [
+            f"{word} {', '.join(items[:4])}" for word, items in (("lacks", missing), ("has", extra)) if items
+        ]
+        return f"{self.name}: {'; it '.join(notes) or 'the right names in another order'}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """Several results, returned together as a tuple or a list."""
+
+    parts: tuple[Any, ...]
+
+    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> str | None:
+        names = ", ".join(part.name for part in self.parts)
+        if not isinstance(got, list) or len(got) != len(self.parts):
+            return f"the result is {kind(got)}; expected {len(self.parts)} values: {names}"
+        return _first(
+            part.problem(g, e, arguments) for part, g, e in zip(self.parts, got, expected, strict=True)
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A dict with exactly the expected keys, in any order. each: a spec for all values, or key -> spec."""
+
+    name: str
+    each: Any
+
+    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> str | None:
+        if not isinstance(got, dict):
+            return f"{self.name} is {kind(got)}; expected a dict"
+        if set(got) != set(expected):
+            missing = [key for key in expected if key not in got]
+            extra = [key for key in got if key not in expected]
+            notes = [
+                f"{word} {', '.join(keys[:4])}" for word, keys in (("lacks", missing), ("has", extra)) if keys
+            ]
+            return f"{self.name}: {'; it '.join(notes)}"
+        return _first(
+            dataclasses.replace(self._spec(key), name=f"{self.name}[{key!r}]").problem(
+                got[key], expected[key], arguments
+            )
+            for key in expected
+        )
+
+    def _spec(self, key: str) -> Any:
+        return self.each[key] if isinstance(self.each, dict) else self.each
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """A list of values of one kind, as many as expected."""
+
+    name: str
+    each: Any
+
+    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> str | None:
+        if not isinstance(got, list) or len(got) != len(expected):
+            return f"{self.name} is {kind(got)}; expected a list of {len(expected)}"
+        return _first(
+            dataclasses.replace(self.each, name=f"{self.name}[{i}]").problem(g, e, arguments)
+            for i, (g, e) in enumerate(zip(got, expected, strict=True))
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Property:
+    """A value that many answers satisfy: `test` gets it and the arguments, and returns what is wrong, or None."""
+
+    shape: Any  # a spec for kind and shape, used on values set to zero
+    test: Callable[[Any, dict[str, Any]], str | None]
+
+    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> str | None:
+        return self.shape.problem(_zeros(got), _zeros(expected), arguments) or self.test(got, arguments)
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+
+def kind(value: Any) -> str:
+    """What a plain value is, in words.
+
+    >>> kind(np.zeros((2, 3), np.float32)), kind([1, 2])
+    ('an array of shape (2, 3)', 'a list of 2')
+    """
+    if value is None:
+        return "None"
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, int | float):
+        return f"the number {value:g}"
+    if isinstance(value, str):
+        return "text"
+    return f"a list of {len(value)}" if isinstance(value, list) else f"a dict of {len(value)}"
+
+
+def _first(problems: Any) -> str | None:
+    return next((problem for problem in problems if problem), None)
+
+
+def _as_floats(value: Any) -> np.ndarray | None:
+    """A number, an array, or nested lists of numbers as float64; None for anything else."""
+    if isinstance(value, np.ndarray):
+        return None if value.dtype.kind == "b" else value.astype(np.float64)
+    if not _only_numbers(value):
+        return None
+    try:
+        return np.array(value, np.float64)
+    except (ValueError, OverflowError):  # ragged, or too large
+        return None
+
+
+def _only_numbers(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(_only_numbers(item) for item in value)
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind != "b"
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _zeros(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return np.zeros_like(value)
+    return [_zeros(item) for item in value] if isinstance(value, list) else value
+
+
+def _shape_problem(name: str, got: np.ndarray, expected: np.ndarray) -> str:
+    turned = (
+        " (turned over: a transpose too many, or one too few?)" if got.shape[::-1] == expected.shape else ""
+    )
+    return f"{name} has the shape {got.shape}; expected {expected.shape}{turned}"
+
+
+def _first_difference(name: str, got: np.ndarray, expected: np.ndarray, wrong: np.ndarray) -> str:
+    if wrong.ndim == 0:
+        return f"{name} is {_number(got)}; expected {_number(expected)}"
+    place = tuple(int(i) for i in np.argwhere(wrong)[0])
+    others = f", and {int(wrong.sum()) - 1} more differ" if wrong.sum() > 1 else ""
+    return f"{name} at {list(place)} is {_number(got[place])}; expected {_number(expected[place])}{others}"
+
+
+def _number(value: Any) -> str:
+    """Seven digits: enough to see a difference in float32."""
+    return f"{float(value):.7g}"
+
+
+def _pattern(got: np.ndarray, expected: np.ndarray) -> str:
+    """A remark where all values are wrong in the same way."""
+    nonzero = expected != 0
+    if nonzero.sum() < 2 or not np.isfinite(got).all() or not (got[~nonzero] == 0).all():
+        return ""
+    ratios = got[nonzero] / expected[nonzero]
+    factor = float(np.median(ratios))
+    if factor == 0 or np.abs(ratios - factor).max() > 1e-5 * abs(factor):
+        return ""
+    return (
+        ". Every sign is wrong"
+        if abs(factor + 1) < 1e-5
+        else f". Every value is {factor:.4g} times the expected one"
+    )

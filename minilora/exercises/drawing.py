@@ -1,0 +1,69 @@
+"""Awkward inputs from a random generator: what the cases of the exercises are made of.
+
+Not here: the cases themselves; each exercise's file draws its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilora.exercises.compare import HALF_ULP
+from minilora.reference.quantization import NF4
+
+# A 16-value code whose midpoints are exact binary fractions, so that a value can lie exactly between two of them.
+DYADIC = np.array([-16, -12, -9, -7, -5, -3, -2, 0, 1, 2, 4, 5, 7, 10, 13, 16], np.float32) / np.float32(16)
+CODES = (NF4, DYADIC)
+
+
+def quarters(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Multiples of 1/4 between -2 and 2, none of them zero: readable, and exact in every float type."""
+    return rng.integers(1, 9, shape) * rng.choice([-0.25, 0.25], shape)
+
+
+def layer(rng: np.random.Generator, in_features: int, out_features: int, r: int) -> dict[str, np.ndarray]:
+    """W (out, in), A (r, in), B (out, r)."""
+    return {
+        "W": quarters(rng, out_features, in_features),
+        "A": quarters(rng, r, in_features),
+        "B": quarters(rng, out_features, r),
+    }
+
+
+def alpha_for(rng: np.random.Generator, r: int) -> float:
+    """An alpha such that alpha / r, alpha, 1, r / alpha and alpha / sqrt(r) are all different."""
+    return float(rng.choice([alpha for alpha in (3, 5, 6, 12, 20) if alpha not in (r, r * r)]))
+
+
+def sum_rounding(terms: int, magnitudes: np.ndarray) -> np.ndarray:
+    """How far a sum of products may be off when each of `terms` operations rounds to float32.
+
+    The classic bound (Higham, Accuracy and Stability of Numerical Algorithms, 3.1): terms · u · Σ|products|.
+    """
+    return terms * HALF_ULP * magnitudes
+
+
+def off_grid(rng: np.random.Generator, count: int, code: np.ndarray) -> np.ndarray:
+    """`count` shares in -1 … 1 whose nearest value in `code` is beyond doubt, also after rounding.
+
+    None lies within 0.002 of the middle between two values, thousands of roundings to float32 away.
+    """
+    values = np.sort(code.astype(np.float64))
+    middles = (values[:-1] + values[1:]) / 2
+    shares = rng.uniform(-0.99, 0.99, 8 * count + 64)
+    distance = np.abs(shares[:, None] - middles).min(axis=1)
+    return shares[distance > 0.002][:count]
+
+
+def blocks_to_quantize(rng: np.random.Generator, count: int, block_size: int, code: np.ndarray) -> np.ndarray:
+    """float32 (count,): block after block, each with its own size, by turns mixed, all below and all above zero."""
+    shares = off_grid(rng, count, code)
+    for number, start in enumerate(range(0, count, block_size)):
+        block = shares[start : start + block_size]
+        if number % 3:
+            block[:] = np.abs(block) * (1 if number % 3 == 2 else -1)
+        top = rng.integers(len(block))
+        block[top] = np.sign(
+            block[top]
+        )  # the largest magnitude is 1, so the block's absmax is the factor below
+        block *= rng.uniform(0.1, 8)
+    return shares.astype(np.float32)

@@ -1,0 +1,1 @@
+"""The exercises in which one writes a function: one file each, in the order of registry.py."""

@@ -1,0 +1,147 @@
+"""Exercise: one matrix that does the work of W, A and B."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilora.exercises.compare import Floats
+from minilora.exercises.drawing import alpha_for, layer, sum_rounding
+from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
+
+
+def merge(W, A, B, alpha):
+    """W (out, in), A (r, in), B (out, r), alpha a number -> the merged weight (out, in).
+
+    >>> W = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    >>> A, B = np.array([[3.0, -1.0], [0.0, 1.0]]), np.array([[1.0, 0.0], [0.0, 0.5], [2.0, 0.0]])
+    >>> merge(W, A, B, alpha=4)  # W + 4/2 · B A
+    array([[ 7., -2.],
+           [ 0.,  2.],
+           [13., -3.]])
+    """
+    ### BEGIN SOLUTION
+    r = A.shape[0]
+    return W + (alpha / r) * (B @ A)
+    ### END SOLUTION
+
+
+def draw(rng: np.random.Generator) -> list[Case]:
+    shapes = (("in, out and r differ", 5, 4, 2), ("all square", 3, 3, 3), ("r is 1", 4, 4, 1))
+    return [Case(label, {**layer(rng, i, o, r), "alpha": alpha_for(rng, r)}) for label, i, o, r in shapes]
+
+
+def tolerance(W, A, B, alpha):
+    """A sum of r products and three operations more, each rounded to float32."""
+    return sum_rounding(A.shape[0] + 3, merge(*map(np.abs, (W, A, B)), alpha))
+
+
+def by_outer_products(W, A, B, alpha):
+    merged = W.copy()
+    for k in range(A.shape[0]):
+        merged += alpha / A.shape[0] * np.outer(B[:, k], A[k])
+    return merged
+
+
+def in_float32(W, A, B, alpha):
+    return W.astype(np.float32) + (B.astype(np.float32) * np.float32(alpha / len(A))) @ A.astype(np.float32)
+
+
+def from_the_unit_vectors(W, A, B, alpha):
+    x = np.eye(W.shape[1])
+    return (x @ W.T + alpha / A.shape[0] * x @ A.T @ B.T).T
+
+
+def flawed(scale):
+    return lambda W, A, B, alpha: W + scale(alpha, A.shape[0]) * (B @ A)
+
+
+def in_place(W, A, B, alpha):
+    W += alpha / A.shape[0] * (B @ A)
+    return W
+
+
+EXERCISE = Exercise(
+    name="merge",
+    title="Merge an adapter into its layer",
+    minutes=5,
+    points=2,
+    statement="""
+Two paths cost more time than one. For use after training, the frozen matrix and the correction can become a
+single matrix: then the adapted model is exactly as fast as the base was.
+
+Write `merge`. It returns a new matrix and leaves `W` as it is, for the base must stay available.
+""",
+    solution=merge,
+    draw=draw,
+    result=Floats("the merged weight", tolerance),
+    hints=(
+        "What shape must the result have, so that x @ merged.T gives what the two paths gave together?",
+        "Of the two products A @ B and B @ A, only one has the shape of W for every r.",
+        "Take B @ A, multiply it by alpha divided by the rank, and add W. Use + and not +=.",
+    ),
+    pitfalls=(
+        "`operands could not be broadcast together`: the product has the shape (r, r) or (in, out), not "
+        "that of W.",
+        "`W += …` changes the caller's array, and the base is gone.",
+    ),
+    explanation="The merged weight has as many numbers as W, so it is no longer small to store. That is "
+    "why adapters are "
+    "kept and shipped separately, and merged, if at all, where they are used.",
+    wrong=(
+        Wrong(
+            "no-scale", flawed(lambda alpha, r: 1), "The correction is not scaled: multiply B A by alpha / r."
+        ),
+        Wrong(
+            "alpha-only",
+            flawed(lambda alpha, r: alpha),
+            "You scale B A by alpha; divide alpha by the rank, as in the forward pass.",
+        ),
+        Wrong(
+            "r-over-alpha",
+            flawed(lambda alpha, r: r / alpha),
+            "The scale is upside down; it is alpha / r.",
+        ),
+        Wrong(
+            "sqrt-r",
+            flawed(lambda alpha, r: alpha / np.sqrt(r)),
+            "You divide by the square root of the rank; plain LoRA divides by the rank.",
+        ),
+        Wrong(
+            "minus",
+            flawed(lambda alpha, r: -alpha / r),
+            "You take the correction away; merging adds it (taking it away is unmerging).",
+        ),
+        Wrong(
+            "swapped",
+            lambda W, A, B, alpha: W + alpha / A.shape[0] * (A @ B),
+            "A @ B is an (r, r) matrix. Written for columns, the input meets A first and B last, so the "
+            "product is B @ A.",
+        ),
+        Wrong(
+            "transposed",
+            lambda W, A, B, alpha: W + alpha / A.shape[0] * (B @ A).T,
+            "The correction is turned over: B @ A has the shape of W already, (out, in), and needs no transpose.",
+        ),
+        Wrong(
+            "in-place",
+            in_place,
+            "The numbers are right, but they were written into W itself; then the base is lost. Return a "
+            "new matrix.",
+        ),
+        Wrong(
+            "delta-only",
+            lambda W, A, B, alpha: alpha / A.shape[0] * (B @ A),
+            "This is the correction alone; the merged weight is W plus the correction.",
+        ),
+        Wrong(
+            "scaled-base",
+            lambda W, A, B, alpha: alpha / A.shape[0] * (W + B @ A),
+            "You scale W as well; only the correction is scaled.",
+        ),
+    ),
+    variants=(
+        Variant("outer products", by_outer_products),
+        Variant("float32", in_float32),
+        Variant("from the unit vectors", from_the_unit_vectors),
+    ),
+)
