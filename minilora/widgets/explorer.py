@@ -16,7 +16,7 @@ from typing import Any
 import anywidget
 from ipywidgets import HTML, Box, Checkbox, DOMWidget, Dropdown, Layout, SelectionSlider, VBox
 
-from minilora.figures.svg import still
+from minilora.figures.svg import still, svg, title
 
 
 class Accessibility(anywidget.AnyWidget):
@@ -48,7 +48,11 @@ class Explorer(VBox):
         raise NotImplementedError(f"{type(self).__name__} must say how to draw")
 
     def redraw(self) -> None:
-        self.svg, self.sentence = self.draw(**{name: c.value for name, c in self.controls.items()})
+        try:
+            self.svg, self.sentence = self.draw(**{name: c.value for name, c in self.controls.items()})
+        except ValueError as error:  # a choice that cannot be: the engine's message says why
+            self.sentence = str(error)
+            self.svg = svg(30, [title("This choice cannot be; the reason stands below")], self.sentence)
         self.picture.value = f'{self.svg}<p aria-hidden="true">{escape(self.sentence)}</p>'
 
     def _redraw_after_change(self, change: Any) -> None:

@@ -1,0 +1,331 @@
+"""Charts for the prose of the chapters, drawn by Matplotlib: numbers in, a `Chart` with its sentence out.
+
+    chart = loss_curves({"full": [...], "LoRA": [...]})
+    chart.sentence  # what it shows, in words
+
+As the last line of a cell a chart shows itself. All are built without pyplot, so nothing stays open behind them, and
+they draw on a white card of their own, alike in a light and a dark notebook. Not here: what moves (the explorables).
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from minilora.figures.colors import COLORS, diverging
+from minilora.figures.dashboard import smooth
+from minilora.figures.ranks import captured_energy
+from minilora.figures.svg import GIB, bytes_in_words, gib, percent
+
+TEXT = "#1a1a1a"
+METHOD_COLORS = {
+    "base": COLORS["neutral"],
+    "full": TEXT,
+    "LoRA": COLORS["trainable"],
+    "QLoRA": COLORS["quantized"],
+}
+PART_COLORS = {  # by the words in which a memory plan names its parts
+    "frozen": COLORS["frozen"],
+    "quantized": COLORS["quantized"],
+    "trainable": COLORS["trainable"],
+    "gradients": COLORS["gradients"],
+    "optimizer": COLORS["optimizer"],
+    "activations": COLORS["activations"],
+}
+
+
+class Chart(Figure):
+    """A Matplotlib figure that knows in words what it shows, and shows itself at the end of a cell."""
+
+    sentence = ""
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, str], dict[str, Any]]:
+        image = io.BytesIO()
+        self.savefig(image, format="png", dpi=2 * self.dpi)  # twice as fine, for sharp screens
+        width = round(self.get_figwidth() * self.dpi)
+        data = {"image/png": base64.b64encode(image.getvalue()).decode("ascii"), "text/plain": self.sentence}
+        return data, {"image/png": {"width": width, "alt": self.sentence}}
+
+
+def loss_curves(
+    losses: Mapping[str, Sequence[float]],
+    validation: Mapping[str, Sequence[tuple[int, float]]] | None = None,
+    base: float | None = None,
+    *,
+    title: str | None = None,
+) -> Chart:
+    """Training loss by step for each method (smoothed), validation losses (step, loss) as dots, the base as a line.
+
+    >>> loss_curves({"LoRA": [3.0, 2.0, 1.0], "full": [3.0, 1.5, 0.9]}).sentence
+    'Loss after 3 steps: LoRA 1.96, full 1.75.'
+    """
+    ends = {name: smooth(values)[-1] for name, values in losses.items()}
+    steps = max(len(values) for values in losses.values())
+    listed = ", ".join(f"{name} {end:.2f}" for name, end in ends.items())
+    sentence = f"Loss after {steps} steps: {listed}" + (f"; base {base:.2f}." if base is not None else ".")
+    chart, axes = _chart(title or f"The loss falls: {listed}", sentence, "step", "loss (nats per token)")
+    labels = []
+    for name, values in losses.items():
+        color = _color(name)
+        axes.plot(range(1, len(values) + 1), smooth(values), color=color, linewidth=2)
+        labels.append((ends[name], name, color))
+        dots = (validation or {}).get(name, [])
+        axes.plot(*zip(*dots, strict=True), "o", color=color, markersize=5) if dots else None
+    if base is not None:
+        axes.axhline(base, color=METHOD_COLORS["base"], linestyle="--")
+        labels.append((base, "base, untrained", METHOD_COLORS["base"]))
+    _label_ends(axes, labels)
+    return chart
+
+
+def energy_curves(spectra: Mapping[str, Sequence[float]], *, title: str | None = None) -> Chart:
+    """Share of its energy that each matrix holds in its r strongest directions, from its singular values.
+
+    The first is the one in question; the others, such as a random matrix, are references.
+    """
+    first = next(iter(spectra))
+    held = ", ".join(f"{percent(captured_energy(s, 8))} of {name}" for name, s in spectra.items())
+    sentence = f"The 8 strongest directions hold {held} ({len(spectra[first])} directions in all)."
+    heading = title or f"8 directions hold {percent(captured_energy(spectra[first], 8))} of {first}"
+    chart, axes = _chart(heading, sentence, "rank r", "energy held")
+    labels = []
+    for name, values in spectra.items():
+        shares = [captured_energy(values, r) for r in range(1, len(values) + 1)]
+        style, color = ("-", COLORS["trainable"]) if name == first else ("--", COLORS["neutral"])
+        axes.plot(range(1, len(values) + 1), shares, style, color=color, linewidth=2)
+        middle = int(len(values) ** 0.5)
+        labels.append((middle, shares[middle - 1], name, color))
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.0%}"))
+    for x, y, name, color in labels:
+        _write(axes, x, y, name, color, (8, -14))
+    return chart
+
+
+def loss_by_rank(losses: Mapping[int | str, float], *, title: str | None = None) -> Chart:
+    """Validation loss that LoRA reaches at each rank; "base" and "full" draw the lines to leave and to reach."""
+    ranks = sorted(key for key in losses if isinstance(key, int))
+    sentence = "Validation loss by rank: " + ", ".join(f"{r}: {losses[r]:.3f}" for r in ranks)
+    sentence += "".join(f"; {key} {losses[key]:.3f}" for key in ("base", "full") if key in losses) + "."
+    heading = (
+        title or f"Rank {ranks[0]} reaches {losses[ranks[0]]:.2f}, rank {ranks[-1]} {losses[ranks[-1]]:.2f}"
+    )
+    chart, axes = _chart(heading, sentence, "rank r", "validation loss (nats per token)")
+    axes.plot(ranks, [losses[r] for r in ranks], "o-", color=METHOD_COLORS["LoRA"], linewidth=2)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ranks, [str(r) for r in ranks])
+    labels = [(losses[ranks[-1]], "LoRA", METHOD_COLORS["LoRA"])]
+    for key, words in (("base", "base, untrained"), ("full", "full fine-tuning")):
+        if key in losses:
+            axes.axhline(losses[key], color=METHOD_COLORS[key], linestyle="--")
+            labels.append((losses[key], words, METHOD_COLORS[key]))
+    _label_ends(axes, labels)
+    return chart
+
+
+def payoff_ladder(cards: Mapping[str, Mapping[str, int]], card: str, *, title: str | None = None) -> Chart:
+    """How many cards each model needs with each method: {model: {method: number of cards}}."""
+    models, methods = list(cards), list(next(iter(cards.values())))
+    sentence = f"Cards ({card}) needed: " + "; ".join(
+        f"{model}: " + ", ".join(f"{method} {cards[model][method]}" for method in methods) for model in models
+    )
+    largest = models[-1]
+    heading = title or f"{largest}: from {cards[largest][methods[0]]} cards to {cards[largest][methods[-1]]}"
+    chart, axes = _chart(heading, sentence + ".", f"number of cards ({card})", "")
+    labels = {
+        (model, method): (cards[model][method], f"{method}: {cards[model][method]}")
+        for model in models
+        for method in methods
+    }
+    _grouped_bars(axes, models, methods, labels)
+    return chart
+
+
+def memory_bars(
+    parts: Mapping[str, Mapping[str, float]], card: float | None = None, *, title: str | None = None
+) -> Chart:
+    """Bytes by part, stacked for each method: {method: {part: bytes}}; `card` is a card's memory in bytes, a line."""
+    totals = {method: sum(sizes.values()) for method, sizes in parts.items()}
+    sentence = "Memory: " + "; ".join(
+        f"{method} {gib(totals[method])} ({', '.join(f'{part} {gib(size)}' for part, size in sizes.items())})"
+        for method, sizes in parts.items()
+    )
+    listed = ", ".join(f"{method} {gib(total)}" for method, total in totals.items())
+    unit, name = (GIB, "GiB") if max(totals.values()) > GIB else (2**20, "MiB")
+    chart, axes = _chart(title or f"Memory: {listed}", sentence + ".", f"memory ({name})", "")
+    for place, (method, sizes) in enumerate(parts.items()):
+        left = 0.0
+        for part, size in sizes.items():
+            first = part not in axes.get_legend_handles_labels()[1]  # each part once in the legend
+            label = part if first else None
+            axes.barh(place, size / unit, left=left, color=_part_color(part), height=0.6, label=label)
+            left += size / unit
+        axes.annotate(gib(totals[method]), (left, place), (5, 0), textcoords="offset points", va="center")
+    if card is not None:
+        axes.axvline(card / unit, color=TEXT, linestyle="--")
+        axes.text(card / unit, -0.55, f" card: {gib(card)}", va="bottom")
+    axes.set_yticks(range(len(parts)), list(parts))
+    axes.set_ylim(len(parts) - 0.5, -0.8)
+    axes.margins(x=0.12)
+    chart.legend(loc="outside lower center", ncols=3, frameon=False)
+    return chart
+
+
+def storage(base_bytes: int, adapter_bytes: int, tasks: int = 20, *, title: str | None = None) -> Chart:
+    """Bytes on disk over the number of tasks: one base with an adapter each, against a full copy each."""
+    numbers = range(1, tasks + 1)
+    shared, copies = [base_bytes + n * adapter_bytes for n in numbers], [n * base_bytes for n in numbers]
+    sentence = (
+        f"{tasks} tasks: one base and {tasks} adapters take {bytes_in_words(shared[-1])}, {tasks} full copies "
+        f"{bytes_in_words(copies[-1])}, {copies[-1] / shared[-1]:.1f} times as much."
+    )
+    heading = (
+        title
+        or f"{tasks} tasks on one base: {bytes_in_words(shared[-1])} instead of {bytes_in_words(copies[-1])}"
+    )
+    chart, axes = _chart(heading, sentence, "number of tasks", "bytes on disk")
+    axes.plot(numbers, copies, color=METHOD_COLORS["full"], linewidth=2)
+    axes.plot(numbers, shared, color=METHOD_COLORS["LoRA"], linewidth=2)
+    axes.set_ylim(0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: bytes_in_words(v) if v else "0"))
+    ends = [
+        (copies[-1], "full copies", METHOD_COLORS["full"]),
+        (shared[-1], "base + adapters", METHOD_COLORS["LoRA"]),
+    ]
+    _label_ends(axes, ends)
+    return chart
+
+
+def weight_images(matrices: Mapping[str, Any], *, title: str | None = None) -> Chart:
+    """Matrices as images with their shapes; amber above zero, blue-grey below, each on a scale of its own."""
+    arrays = {name: np.asarray(matrix) for name, matrix in matrices.items()}
+    sentence = (
+        "Matrices: " + ", ".join(f"{name} {a.shape[0]} × {a.shape[1]}" for name, a in arrays.items()) + "."
+    )
+    chart = Chart(figsize=(7.2, 2.9), dpi=100, layout="constrained", facecolor="white")
+    chart.sentence = sentence
+    chart.suptitle(
+        title or "A thin B times a flat A makes a full-sized correction", x=0.01, ha="left", weight="bold"
+    )
+    tint = LinearSegmentedColormap.from_list("minilora", [diverging(-1), diverging(0), diverging(1)])
+    for axes, (name, array) in zip(
+        np.atleast_1d(chart.subplots(1, len(arrays))), arrays.items(), strict=True
+    ):
+        reach = np.abs(array).max() or 1
+        axes.imshow(array, cmap=tint, vmin=-reach, vmax=reach, interpolation="nearest")
+        axes.set(xticks=[], yticks=[], title=f"{name}\n{array.shape[0]} × {array.shape[1]}")
+    return chart
+
+
+def family(points: Mapping[str, tuple[float, float]], *, title: str | None = None) -> Chart:
+    """Members of the PEFT family: {name: (share of weights trained, share of full fine-tuning's gain reached)}."""
+    sentence = "; ".join(
+        f"{n} trains {percent(share)} and reaches {gain:.0%}" for n, (share, gain) in points.items()
+    )
+    heading = title or "How much of the gain, for what share of the weights"
+    chart, axes = _chart(
+        heading,
+        f"Share of full fine-tuning's gain: {sentence}.",
+        "share of weights trained",
+        "share of the gain reached",
+    )
+    axes.set_xscale("log")
+    for name, (share, gain) in points.items():
+        color = _color(name)
+        axes.plot(share, gain, "o", color=color, markersize=9)
+        right = share > 0.2  # names of points at the right edge stand on their left
+        _write(axes, share, gain, name, color, (-9, 8) if right else (9, 8), "right" if right else "left")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g}%"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.0%}"))
+    axes.margins(0.12, 0.16)
+    return chart
+
+
+def quantization_errors(schemes: Mapping[str, tuple[float, float]], *, title: str | None = None) -> Chart:
+    """Relative error by scheme, {scheme: (bits per weight, relative error)}; compare at the same number of bits."""
+    best = min(schemes, key=lambda name: schemes[name][1])
+    sentence = "; ".join(f"{n} {percent(e)} at {b:.3g} bits" for n, (b, e) in schemes.items())
+    heading = title or f"{best} errs least: {percent(schemes[best][1])}"
+    chart, axes = _chart(heading, f"Relative error: {sentence}.", "relative error (shorter is better)", "")
+    for place, (name, (bits, error)) in enumerate(schemes.items()):
+        axes.barh(place, error, height=0.65, color=COLORS["quantized" if name == best else "neutral"])
+        words = f"{percent(error)} · {bits:.3g} bits"
+        axes.annotate(words, (error, place), (5, 0), textcoords="offset points", va="center")
+    axes.set_yticks(range(len(schemes)), list(schemes))
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.0%}"))
+    axes.margins(x=0.2)
+    return chart
+
+
+# -- details -----------------------------------------------------------------------------------------------
+
+
+def _chart(title: str, sentence: str, x: str, y: str) -> tuple[Chart, Axes]:
+    chart = Chart(figsize=(7.2, 3.6), dpi=100, layout="constrained", facecolor="white")
+    chart.sentence = sentence
+    chart.get_layout_engine().set(h_pad=0.1, w_pad=0.1)  # inches
+    axes = chart.subplots()
+    axes.set_title(title, loc="left", weight="bold", fontsize=12, color=TEXT)
+    axes.set(xlabel=x, ylabel=y)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y" if y else "x", color="#e4e4e4")
+    axes.set_axisbelow(True)
+    return chart, axes
+
+
+def _color(method: str) -> str:
+    """The colour of the method that a name begins with or holds: "LoRA, r = 8" is LoRA's."""
+    for known in ("QLoRA", "LoRA", "full", "base"):
+        if known.lower() in method.lower():
+            return METHOD_COLORS[known]
+    return COLORS["neutral"]
+
+
+def _part_color(part: str) -> str:
+    return next((color for word, color in PART_COLORS.items() if word in part.lower()), COLORS["neutral"])
+
+
+def _write(
+    axes: Axes, x: float, y: float, words: str, color: str, offset: tuple[int, int], side: str = "left"
+) -> None:
+    axes.annotate(
+        words, (x, y), offset, textcoords="offset points", color=color, ha=side, weight="bold", fontsize=10
+    )
+
+
+def _label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
+    """Writes (y, words, colour) at the right edge, pushed apart where lines end close together."""
+    low, high = axes.get_ylim()
+    last = -1.0
+    for y, words, color in sorted(labels):
+        last = max((y - low) / (high - low), last + 0.075)
+        axes.text(1.01, last, words, color=color, va="center", weight="bold", transform=axes.transAxes)
+
+
+def _grouped_bars(
+    axes: Axes,
+    groups: Sequence[str],
+    kinds: Sequence[str],
+    labels: Mapping[tuple[str, str], tuple[float, str]],
+) -> None:
+    height = 0.8 / len(kinds)
+    for i, group in enumerate(groups):
+        for j, kind in enumerate(kinds):
+            value, words = labels[group, kind]
+            place = i + (j - (len(kinds) - 1) / 2) * height
+            axes.barh(place, value, height=height * 0.9, color=_color(kind))
+            axes.annotate(words, (value, place), (5, 0), textcoords="offset points", va="center", fontsize=9)
+    axes.set_yticks(range(len(groups)), list(groups))
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
