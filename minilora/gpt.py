@@ -30,8 +30,8 @@ class GPTConfig:
     `num_key_value_heads` below `num_attention_heads` is grouped-query attention: each key/value head serves several
     query heads. `tie_word_embeddings` uses the token embedding as the output layer too.
 
-    >>> GPTConfig(hidden_size=64, num_attention_heads=4).head_dim
-    16
+    >>> GPTConfig(hidden_size=256, num_attention_heads=8).head_dim
+    32
     """
 
     vocab_size: int = 2048
