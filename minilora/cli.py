@@ -1,0 +1,190 @@
+"""The command `minilora`: one small function a sub-command, each with an example in its --help.
+
+Exit status 0 only on success; an error is one line on standard error that says what to do, without a traceback.
+
+Not here: the work itself, which the engine's functions do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable, Sequence
+
+Handler = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="minilora", description="LoRA, 4-bit quantization, adapters on small GPTs."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (add_doctor, add_fetch, add_finetune, add_generate):
+        add(commands)
+    options = parser.parse_args(arguments)
+    with contextlib.suppress(AttributeError):  # text that a Windows console cannot show must not stop the run
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        return options.handler(options)
+    except (ValueError, TypeError, ArithmeticError, ImportError, OSError) as error:
+        print(f"minilora: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def command(commands, name: str, summary: str, example: str, handler: Handler) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(handler=handler)
+    return parser
+
+
+# -- doctor ----------------------------------------------------------------------------------------------------
+
+
+def add_doctor(commands) -> None:
+    parser = command(commands, "doctor", "check this installation", "minilora doctor", doctor)
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def doctor(options: argparse.Namespace) -> int:
+    from minilora.doctor import run
+
+    return run(as_json=options.format == "json")
+
+
+# -- fetch -----------------------------------------------------------------------------------------------------
+
+
+def add_fetch(commands) -> None:
+    parser = command(
+        commands, "fetch", "get a real small model once", "minilora fetch smollm2-135m-instruct", fetch
+    )
+    parser.add_argument("model", help="smollm2-135m-instruct")
+
+
+def fetch(options: argparse.Namespace) -> int:
+    from minilora.fetch import fetch as fetch_model
+
+    print(f"{options.model} is in {fetch_model(options.model)}")
+    return 0
+
+
+# -- finetune --------------------------------------------------------------------------------------------------
+
+
+def add_finetune(commands) -> None:
+    parser = command(
+        commands,
+        "finetune",
+        "fine-tune a model on a .txt or .jsonl file",
+        "minilora finetune --base tiny-gpt --data letters.txt --out my-style-adapter",
+        finetune,
+    )
+    parser.add_argument(
+        "--base", default="tiny-gpt", help="tiny-gpt, smollm2-135m-instruct, or a checkpoint folder"
+    )
+    parser.add_argument(
+        "--data", required=True, help="a .txt file, or a .jsonl file with one conversation a line"
+    )
+    parser.add_argument(
+        "--out", required=True, help="folder for the adapter (with --method full, a checkpoint)"
+    )
+    parser.add_argument("--method", choices=("lora", "qlora", "full"), default="lora")
+    parser.add_argument("--r", type=int, default=8, help="rank of the adapter (default 8)")
+    parser.add_argument("--lora-alpha", type=float, help="default: twice the rank")
+    parser.add_argument(
+        "--target-modules",
+        nargs="+",
+        default=["attention"],
+        help="attention, mlp, all-linear, or names of layers",
+    )
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--epochs", type=int, help="default 3")
+    length.add_argument("--steps", type=int)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--micro-batches", type=int, default=1, help="parts of a batch, to need less memory")
+    parser.add_argument("--block-size", type=int, default=128, help="tokens in a row of data (default 128)")
+    parser.add_argument("--learning-rate", type=float, help="default: 3e-3 for LoRA, 3e-4 for full")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true", help="go on with the interrupted run in --out")
+    parser.add_argument("--no-samples", action="store_true", help="print no text while training")
+
+
+def finetune(options: argparse.Namespace) -> int:
+    from minilora.finetune import finetune as run
+
+    targets = options.target_modules
+    report = run(
+        options.base,
+        options.data,
+        options.out,
+        method=options.method,
+        r=options.r,
+        lora_alpha=options.lora_alpha,
+        target_modules=targets[0] if len(targets) == 1 else targets,
+        epochs=options.epochs,
+        steps=options.steps,
+        batch_size=options.batch_size,
+        micro_batches=options.micro_batches,
+        block_size=options.block_size,
+        learning_rate=options.learning_rate,
+        seed=options.seed,
+        resume=options.resume,
+        sample=not options.no_samples,
+    )
+    print(report)
+    return 0
+
+
+# -- generate --------------------------------------------------------------------------------------------------
+
+
+def add_generate(commands) -> None:
+    parser = command(
+        commands,
+        "generate",
+        "continue a prompt, with or without an adapter",
+        'minilora generate --adapter my-style-adapter --prompt "The little dog" --seed 1',
+        generate,
+    )
+    parser.add_argument(
+        "--base", default="tiny-gpt", help="tiny-gpt, smollm2-135m-instruct, or a checkpoint folder"
+    )
+    parser.add_argument("--adapter", help="folder of an adapter, ours or PEFT's")
+    parser.add_argument("--prompt", required=True)
+    parser.add_argument("--chat", action="store_true", help="put the prompt as a question to an assistant")
+    parser.add_argument("--max-new-tokens", type=int, default=100)
+    parser.add_argument("--temperature", type=float, default=0.8, help="0 always takes the likeliest token")
+    parser.add_argument("--top-k", type=int, default=50)
+    parser.add_argument("--seed", type=int)
+
+
+def generate(options: argparse.Namespace) -> int:
+    from minilora.finetune import generate as run
+
+    pieces = run(
+        options.base,
+        options.prompt,
+        options.adapter,
+        chat=options.chat,
+        max_new_tokens=options.max_new_tokens,
+        temperature=options.temperature,
+        top_k=options.top_k,
+        seed=options.seed,
+    )
+    for piece in pieces:
+        print(piece, end="", flush=True)
+    print()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

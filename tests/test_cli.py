@@ -1,0 +1,178 @@
+"""The command line as a person uses it: it does what it says, and its errors are one line that helps."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import peft
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from minilora import cli, doctor, style_corpus
+from minilora.checkpoints import EMBEDDED
+
+
+@pytest.fixture
+def text_file(tmp_path) -> Path:
+    path = tmp_path / "letters.txt"
+    path.write_text("\n\n".join(style_corpus("legal", documents=30)), encoding="utf-8")
+    return path
+
+
+def test_finetune_then_generate_then_peft(text_file, tmp_path, capsys, story_model):
+    out = tmp_path / "adapter"
+    options = ["finetune", "--data", str(text_file), "--out", str(out), "--steps", "12", "--r", "4"]
+    assert cli.main(options) == 0
+    printed = capsys.readouterr().out
+    for words in ("trainable weights", "validation loss", "saved file", "peak memory", "time", "step 2:"):
+        assert words in printed
+    before, after = (float(word) for word in printed.split("validation loss")[1].split()[0:3:2])
+    assert after < before
+    assert sorted(p.name for p in out.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+
+    asked = ["generate", "--adapter", str(out), "--prompt", "The little dog", "--max-new-tokens", "15"]
+    assert cli.main([*asked, "--temperature", "0"]) == 0
+    text = capsys.readouterr().out
+    base = AutoModelForCausalLM.from_pretrained(EMBEDDED["tiny-gpt"], dtype=torch.float32)
+    theirs = peft.PeftModel.from_pretrained(base, str(out)).eval()
+    ids = story_model.tokenizer.encode("The little dog").ids
+    tokens = theirs.generate(torch.tensor([ids]), max_new_tokens=15, do_sample=False)[0, len(ids) :].tolist()
+    assert text.rstrip("\n") == story_model.tokenizer.decode(tokens).rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("method", "file"), [("qlora", "adapter_model.safetensors"), ("full", "model.safetensors")]
+)
+def test_the_other_methods(method, file, text_file, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert (
+        cli.main(
+            ["finetune", "--data", str(text_file), "--out", str(out), "--steps", "2", "--method", method]
+        )
+        == 0
+    )
+    assert (out / file).exists()
+    assert method in capsys.readouterr().out
+
+
+def test_chat_data_and_a_chat_prompt(tmp_path, capsys):
+    rows = [{"prompt": f"Where is boat {i}?", "completion": "In the garden, dear friend."} for i in range(20)]
+    path = tmp_path / "chat.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    options = [
+        "finetune",
+        "--data",
+        str(path),
+        "--out",
+        str(tmp_path / "out"),
+        "--steps",
+        "3",
+        "--no-samples",
+    ]
+    assert cli.main(options) == 0
+    assert cli.main(["generate", "--chat", "--prompt", "Where?", "--max-new-tokens", "5", "--seed", "1"]) == 0
+
+
+def test_a_resumed_run_ends_as_an_uninterrupted_one(text_file, tmp_path, monkeypatch, capsys):
+    options = ["finetune", "--data", str(text_file), "--steps", "6", "--batch-size", "4", "--no-samples"]
+    assert cli.main([*options, "--out", str(tmp_path / "whole")]) == 0
+
+    from minilora.training import Trainer
+
+    step = Trainer._train_step
+
+    def stop_after_two(self):
+        loss = step(self)
+        if self.step == 2:
+            self.stop()
+        return loss
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(Trainer, "_train_step", stop_after_two)
+        assert cli.main([*options, "--out", str(tmp_path / "parts")]) == 0
+    assert cli.main([*options, "--out", str(tmp_path / "parts")]) == 1, "a folder in use is not overwritten"
+    assert "resume" in capsys.readouterr().err
+    assert cli.main([*options, "--out", str(tmp_path / "parts"), "--resume"]) == 0
+    whole, parts = (load_file(tmp_path / run / "adapter_model.safetensors") for run in ("whole", "parts"))
+    assert all(torch.equal(parts[name], matrix) for name, matrix in whole.items())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["finetune", "--data", "missing.txt", "--out", "x"], "there is no file missing.txt"),
+        (["finetune", "--data", "setup.exe", "--out", "x"], "there is no file"),
+        (["generate", "--base", "no-such-model", "--prompt", "Hi"], "there is: tiny-gpt"),
+        (["generate", "--adapter", "nowhere", "--prompt", "Hi"], "no adapter folder nowhere"),
+        (["generate", "--prompt", "Hi", "--max-new-tokens", "100000"], "lower max_new_tokens"),
+        (["fetch", "gpt-5"], "there is: smollm2-135m-instruct"),
+    ],
+)
+def test_errors_are_one_helpful_line(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("minilora: ")
+    assert message in error
+    assert "Traceback" not in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_not_utf8_is_refused_with_the_place(tmp_path, capsys):
+    path = tmp_path / "latin.txt"
+    path.write_bytes("Grüße aus dem Garten".encode("latin-1"))
+    assert cli.main(["finetune", "--data", str(path), "--out", str(tmp_path / "out")]) == 1
+    assert "position 2 is 0xfc" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["doctor", "fetch", "finetune", "generate"])
+def test_every_help_has_an_example_that_parses(name, capsys, monkeypatch):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([name, "--help"])
+    assert stopped.value.code == 0
+    example = capsys.readouterr().out.split("example:\n")[1].strip()
+    import shlex
+
+    words = shlex.split(example)[1:]
+    seen = []
+    monkeypatch.setattr(cli, name, lambda options: seen.append(options) or 0)
+    assert cli.main(words) == 0
+    assert seen
+
+
+def test_doctor_finds_nothing_wrong_here_and_says_what_is_broken_elsewhere(capsys, monkeypatch):
+    assert cli.main(["doctor"]) == 0
+    table = capsys.readouterr().out
+    assert table.isascii()
+    assert "training" in table
+    assert "s a step" in table
+    assert cli.main(["doctor", "--format", "json"]) == 0
+    assert {row["status"] for row in json.loads(capsys.readouterr().out)} <= {"ok", "warn"}
+
+    monkeypatch.setattr(
+        doctor, "PACKAGES", {"no-such-package": ("the engine", True, ()), "numpy": ("x", True, ())}
+    )
+    monkeypatch.setattr(doctor, "tiny_gpt", lambda: 1 / 0)
+    assert cli.main(["doctor"]) == 1
+    table = capsys.readouterr().out
+    assert "fail  no-such-package" in table
+    assert "ZeroDivisionError" in table
+    assert "broken: no-such-package, tiny-gpt" in table
+
+
+def test_a_version_that_is_known_to_be_broken_fails():
+    import numpy
+
+    assert doctor.package_check("numpy", "the engine", True, (numpy.__version__,)).status == "fail"
+    assert doctor.package_check("no-such-package", "charts", False, ()).status == "warn"
+
+
+def test_doctor_speaks_without_the_package(tmp_path):
+    program = Path(doctor.__file__)
+    done = subprocess.run(
+        [sys.executable, str(program)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
