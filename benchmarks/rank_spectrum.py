@@ -19,7 +19,7 @@ import torch
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, style_corpus
 
 RANKS = (1, 2, 4, 8, 16, 32, 64)
-LAYER = "model.layers.4.mlp.up_proj.weight"
+LAYER = "model.layers.4.self_attn.q_proj.weight"
 RATES = {"full": 1e-3, "lora": 1e-2}  # the better ones of lora_against_full.py
 
 

@@ -79,7 +79,7 @@ def details(result: Result) -> list[tuple[str, str]]:
     shown += [(name, show(value)) for name, value in result.case.arguments.items()]
     if result.shows_values:
         shown.append(("came back", show(_named(result.received, result.parts))))
-    if result.shows_values or result.outcome == "crashed":
+    if result.expected is not None:
         shown.append(("expected", show(_named(result.expected, result.parts))))
     return shown
 

@@ -8,12 +8,46 @@ from __future__ import annotations
 import difflib
 
 from minilora.exercises.exercise import Exercise
-from minilora.exercises.hands_on import lora_forward, merge, quantize_blockwise
+from minilora.exercises.hands_on import (
+    blend_adapters,
+    choose_rank,
+    count_trainable,
+    dequantize,
+    double_quantize,
+    freeze,
+    init_adapter,
+    lora_forward,
+    lora_gradients,
+    merge,
+    mixed_batch,
+    pack_nibbles,
+    quantize_blockwise,
+    quantize_int8,
+    save_adapter,
+    swap_adapters,
+    training_memory,
+    unmerge,
+)
 
 HANDS_ON: tuple[Exercise, ...] = (
+    count_trainable.EXERCISE,
+    init_adapter.EXERCISE,
     lora_forward.EXERCISE,
+    freeze.EXERCISE,
+    lora_gradients.EXERCISE,
     merge.EXERCISE,
+    unmerge.EXERCISE,
+    quantize_int8.EXERCISE,
     quantize_blockwise.EXERCISE,
+    pack_nibbles.EXERCISE,
+    dequantize.EXERCISE,
+    double_quantize.EXERCISE,
+    training_memory.EXERCISE,
+    save_adapter.EXERCISE,
+    swap_adapters.EXERCISE,
+    blend_adapters.EXERCISE,
+    mixed_batch.EXERCISE,
+    choose_rank.EXERCISE,
 )
 EXERCISES = HANDS_ON
 BY_NAME = {exercise.name: exercise for exercise in EXERCISES}

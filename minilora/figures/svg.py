@@ -22,7 +22,7 @@ def svg(height: float, parts: Iterable[str], sentence: str) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" role="img" '
         f'aria-label="{escape(sentence)}" font-family="system-ui, sans-serif" font-size="14" fill="currentColor" '
-        f'style="display:block;width:100%;max-width:{WIDTH * 1.2:g}px">' + "".join(parts) + "</svg>"
+        f'style="display:block;width:100%;max-width:{WIDTH * 1.1:g}px">' + "".join(parts) + "</svg>"
     )
 
 
@@ -139,7 +139,7 @@ def gib(number: float) -> str:
     """Bytes in GiB, as the memory of graphics cards is counted.
 
     >>> gib(24 * 2**30), gib(2**29), gib(3 * 2**20)
-    ('24.0 GiB', '0.50 GiB', '0.003 GiB')
+    ('24.0 GiB', '0.5 GiB', '0.0029 GiB')
     """
     value = number / GIB
     return f"{value:,.0f} GiB" if value >= 100 else f"{value:.1f} GiB" if value >= 1 else f"{value:.2g} GiB"

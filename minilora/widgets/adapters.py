@@ -13,7 +13,7 @@ import torch
 
 from minilora.figures.adapters import draw
 from minilora.lora import LoraModel
-from minilora.widgets.explorer import STYLE, Explorer, choice, slider
+from minilora.widgets.explorer import STYLE, Explorer, choice, control_layout, slider
 
 STRENGTHS = [(f"{strength:g}", strength) for strength in (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)]
 OFF = "none: the base"
@@ -46,7 +46,13 @@ class AdapterSwitcher(Explorer):
         self.task: asyncio.Task | None = None
         blends = [" + ".join(pair) for pair in itertools.combinations(names, 2)]
         super().__init__(
-            prompt=ipywidgets.Text(prompt, description="Prompt", continuous_update=False, style=STYLE),
+            prompt=ipywidgets.Text(
+                prompt,
+                description="Prompt",
+                continuous_update=False,
+                style=STYLE,
+                layout=control_layout("420px"),
+            ),
             adapter=choice("Adapter", [OFF, *names, *blends], names[0]),
             strength=slider("Strength", STRENGTHS, 1.0),
         )

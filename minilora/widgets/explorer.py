@@ -73,21 +73,23 @@ class Explorer(VBox):
 def slider(name: str, values: Iterable[Any], start: Any) -> SelectionSlider:
     """A slider over the values that matter, such as 1, 2, 4 … 256; `values` may be (label, value) pairs."""
     return SelectionSlider(
-        options=list(values), value=start, description=name, style=STYLE, layout=Layout(width="290px")
+        options=list(values), value=start, description=name, style=STYLE, layout=control_layout("260px")
     )
 
 
 def choice(name: str, options: Sequence[Any], start: Any) -> Dropdown:
     """A drop-down list of a few names, or of (label, value) pairs."""
     return Dropdown(
-        options=list(options), value=start, description=name, style=STYLE, layout=Layout(width="290px")
+        options=list(options), value=start, description=name, style=STYLE, layout=control_layout("auto")
     )
 
 
 def switch(name: str, start: bool) -> Checkbox:
-    return Checkbox(
-        value=start, description=name, indent=False, layout=Layout(width="auto", margin="2px 12px")
-    )
+    return Checkbox(value=start, description=name, indent=False, layout=control_layout("auto"))
+
+
+def control_layout(width: str) -> Layout:
+    return Layout(width=width, margin="2px 20px 2px 0")
 
 
 def control_row(controls: Iterable[DOMWidget]) -> Box:
@@ -95,4 +97,4 @@ def control_row(controls: Iterable[DOMWidget]) -> Box:
     return Box(list(controls), layout=Layout(flex_flow="row wrap", align_items="center", overflow="visible"))
 
 
-STYLE = {"description_width": "90px"}
+STYLE = {"description_width": "initial"}

@@ -1,0 +1,184 @@
+"""Exercise: how many weights LoRA trains, out of how many."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilora.exercises.compare import Parts, Whole
+from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
+
+
+def count_trainable(shapes, targets, r):
+    """shapes: layer path -> [out, in], or [n] for a norm; targets: last parts of paths; r -> (trainable, total).
+
+    >>> shapes = {"0.q_proj": [8, 8], "0.v_proj": [4, 8], "0.norm": [8]}
+    >>> count_trainable(shapes, ["q_proj", "v_proj"], r=2)  # 2·(8 + 8) + 2·(8 + 4), beside 64 + 32 + 8
+    (56, 160)
+    """
+    ### BEGIN SOLUTION
+    base = adapters = 0
+    for path, shape in shapes.items():
+        base += int(np.prod(shape))
+        if path.split(".")[-1] in targets:
+            out_features, in_features = shape
+            adapters += r * (in_features + out_features)  # A is (r, in), B is (out, r)
+    return adapters, base + adapters
+    ### END SOLUTION
+
+
+def draw(rng: np.random.Generator) -> list[Case]:
+    cases = []
+    for label, targets in (
+        ("queries and values", ["q_proj", "v_proj"]),
+        ("all of attention", ["q_proj", "k_proj", "v_proj", "o_proj"]),
+        ("the feed-forward part", ["up_proj", "down_proj"]),
+    ):
+        hidden, shared, wide = (int(n) for n in rng.permutation([24, 40, 72]) + rng.integers(0, 8, 3))
+        shapes: dict[str, list[int]] = {"embed_tokens": [int(rng.integers(90, 120)), hidden]}
+        for i in range(int(rng.integers(2, 5))):
+            shapes |= {
+                f"layers.{i}.q_proj": [hidden, hidden],
+                f"layers.{i}.k_proj": [shared, hidden],  # heads that several queries share: fewer outputs
+                f"layers.{i}.v_proj": [shared, hidden],
+                f"layers.{i}.o_proj": [hidden, hidden],
+                f"layers.{i}.up_proj": [wide, hidden],
+                f"layers.{i}.down_proj": [hidden, wide],
+                f"layers.{i}.norm": [hidden],
+            }
+        shapes |= {
+            "seq_proj": [hidden, shared],
+            "setup_proj": [shared, hidden],
+        }  # no targets, for all their names
+        cases.append(Case(label, {"shapes": shapes, "targets": targets, "r": int(rng.integers(3, 9))}))
+    return cases
+
+
+def by_numpy(shapes, targets, r):
+    ends = tuple(f".{target}" for target in targets)
+    chosen = np.array([shape for path, shape in shapes.items() if f".{path}".endswith(ends)])
+    trainable = r * chosen.sum()
+    return trainable, sum(np.prod(shape) for shape in shapes.values()) + trainable
+
+
+def as_floats(shapes, targets, r):
+    trainable, total = count_trainable(shapes, targets, r)
+    return [float(trainable), float(total)]
+
+
+def flawed(
+    one=lambda i, o, r: r * (i + o), hit=lambda path, targets: path.split(".")[-1] in targets, total=None
+):
+    def count(shapes, targets, r):
+        base = sum(int(np.prod(shape)) for shape in shapes.values())
+        chosen = [shape for path, shape in shapes.items() if len(shape) == 2 and hit(path, targets)]
+        trainable = sum(one(i, o, r) for o, i in chosen)
+        return trainable, base + trainable if total is None else total(base, trainable, chosen)
+
+    return count
+
+
+def one_layer(shapes, targets, r):
+    """As if the model had a single layer of each kind."""
+    first = {path.split(".")[-1]: shape for path, shape in shapes.items()}
+    trainable = sum(r * sum(first[target]) for target in targets)
+    return trainable, sum(int(np.prod(shape)) for shape in shapes.values()) + trainable
+
+
+EXERCISE = Exercise(
+    name="count-trainable",
+    title="Count what LoRA trains",
+    minutes=10,
+    points=2,
+    statement="""
+For each layer that it adapts, LoRA trains two matrices: `A`, which takes the inputs down to `r` numbers,
+and `B`, which brings these up to the outputs. Everything else is frozen.
+
+Write `count_trainable`. It gets the shape of every weight in a model and the names of the layers to adapt,
+and returns two whole numbers: the weights that train, and all weights there are, adapters included. A layer
+is adapted if the last part of its dotted path is one of `targets`.
+""",
+    solution=count_trainable,
+    draw=draw,
+    result=Parts((Whole("trainable"), Whole("total"))),
+    hints=(
+        "Draw A and B for one layer, and write their shapes beside them. How many numbers is that together?",
+        "A has r rows as long as the input, B has r columns as long as the output. Beware: in and out "
+        "differ in most layers.",
+        "Add r * (in + out) over the paths whose path.split('.')[-1] is in targets. The total is all "
+        "shapes' products plus that.",
+    ),
+    pitfalls=(
+        "`not enough values to unpack`: a norm's shape has one number; only look inside the shapes of targets.",
+        "A little too large: `seq_proj` ends in the letters of `q_proj`, but is another layer.",
+    ),
+    explanation="The full matrix grows with in · out, the adapter with in + out. That is why the share "
+    "that LoRA trains gets "
+    "smaller as models get wider, down to a fraction of a percent.",
+    wrong=(
+        Wrong(
+            "full-matrix",
+            flawed(lambda i, o, r: i * o),
+            "You count the frozen matrix of each target, out · in. LoRA trains A and B in its place: r · "
+            "(in + out).",
+        ),
+        Wrong(
+            "product",
+            flawed(lambda i, o, r: r * i * o),
+            "You multiply in and out. A has r · in weights and B has r · out: add them.",
+        ),
+        Wrong(
+            "a-only", flawed(lambda i, o, r: r * i), "You count A alone; B, with r · out weights, trains too."
+        ),
+        Wrong(
+            "b-only", flawed(lambda i, o, r: r * o), "You count B alone; A, with r · in weights, trains too."
+        ),
+        Wrong(
+            "square-in",
+            flawed(lambda i, o, r: 2 * r * i),
+            "You take every layer for a square one, 2 · r · in. Look at both numbers of its shape.",
+        ),
+        Wrong(
+            "square-out",
+            flawed(lambda i, o, r: 2 * r * o),
+            "You take every layer for a square one, 2 · r · out. Look at both numbers of its shape.",
+        ),
+        Wrong(
+            "no-rank",
+            flawed(lambda i, o, r: i + o),
+            "The rank is missing: that would be right for r = 1. Multiply by r.",
+        ),
+        Wrong(
+            "bottleneck",
+            flawed(lambda i, o, r: r * (i + o) + r * r),
+            "You count an (r, r) matrix between A and B; there is none.",
+        ),
+        Wrong(
+            "all-layers",
+            flawed(hit=lambda path, targets: True),
+            "You adapt every matrix of the model; only the layers named in targets get adapters.",
+        ),
+        Wrong(
+            "by-letters",
+            flawed(hit=lambda path, targets: path.endswith(tuple(targets))),
+            "A layer such as seq_proj is counted because its letters end in q_proj. Compare the whole last "
+            "part of the path.",
+        ),
+        Wrong(
+            "one-layer",
+            one_layer,
+            "Each target is counted once, but it occurs in every layer of the model.",
+        ),
+        Wrong(
+            "total-is-base",
+            flawed(total=lambda base, trainable, chosen: base),
+            "The total leaves the adapters out; they are weights of the model too.",
+        ),
+        Wrong(
+            "total-replaces",
+            flawed(total=lambda base, trainable, chosen: base + trainable - sum(o * i for o, i in chosen)),
+            "The total lacks the adapted matrices. They are frozen, but still there: LoRA adds, it does "
+            "not replace.",
+        ),
+    ),
+    variants=(Variant("NumPy", by_numpy), Variant("whole numbers as floats", as_floats)),
+)

@@ -1,0 +1,213 @@
+"""Exercise: absmax quantization to 8 bits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilora.exercises.compare import Codes, Floats, Parts
+from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
+
+
+def quantize_int8(x):
+    """x float32 of any shape -> (q int8 of that shape, the step between two of its numbers).
+
+    >>> q, step = quantize_int8(np.array([0.1, -0.5, 1.27], np.float32))
+    >>> q, round(float(step), 6)
+    (array([ 10, -50, 127], dtype=int8), 0.01)
+    """
+    ### BEGIN SOLUTION
+    step = np.abs(x).max() / 127
+    if step == 0:
+        return np.zeros(x.shape, np.int8), 1.0  # any step would do
+    return np.round(x / step).astype(np.int8), step
+    ### END SOLUTION
+
+
+def draw(rng: np.random.Generator) -> list[Case]:
+    def off_grid(*shape, sign=0):
+        """Multiples of a step, up to 0.4 of it off: nothing near the middle between two."""
+        whole = rng.integers(-126, 127, shape)
+        whole = whole if sign == 0 else sign * np.abs(whole)
+        x = whole + rng.uniform(0.05, 0.4, shape) * rng.choice([-1, 1], shape)
+        x.flat[rng.integers(x.size)] = 127 * (sign or rng.choice([-1, 1]))
+        return (x * rng.uniform(0.002, 0.05)).astype(np.float32)
+
+    small = off_grid(8) / np.float32(40)  # beside an outlier these fall on -3 … 3
+    with_outlier = np.append(small, np.abs(small).max() * np.float32(31.7))
+    return [
+        Case("a matrix", {"x": off_grid(3, 5)}),
+        Case("only negative numbers", {"x": off_grid(7, sign=-1)}),
+        Case("one outlier", {"x": _away_from_ties(with_outlier)}),
+        Case("all zeros", {"x": np.zeros((2, 3), np.float32)}),
+    ]
+
+
+def _away_from_ties(x: np.ndarray) -> np.ndarray:
+    """Moves what lies within 0.05 of the middle between two steps to the nearer whole step."""
+    step = np.float32(np.abs(x).max() / 127)
+    shares = x / step
+    near = np.abs(np.abs(shares - np.round(shares)) - 0.5) < 0.05
+    return np.where(near, np.round(shares) * step, x).astype(np.float32)
+
+
+def tolerance(x):
+    """Two roundings to float32; for zeros any finite step is right."""
+    top = float(np.abs(x).max())
+    return 2 * 2.0**-24 * top / 127 if top else np.finfo(np.float64).max
+
+
+def by_loops(x):
+    top = max(abs(float(v)) for v in x.flat)
+    q = np.zeros(x.shape, np.int8)
+    for place in np.ndindex(*x.shape):
+        q[place] = round(float(x[place]) * 127 / top) if top else 0
+    return q, top / 127
+
+
+def half_up(x):
+    step = max(np.abs(x).max(), np.float32(1e-30)) / 127
+    return np.floor(x / step + 0.5).clip(-127, 127).astype("int8"), step
+
+
+def by_torch(x):
+    import torch
+
+    x = torch.from_numpy(x)
+    step = x.abs().max().clamp_min(1e-12) / 127
+    return (x / step).round().to(torch.int8), step
+
+
+def flawed(
+    step=lambda x: np.abs(x).max() / 127,
+    number=np.round,
+    kind=lambda q: q.astype(np.int8),
+    back=lambda step: step,
+):
+    def quantize(x):
+        s = step(x)
+        s = np.where(s == 0, 1, s)
+        return kind(number(x / s)), back(s)
+
+    return quantize
+
+
+def with_zero_point(x):
+    low, high = x.min(), x.max()
+    step = (high - low) / 255 or 1.0
+    return (np.round((x - low) / step) - 128).astype(np.int8), step
+
+
+def nan_for_zeros(x):
+    step = np.abs(x).max() / 127
+    return np.nan_to_num(np.round(x / step)).astype(np.int8), step if step else np.nan
+
+
+def is_nan_step(arguments, value):
+    return bool(np.isnan(value[1])) == (not arguments["x"].any())
+
+
+EXERCISE = Exercise(
+    name="quantize-int8",
+    title="Absmax quantization to 8 bits",
+    minutes=10,
+    points=2,
+    statement="""
+The plainest way to store numbers in fewer bits: choose one `step`, and keep for each number how many steps
+it is away from zero. Eight bits with a sign reach from -128 to 127. To treat both sides alike only -127 …
+127 are used, and the number of largest magnitude gets the last one.
+
+Write `quantize_int8`. It returns the whole numbers, as `int8` and in the shape of `x`, and the step. Each
+number goes to the nearest whole one. Zeros must come out as zeros, also when there is nothing else; then
+any step that is a number will do.
+""",
+    solution=quantize_int8,
+    draw=draw,
+    result=Parts((Codes("q", np.int8), Floats("step", tolerance))),
+    hints=(
+        "Which step makes the number of largest magnitude come out as 127, or as -127?",
+        "Divide x by that step and round to whole numbers; then convert. Before that, think about a step of 0.",
+        "step = np.abs(x).max() / 127; q = np.round(x / step).astype(np.int8); for a step of 0 return "
+        "zeros and 1.0.",
+    ),
+    pitfalls=(
+        "`invalid value encountered in divide`: all of x is 0, and so is the step.",
+        "astype(np.int8) cuts off what is behind the point; it does not round.",
+    ),
+    explanation="Each number is now at most half a step off, and takes 8 bits where it took 32. But one "
+    "outlier makes the step of all "
+    "the others coarse: in the third case most of the 255 numbers are never used. Blocks help.",
+    wrong=(
+        Wrong(
+            "truncates",
+            flawed(number=np.trunc),
+            "The part behind the point is cut off, as astype does. Round to the nearest whole number first.",
+        ),
+        Wrong("floor", flawed(number=np.floor), "You round down; round to the nearest whole number."),
+        Wrong("ceil", flawed(number=np.ceil), "You round up; round to the nearest whole number."),
+        Wrong(
+            "wraps",
+            flawed(lambda x: np.abs(x).max() / 128, kind=lambda q: q.astype(np.int16).astype(np.int8)),
+            "With a step of absmax / 128 the largest number becomes 128, which int8 does not have: it "
+            "turns into -128. Use 127.",
+        ),
+        Wrong(
+            "128",
+            flawed(lambda x: np.abs(x).max() / 128, kind=lambda q: q.clip(-128, 127).astype(np.int8)),
+            "Your step is absmax / 128. The largest number that is used on both sides is 127.",
+        ),
+        Wrong(
+            "255",
+            flawed(lambda x: np.abs(x).max() / 255, kind=lambda q: q.clip(-127, 127).astype(np.int8)),
+            "Your step is absmax / 255, but only 127 steps fit on each side of zero: larger numbers are cut off.",
+        ),
+        Wrong(
+            "four-bits",
+            flawed(lambda x: np.abs(x).max() / 7),
+            "Only -7 … 7 are used; that is 4 bits. With 8 the last number is 127.",
+        ),
+        Wrong(
+            "max-without-abs",
+            flawed(lambda x: np.abs(x.max()) / 127, kind=lambda q: q.clip(-127, 127).astype(np.int8)),
+            "You take the largest value instead of the largest magnitude: negative numbers count as well. "
+            "Use np.abs first.",
+        ),
+        Wrong(
+            "zero-point",
+            with_zero_point,
+            "You spread -128 … 127 from the smallest to the largest number, which needs a zero point too. "
+            "Here 0 stays 0.",
+        ),
+        Wrong(
+            "nan",
+            nan_for_zeros,
+            "For a tensor of zeros the step is 0, and dividing by it gives NaN. Treat that case first.",
+            recognize=is_nan_step,
+        ),
+        Wrong(
+            "not-integers",
+            flawed(kind=lambda q: q.astype(np.float32)),
+            "The numbers are right but still float32, four bytes each: nothing is saved. Convert them to int8.",
+        ),
+        Wrong(
+            "unsigned",
+            flawed(kind=lambda q: (q + 127).astype(np.uint8)),
+            "Your numbers run from 0 to 254, unsigned. Store them with their sign, as int8.",
+        ),
+        Wrong(
+            "inverse-step",
+            flawed(back=lambda step: 1 / step),
+            "You return how many steps go into 1. The step itself is asked for: q times step is about x.",
+        ),
+        Wrong(
+            "absmax-returned",
+            flawed(back=lambda step: 127 * step),
+            "You return absmax. The step is absmax / 127, so that q times step is about x.",
+        ),
+        Wrong(
+            "step-per-row",
+            lambda x: flawed(lambda x: np.abs(x).max(axis=-1, keepdims=True) / 127)(x),
+            "Each row has a step of its own. That is a good idea, but here one step serves the whole tensor.",
+        ),
+    ),
+    variants=(Variant("loops", by_loops), Variant("halves up", half_up), Variant("torch", by_torch)),
+)

@@ -1,0 +1,234 @@
+"""Exercise: save the adapter and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilora.exercises.compare import Floats, Table
+from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
+
+PREFIX = "base_model.model."
+
+
+def adapter_to_save(state, adapter):
+    """state: parameter name -> array, of a model that carries several adapters -> name in the file -> array.
+
+    >>> state = {"q_proj.base_layer.weight": 1.0, "q_proj.lora_A.mine": 2.0, "q_proj.lora_B.mine": 3.0}
+    >>> adapter_to_save(state, "mine")
+    {'base_model.model.q_proj.lora_A.weight': 2.0, 'base_model.model.q_proj.lora_B.weight': 3.0}
+    """
+    ### BEGIN SOLUTION
+    tensors = {}
+    for name, value in state.items():
+        path, _, last = name.rpartition(".")
+        if last == adapter and path.endswith((".lora_A", ".lora_B")):
+            tensors[f"base_model.model.{path}.weight"] = value
+    return tensors
+    ### END SOLUTION
+
+
+def draw(rng: np.random.Generator) -> list[Case]:
+    def state(layers, out):
+        found = {"model.embed_tokens.weight": rng.normal(size=(5, 4))}
+        for i in range(layers):
+            layer = f"model.layers.{i}.self_attn.q_proj"
+            found |= {
+                f"{layer}.base_layer.weight": rng.normal(size=(out, 4)),
+                f"{layer}.base_layer.bias": rng.normal(size=out),
+            }
+            for name in ("legal", "legal-2", "code"):
+                found |= {
+                    f"{layer}.lora_A.{name}": rng.normal(size=(2, 4)),
+                    f"{layer}.lora_B.{name}": rng.normal(size=(out, 2)),
+                }
+        return found | {"model.legal.head.weight": rng.normal(size=(3, 4))}
+
+    return [
+        Case("square layers", {"state": state(2, 4), "adapter": "legal"}),
+        Case("other layers", {"state": state(1, 6), "adapter": "legal"}),
+    ]
+
+
+def by_comprehension(state, adapter):
+    ends = tuple(f".lora_{side}.{adapter}" for side in "AB")
+    return {
+        "base_model.model." + name[: -len(adapter)] + "weight": value
+        for name, value in state.items()
+        if name.endswith(ends)
+    }
+
+
+def by_regex(state, adapter):
+    import re
+
+    found = {}
+    for name in sorted(state):
+        match = re.fullmatch(rf"(.+)\.lora_([AB])\.{re.escape(adapter)}", name)
+        if match:
+            found[f"base_model.model.{match[1]}.lora_{match[2]}.weight"] = state[name].copy()
+    return found
+
+
+def named(path):
+    return f"{PREFIX}{path}.weight"
+
+
+def flawed(
+    pick=lambda path, last, adapter: last == adapter and ".lora_" in path, name=named, value=lambda v: v
+):
+    def save(state, adapter):
+        found = {}
+        for full, v in state.items():
+            path, _, last = full.rpartition(".")
+            if pick(path, last, adapter):
+                found[name(path)] = value(v)
+        return found
+
+    return save
+
+
+def everything(state, adapter):
+    return {PREFIX + name: value for name, value in state.items()}
+
+
+def merged(state, adapter):
+    """The product in place of the two matrices."""
+    found = {}
+    for name, value in state.items():
+        path, _, last = name.rpartition(".")
+        if last == adapter and path.endswith(".lora_B"):
+            stem = path.removesuffix(".lora_B")
+            found[f"{PREFIX}{stem}.weight"] = value @ state[f"{stem}.lora_A.{adapter}"]
+    return found
+
+
+def swapped(state, adapter):
+    right = adapter_to_save(state, adapter)
+    other = {"lora_A": "lora_B", "lora_B": "lora_A"}
+    return {name.replace(side := name.split(".")[-2], other[side]): value for name, value in right.items()}
+
+
+def all_adapters_kept_apart(state, adapter):
+    return {PREFIX + name + ".weight": value for name, value in state.items() if ".lora_" in name}
+
+
+def only_attached(state, adapter):
+    right = adapter_to_save(state, adapter)
+    base = {PREFIX + name: value for name, value in state.items() if name.endswith(".bias")}
+    return right | base
+
+
+EXERCISE = Exercise(
+    name="save-adapter",
+    title="Save only the adapter",
+    minutes=10,
+    points=2,
+    statement="""
+A file of an adapter holds the adapter's matrices and nothing of the base. So that other tools find them,
+the names follow a convention: `base_model.model.`, then the path of the layer, then `.lora_A.weight` or
+`.lora_B.weight`. In memory they are called otherwise: path, `.lora_A.` or `.lora_B.`, and the name of the
+adapter, for a model may carry several.
+
+Write `adapter_to_save`. It picks the matrices of one adapter and gives them their names in the file. The
+values stay as they are.
+""",
+    solution=adapter_to_save,
+    draw=draw,
+    result=Table("the file", Floats()),
+    hints=(
+        "Print the names in state. What do all matrices of one adapter have in common, and nothing else?",
+        "name.rpartition('.') splits off the last part. It must equal the adapter's name; beware of names "
+        "that only begin alike.",
+        "Take the names whose last part is the adapter and whose rest ends in .lora_A or .lora_B; the new "
+        "name is "
+        "'base_model.model.' + rest + '.weight'.",
+    ),
+    pitfalls=(
+        "`adapter in name` also finds the adapter legal-2, and a layer that happens to be called legal.",
+        "`lacks base_model.model.…`: compare your names with the expected ones letter by letter.",
+    ),
+    explanation="Two thin matrices for each adapted layer: megabytes where the model has gigabytes. The "
+    "names are those of PEFT, so any "
+    "tool that knows PEFT's format opens the file.",
+    wrong=(
+        Wrong(
+            "everything",
+            everything,
+            "The whole model is in the file: the base and all adapters. Only one adapter's matrices belong "
+            "there.",
+        ),
+        Wrong(
+            "base-only",
+            lambda state, adapter: {PREFIX + n: v for n, v in state.items() if ".lora_" not in n},
+            "You saved the base and left the adapter out; it is the other way round.",
+        ),
+        Wrong(
+            "all-adapters",
+            all_adapters_kept_apart,
+            "All adapters are in the file, not only the one that was asked for.",
+        ),
+        Wrong(
+            "overwritten",
+            flawed(lambda path, last, adapter: ".lora_" in path),
+            "All adapters were written under the same names, so the last one took the place of the one "
+            "asked for.",
+        ),
+        Wrong(
+            "names-begin-alike",
+            flawed(lambda path, last, adapter: last.startswith(adapter) and ".lora_" in path),
+            "An adapter whose name only begins like this one got in too, and took its place. Compare whole "
+            "names.",
+        ),
+        Wrong(
+            "a-only",
+            flawed(lambda p, last, a: last == a and p.endswith(".lora_A")),
+            "B is missing from the file.",
+        ),
+        Wrong(
+            "b-only",
+            flawed(lambda p, last, a: last == a and p.endswith(".lora_B")),
+            "A is missing from the file.",
+        ),
+        Wrong(
+            "no-prefix",
+            flawed(name=lambda path: f"{path}.weight"),
+            "The names lack base_model.model. at the front. A tool that looks for it would load nothing, "
+            "and not complain.",
+        ),
+        Wrong(
+            "adapter-in-name",
+            lambda state, adapter: {
+                PREFIX + name: value for name, value in state.items() if name.endswith(f".{adapter}")
+            },
+            "The adapter's own name is still in the names; in the file they end in .weight, so that it can "
+            "be loaded under any name.",
+        ),
+        Wrong(
+            "no-weight",
+            flawed(name=lambda path: PREFIX + path),
+            "The names lack .weight at the end.",
+        ),
+        Wrong(
+            "merged",
+            merged,
+            "You multiplied B and A and saved the product: as large as the layer itself. Save the two thin "
+            "matrices.",
+        ),
+        Wrong(
+            "swapped",
+            swapped,
+            "A is saved under B's name, and B under A's.",
+        ),
+        Wrong(
+            "with-biases",
+            only_attached,
+            "Biases of the base are in the file; they did not train.",
+        ),
+        Wrong(
+            "float16",
+            flawed(value=lambda v: v.astype(np.float16)),
+            "The values were cut to float16. Save them as they are.",
+        ),
+    ),
+    variants=(Variant("a comprehension", by_comprehension), Variant("a regular expression", by_regex)),
+)

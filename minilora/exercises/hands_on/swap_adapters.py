@@ -1,0 +1,226 @@
+"""Exercise: one base, and an adapter for each request."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilora.exercises.compare import Floats, Rows
+from minilora.exercises.drawing import alpha_for, layer, quarters, sum_rounding
+from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
+
+
+def run_with_adapters(x, W, adapters, order):
+    """x (batch, in), W (out, in); adapters: name -> {"A", "B", "alpha"}; order: names, or None for the plain base
+    -> a list of y (batch, out), one for each entry of order.
+
+    >>> x, W = np.array([[1.0, 2.0]]), np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> louder = {"A": np.array([[1.0, 1.0]]), "B": np.array([[1.0], [0.0]]), "alpha": 2.0}
+    >>> run_with_adapters(x, W, {"louder": louder}, ["louder", None])
+    [array([[7., 2.]]), array([[1., 2.]])]
+    """
+    ### BEGIN SOLUTION
+    results = []
+    for name in order:
+        y = x @ W.T
+        if name is not None:
+            A, B, alpha = adapters[name]["A"], adapters[name]["B"], adapters[name]["alpha"]
+            y = y + alpha / A.shape[0] * (x @ A.T @ B.T)
+        results.append(y)
+    return results
+    ### END SOLUTION
+
+
+def some_adapters(rng: np.random.Generator, i: int, o: int, ranks: dict[str, int]) -> dict:
+    """Name -> A (r, i), B (o, r) and an alpha, all different."""
+    found = {}
+    for name, r in ranks.items():
+        matrices = layer(rng, i, o, r)
+        found[name] = {"A": matrices["A"], "B": matrices["B"], "alpha": alpha_for(rng, r)}
+    return found
+
+
+def draw(rng: np.random.Generator) -> list[Case]:
+    cases = []
+    for label, i, o, ranks, order in (
+        ("three adapters of different rank", 4, 5, {"legal": 2, "code": 3, "support": 1},
+         ["legal", "code", None, "support", "legal"]),
+        ("two of equal rank", 3, 3, {"code": 2, "legal": 2}, [None, "legal", "code", "code", None]),
+    ):  # fmt: skip
+        adapters = some_adapters(rng, i, o, ranks)
+        x, W = quarters(rng, 2, i), quarters(rng, o, i)
+        cases.append(Case(label, {"x": x, "W": W, "adapters": adapters, "order": order}))
+    return cases
+
+
+def tolerance(x, W, adapters, order):
+    """Sums of in, in and r products, rounded to float32; the largest over all adapters."""
+    plain = np.abs(x) @ np.abs(W).T
+    thin = [
+        np.abs(a["alpha"] / len(a["A"])) * np.abs(x) @ np.abs(a["A"]).T @ np.abs(a["B"]).T
+        for a in adapters.values()
+    ]
+    rank = max(len(a["A"]) for a in adapters.values())
+    return sum_rounding(2 * x.shape[1] + rank + 3, plain + np.max(thin, axis=0))
+
+
+def merging_copies(x, W, adapters, order):
+    merged = {None: W}
+    for name, a in adapters.items():
+        merged[name] = W + a["alpha"] / a["A"].shape[0] * a["B"] @ a["A"]
+    return [x @ merged[name].T for name in order]
+
+
+def in_float32(x, W, adapters, order):
+    base = (x @ W.T).astype(np.float32)
+
+    def correction(A, B, alpha):
+        return (
+            (x.astype(np.float32) @ A.T.astype(np.float32))
+            @ B.T.astype(np.float32)
+            * np.float32(alpha / len(A))
+        )
+
+    return [base if name is None else base + correction(**adapters[name]) for name in order]
+
+
+def scale(a):
+    return a["alpha"] / a["A"].shape[0]
+
+
+def update(x, a):
+    return scale(a) * (x @ a["A"].T @ a["B"].T)
+
+
+def piling_up(x, W, adapters, order):
+    y, results = x @ W.T, []
+    for name in order:
+        y = y if name is None else y + update(x, adapters[name])
+        results.append(y)
+    return results
+
+
+def base_changed(x, W, adapters, order):
+    results = []
+    for name in order:
+        if name is not None:
+            a = adapters[name]
+            W += a["alpha"] / a["A"].shape[0] * a["B"] @ a["A"]
+        results.append(x @ W.T)
+    return results
+
+
+def stays_on(x, W, adapters, order):
+    results, current = [], None
+    for name in order:
+        current = name if name is not None else current
+        results.append(x @ W.T if current is None else x @ W.T + update(x, adapters[current]))
+    return results
+
+
+def simply(one):
+    """one(x, W, adapters, name) for each entry."""
+    return lambda x, W, adapters, order: [one(x, W, adapters, name) for name in order]
+
+
+def first_of(adapters):
+    return next(iter(adapters.values()))
+
+
+EXERCISE = Exercise(
+    name="swap-adapters",
+    title="One base, and an adapter for each request",
+    minutes=10,
+    points=2,
+    statement="""
+A base is loaded once and stays as it is. Requests arrive one after the other, and each wants another
+adapter, or none. Nothing may be left over from one request to the next.
+
+Write `run_with_adapters`. For each entry of `order` it computes the layer's output for the same `x` with
+that adapter, or with the base alone where the entry is None. Each adapter has its own rank and its own
+alpha.
+""",
+    solution=run_with_adapters,
+    draw=draw,
+    result=Rows("the results", Floats("", tolerance)),
+    hints=(
+        "The results do not depend on each other. What would the function for a single entry look like?",
+        "Start from x @ W.T afresh each time; then add the correction, if there is a name.",
+        "For a name: a = adapters[name]; add a['alpha'] / a['A'].shape[0] * (x @ a['A'].T @ a['B'].T).",
+    ),
+    pitfalls=(
+        "`KeyError: None`: None is no adapter; ask for it before you look it up.",
+        "`y += …` on an array that was kept for later changes what you kept.",
+    ),
+    explanation="Switching costs nothing, for there is nothing to undo. That is why a single base can "
+    "serve hundreds of adapters.",
+    wrong=(
+        Wrong(
+            "piling-up",
+            piling_up,
+            "The corrections pile up: each result still holds those of the requests before. Start from the "
+            "base every time.",
+        ),
+        Wrong(
+            "base-changed",
+            base_changed,
+            "You add every adapter into W, so the base is no longer the base. Leave W alone.",
+        ),
+        Wrong(
+            "stays-on",
+            stays_on,
+            "Where the entry is None, the adapter before it is still on. None means the plain base.",
+        ),
+        Wrong(
+            "none-is-zero",
+            simply(lambda x, W, a, name: 0 * (x @ W.T) if name is None else x @ W.T + update(x, a[name])),
+            "Where the entry is None the result is zero; it is the plain base, x @ W.T.",
+        ),
+        Wrong(
+            "none-is-first",
+            simply(lambda x, W, a, name: x @ W.T + update(x, a[name] if name else first_of(a))),
+            "Where the entry is None you take the first adapter; take none.",
+        ),
+        Wrong(
+            "always-first",
+            simply(lambda x, W, a, name: x @ W.T + (update(x, first_of(a)) if name else 0)),
+            "You always use the first adapter, whatever the name.",
+        ),
+        Wrong(
+            "all-at-once",
+            simply(lambda x, W, a, name: x @ W.T + (sum(update(x, b) for b in a.values()) if name else 0)),
+            "All adapters speak at once; only the one that is named should.",
+        ),
+        Wrong(
+            "no-adapters",
+            simply(lambda x, W, a, name: x @ W.T),
+            "All results are those of the plain base; the adapters are not used.",
+        ),
+        Wrong(
+            "no-scale",
+            simply(lambda x, W, a, name: x @ W.T + (x @ a[name]["A"].T @ a[name]["B"].T if name else 0)),
+            "The corrections are not scaled; each is multiplied by its own alpha / r.",
+        ),
+        Wrong(
+            "shared-scale",
+            simply(
+                lambda x, W, a, name: (
+                    x @ W.T
+                    + (
+                        first_of(a)["alpha"]
+                        / first_of(a)["A"].shape[0]
+                        * (x @ a[name]["A"].T @ a[name]["B"].T)
+                        if name
+                        else 0
+                    )
+                )
+            ),
+            "The first adapter's scale is used for all. Each has its own alpha and its own rank.",
+        ),
+        Wrong(
+            "no-base",
+            simply(lambda x, W, a, name: update(x, a[name]) if name else x @ W.T),
+            "With an adapter the base is missing; the correction is added to x @ W.T.",
+        ),
+    ),
+    variants=(Variant("merged copies", merging_copies), Variant("float32", in_float32)),
+)

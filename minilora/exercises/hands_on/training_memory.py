@@ -1,0 +1,184 @@
+"""Exercise: what a training step keeps in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilora.exercises.compare import Floats, Table
+from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
+
+
+def training_memory(frozen, trained, frozen_bits):
+    """frozen, trained: numbers of weights; frozen_bits: bits for each frozen one -> dict of bytes.
+
+    Trained weights are float32; Adam trains them. Keys: "weights" (frozen and trained), "gradients", "optimizer",
+    "total".
+
+    >>> training_memory(frozen=1000, trained=10, frozen_bits=4)
+    {'weights': 540.0, 'gradients': 40, 'optimizer': 80, 'total': 660.0}
+    """
+    ### BEGIN SOLUTION
+    weights = frozen * frozen_bits / 8 + trained * 4
+    gradients = trained * 4
+    optimizer = trained * 8  # two moments, as large as the weight
+    return {
+        "weights": weights,
+        "gradients": gradients,
+        "optimizer": optimizer,
+        "total": weights + gradients + optimizer,
+    }
+    ### END SOLUTION
+
+
+def draw(rng: np.random.Generator) -> list[Case]:
+    def millions(low, high):
+        return int(rng.integers(low, high)) * 8000
+
+    return [
+        Case("QLoRA", {"frozen": millions(500, 900), "trained": millions(2, 20), "frozen_bits": 4.127}),
+        Case(
+            "LoRA on a base in 16 bits",
+            {"frozen": millions(100, 400), "trained": millions(2, 20), "frozen_bits": 16},
+        ),
+        Case("full fine-tuning", {"frozen": 0, "trained": millions(100, 400), "frozen_bits": 32}),
+    ]
+
+
+def tolerance(frozen, trained, frozen_bits):
+    """Whole bytes: rounding each part up may add one, and the total two."""
+    return 2.0
+
+
+def by_a_table(frozen, trained, frozen_bits):
+    each = {"weights": 4, "gradients": 4, "optimizer": 2 * 4}
+    parts = {name: size * trained for name, size in each.items()}
+    parts["weights"] += frozen_bits / 8 * frozen
+    return {"total": sum(parts.values()), **parts}
+
+
+def in_whole_bytes(frozen, trained, frozen_bits):
+    weights = int(np.ceil(frozen * frozen_bits / 8)) + 4 * trained
+    return {
+        "weights": weights,
+        "gradients": np.int64(4 * trained),
+        "optimizer": 8 * trained,
+        "total": weights + 12 * trained,
+    }
+
+
+def flawed(
+    weights=lambda f, t, bits: f * bits / 8 + t * 4,
+    gradients=lambda f, t, bits: t * 4,
+    optimizer=lambda f, t, bits: t * 8,
+    total=None,
+):
+    def memory(frozen, trained, frozen_bits):
+        w, g, o = (part(frozen, trained, frozen_bits) for part in (weights, gradients, optimizer))
+        whole = w + g + o if total is None else total(w, g, o, frozen, trained, frozen_bits)
+        return {"weights": w, "gradients": g, "optimizer": o, "total": whole}
+
+    return memory
+
+
+EXERCISE = Exercise(
+    name="training-memory",
+    title="What a training step keeps in memory",
+    minutes=10,
+    points=2,
+    statement="""
+While a model trains, three things lie in memory for every weight that learns: the weight itself, its
+gradient, and what the optimizer remembers about it. Adam remembers two running means, one of the gradient
+and one of its square. A frozen weight needs nothing but itself, and that in as few bits as one likes.
+
+Write `training_memory`. Trained weights, gradients and both means are float32, 4 bytes each. What the
+layers compute on the way (activations) depends on the batch and is left out here.
+""",
+    solution=training_memory,
+    draw=draw,
+    result=Table("the result", Floats("", tolerance)),
+    hints=(
+        "Go through the parts and ask each time: is it needed for the frozen weights too, or for the "
+        "trained ones only?",
+        "Eight bits are a byte. For each trained weight: 4 bytes itself, 4 its gradient, and Adam's two means.",
+        "weights = frozen * frozen_bits / 8 + 4 * trained; gradients = 4 * trained; optimizer = 8 * "
+        "trained; total is their sum.",
+    ),
+    pitfalls=(
+        "Eight times too much: bits were taken for bytes.",
+        "`lacks optimizer`: the keys must be spelled as the docstring has them.",
+    ),
+    explanation="16 bytes for a trained weight, and about half a byte for a frozen one in 4 bits. For 7 "
+    "billion weights: 112 GB for full "
+    "fine-tuning, 28 GB for LoRA on float32, less than 4 GB for QLoRA (plus a little for the adapter, and "
+    "the activations).",
+    wrong=(
+        Wrong(
+            "bits-as-bytes",
+            flawed(lambda f, t, bits: f * bits + t * 4),
+            "You count bits as bytes for the frozen weights; eight bits are one byte.",
+        ),
+        Wrong(
+            "frozen-in-float32",
+            flawed(lambda f, t, bits: f * 4 + t * 4),
+            "The frozen weights are counted with 4 bytes each; they are stored in frozen_bits.",
+        ),
+        Wrong(
+            "trained-quantized",
+            flawed(lambda f, t, bits: (f + t) * bits / 8),
+            "The trained weights are counted in frozen_bits. What learns stays in float32, or small steps "
+            "would vanish.",
+        ),
+        Wrong(
+            "trained-left-out",
+            flawed(lambda f, t, bits: f * bits / 8),
+            "The trained weights themselves are missing under weights.",
+        ),
+        Wrong(
+            "frozen-left-out",
+            flawed(lambda f, t, bits: t * 4),
+            "The frozen weights are missing. They do not learn, but they must be there to compute with.",
+        ),
+        Wrong(
+            "gradients-for-all",
+            flawed(gradients=lambda f, t, bits: (f + t) * 4),
+            "You keep a gradient for every weight. Frozen ones need none: that is much of what LoRA saves.",
+        ),
+        Wrong(
+            "optimizer-for-all",
+            flawed(optimizer=lambda f, t, bits: (f + t) * 8),
+            "The optimizer remembers only what it updates, so nothing for the frozen weights.",
+        ),
+        Wrong(
+            "both-for-all",
+            flawed(gradients=lambda f, t, bits: (f + t) * 4, optimizer=lambda f, t, bits: (f + t) * 8),
+            "Gradients and optimizer are counted for the frozen weights too, as if the whole model were trained.",
+        ),
+        Wrong(
+            "one-moment",
+            flawed(optimizer=lambda f, t, bits: t * 4),
+            "Adam keeps two numbers for each trained weight, a mean of the gradient and one of its square: "
+            "8 bytes.",
+        ),
+        Wrong(
+            "no-gradients",
+            flawed(gradients=lambda f, t, bits: 0),
+            "The gradients are missing: 4 bytes for each trained weight.",
+        ),
+        Wrong(
+            "half-gradients",
+            flawed(gradients=lambda f, t, bits: t * 2),
+            "Your gradients take 2 bytes each; here they are float32, 4 bytes.",
+        ),
+        Wrong(
+            "total-without-weights",
+            flawed(total=lambda w, g, o, f, t, bits: g + o),
+            "The total leaves the weights out.",
+        ),
+        Wrong(
+            "total-without-optimizer",
+            flawed(total=lambda w, g, o, f, t, bits: w + g),
+            "The total leaves the optimizer out.",
+        ),
+    ),
+    variants=(Variant("a table of sizes", by_a_table), Variant("whole bytes", in_whole_bytes)),
+)

@@ -1,0 +1,140 @@
+"""Exercise: take a merged adapter out again."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilora.exercises.compare import Floats
+from minilora.exercises.drawing import alpha_for, layer, sum_rounding
+from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
+from minilora.exercises.hands_on.merge import merge
+
+
+def unmerge(merged, A, B, alpha):
+    """merged (out, in), A (r, in), B (out, r), alpha a number -> the base's weight W (out, in).
+
+    >>> A, B = np.array([[3.0, -1.0], [0.0, 1.0]]), np.array([[1.0, 0.0], [0.0, 0.5]])
+    >>> unmerge(np.array([[7.0, -2.0], [0.0, 2.0]]), A, B, alpha=4)  # minus 4/2 · B A
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    ### BEGIN SOLUTION
+    r = A.shape[0]
+    return merged - (alpha / r) * (B @ A)
+    ### END SOLUTION
+
+
+def draw(rng: np.random.Generator) -> list[Case]:
+    cases = []
+    for label, i, o, r in (("in, out and r differ", 6, 4, 2), ("all square", 3, 3, 3)):
+        arguments = layer(rng, i, o, r)
+        alpha = alpha_for(rng, r)
+        merged = merge(arguments.pop("W"), arguments["A"], arguments["B"], alpha)
+        cases.append(Case(label, {"merged": merged, **arguments, "alpha": alpha}))
+    return cases
+
+
+def tolerance(merged, A, B, alpha):
+    """A sum of r products and three operations more, each rounded to float32."""
+    return sum_rounding(A.shape[0] + 3, merge(*map(np.abs, (merged, A, B)), alpha))
+
+
+def with_negative_alpha(merged, A, B, alpha):
+    return merged + (-alpha / A.shape[0]) * np.matmul(B, A)
+
+
+def one_direction_at_a_time(merged, A, B, alpha):
+    W = merged.copy()
+    for k in range(len(A)):
+        W -= alpha / len(A) * np.outer(B[:, k], A[k])
+    return W
+
+
+def in_float32(merged, A, B, alpha):
+    merged, A, B = (m.astype(np.float32) for m in (merged, A, B))
+    return merged - B @ A * np.float32(alpha) / np.float32(len(A))
+
+
+def in_place(merged, A, B, alpha):
+    merged -= alpha / A.shape[0] * (B @ A)
+    return merged
+
+
+def flawed(scale):
+    return lambda merged, A, B, alpha: merged - scale(alpha, A.shape[0]) * (B @ A)
+
+
+EXERCISE = Exercise(
+    name="unmerge",
+    title="Take a merged adapter out again",
+    minutes=5,
+    points=1,
+    statement="""
+A model arrives with an adapter merged into it, and you have the adapter as well. Write `unmerge`, which
+gives the base's weight back. Do not write into `merged`: the caller may want to switch back.
+""",
+    solution=unmerge,
+    draw=draw,
+    result=Floats("W", tolerance),
+    hints=(
+        "Write down what merging does, as an equation, and solve it for W.",
+        "Everything on the right side of merged = W + … is known but W.",
+        "W = merged minus alpha / r times B @ A, in a new array (so - and not -=).",
+    ),
+    pitfalls=("`merged -= …` changes the caller's array.",),
+    explanation="In exact arithmetic this is an inverse. In a computer's it is not: after merging and "
+    "unmerging in 16 bits some "
+    "weights differ from the original in their last digits. So keep the base, and do not rely on getting "
+    "it back.",
+    wrong=(
+        Wrong("adds", flawed(lambda alpha, r: -alpha / r), "You add the correction once more; take it away."),
+        Wrong(
+            "no-scale",
+            flawed(lambda alpha, r: 1),
+            "What was added was alpha / r times B @ A; take away as much.",
+        ),
+        Wrong(
+            "alpha-only",
+            flawed(lambda alpha, r: alpha),
+            "You take away alpha times B @ A, r times too much: the scale is alpha / r.",
+        ),
+        Wrong(
+            "r-over-alpha", flawed(lambda alpha, r: r / alpha), "The scale is upside down; it is alpha / r."
+        ),
+        Wrong(
+            "unchanged",
+            lambda merged, A, B, alpha: merged,
+            "You return the merged weight as it came; the correction is still in it.",
+        ),
+        Wrong(
+            "delta-minus-merged",
+            lambda merged, A, B, alpha: alpha / A.shape[0] * (B @ A) - merged,
+            "The difference is the wrong way round: merged minus the correction.",
+        ),
+        Wrong(
+            "divided",
+            lambda merged, A, B, alpha: (merged - B @ A) * A.shape[0] / alpha,
+            "You undo a scaling of the whole matrix; only the correction was scaled.",
+        ),
+        Wrong(
+            "swapped",
+            lambda merged, A, B, alpha: merged - alpha / A.shape[0] * (A @ B),
+            "The product is the wrong way round: B @ A has the shape (out, in).",
+        ),
+        Wrong(
+            "transposed",
+            lambda merged, A, B, alpha: merged - alpha / A.shape[0] * (B @ A).T,
+            "The correction is turned over; B @ A fits W as it is.",
+        ),
+        Wrong(
+            "in-place",
+            in_place,
+            "The numbers are right, but the caller's merged matrix was overwritten. Return a new one.",
+        ),
+    ),
+    variants=(
+        Variant("negative alpha", with_negative_alpha),
+        Variant("one direction at a time", one_direction_at_a_time),
+        Variant("float32", in_float32),
+    ),
+)

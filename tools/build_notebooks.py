@@ -1,0 +1,221 @@
+"""Builds the pages: notebooks/src/*.py (jupytext's percent format) -> executed notebooks/*.ipynb.
+
+    python tools/build_notebooks.py               builds every page and says how long each takes
+    python tools/build_notebooks.py 03 05         builds these two
+    python tools/build_notebooks.py --check       are sources and notebooks in step? executes nothing
+    python tools/build_notebooks.py --twice 03    runs every cell two times in a row; writes nothing
+
+Nobody edits the .ipynb files: change the source and build. What is written holds outputs that read well without a
+kernel: stills in place of live widgets, finished progress bars, and nothing of the machine that built it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+SOURCES = NOTEBOOKS / "src"
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+PAGE_SECONDS = 600  # a page that takes longer hangs
+SILENT_SECONDS = 3.0  # a reader who sees nothing for longer wonders whether anything happens
+WIDGET = "application/vnd.jupyter.widget-view+json"
+BAR = re.compile(r"^ *\d+%\|[^|]*\| *\d+/(\d+).*$", re.MULTILINE)  # as tqdm writes it
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("pages", nargs="*", help="beginnings of page names, such as 03; default: all")
+    parser.add_argument("--check", action="store_true", help="compare only")
+    parser.add_argument("--twice", action="store_true", help="run every cell two times; write nothing")
+    parser.add_argument("--execute", nargs=2, metavar=("SOURCE", "RESULT"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.execute:
+        execute(Path(options.execute[0]), Path(options.execute[1]), options.twice)
+        return 0
+    sources = [path for path in sorted(SOURCES.glob("*.py")) if is_wanted(path, options.pages)]
+    if not sources:
+        sys.exit(f"no page begins with {' or '.join(options.pages)}; there is: {', '.join(page_names())}")
+    if options.check:
+        problems = [problem for path in sources for problem in differences(path)]
+        print("\n".join(problems) or f"{len(sources)} pages are in step with their sources")
+        return 1 if problems else 0
+    total = sum(build(path, options.twice) for path in sources)
+    print(f"{total:6.1f} s  in all")
+    return 0
+
+
+def page_names() -> list[str]:
+    return sorted(path.stem for path in SOURCES.glob("*.py"))
+
+
+def is_wanted(path: Path, beginnings: list[str]) -> bool:
+    return not beginnings or any(path.stem.startswith(beginning) for beginning in beginnings)
+
+
+def target(source: Path) -> Path:
+    return NOTEBOOKS / f"{source.stem}.ipynb"
+
+
+# -- in step? ------------------------------------------------------------------------------------------------
+
+
+def read_source(path: Path) -> NotebookNode:
+    """The notebook without outputs; ids and metadata follow from the source alone."""
+    notebook = jupytext.read(path, fmt="py:percent")
+    notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"{path.stem[:2]}-{number:02}"
+        tags = cell.metadata.get("tags")
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    return notebook
+
+
+def differences(source: Path) -> list[str]:
+    """What keeps the notebook from being the executed source, in words; empty if it is."""
+    advice = f"run: python tools/build_notebooks.py {source.stem[:2]}"
+    if not target(source).exists():
+        return [f"{source.stem}: never built; {advice}"]
+    built, wanted = nbformat.read(target(source), as_version=4), read_source(source)
+    if [essence(cell) for cell in built.cells] != [essence(cell) for cell in wanted.cells]:
+        return [f"{source.stem}: the notebook was not built from its present source; {advice}"]
+    code = [cell for cell in built.cells if cell.cell_type == "code"]
+    if [cell.execution_count for cell in code] != list(range(1, len(code) + 1)):
+        return [f"{source.stem}: not every cell was executed, in order; {advice}"]
+    return [f"{source.stem}: {problem}" for problem in unfit_outputs(built)]
+
+
+def essence(cell: NotebookNode) -> tuple[str, str, str, tuple[str, ...]]:
+    return cell.id, cell.cell_type, cell.source, tuple(cell.metadata.get("tags", ()))
+
+
+def unfit_outputs(notebook: NotebookNode) -> list[str]:
+    """Errors, warnings, and traces of the machine that built the page."""
+    problems = []
+    home = re.escape(str(Path.home()))
+    trace = re.compile(rf"{re.escape(str(ROOT))}|{home}[/\\]|site-packages|/tmp/|[A-Z]:\\\\Users")
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            where = f"cell {cell.id}"
+            if output.output_type == "error" or output.get("name") == "stderr":
+                problems.append(f"{where} wrote to stderr: {json.dumps(output)[:300]}")
+            found = trace.search(json.dumps(output, ensure_ascii=False))
+            if found:
+                problems.append(f"{where}: its output names a place on this machine: {found.group()}")
+    return problems
+
+
+# -- execution -----------------------------------------------------------------------------------------------
+
+
+def build(source: Path, twice: bool) -> float:
+    """Executes one page in a process of its own, with a second try if that hangs; returns its seconds."""
+    with tempfile.TemporaryDirectory() as work:
+        result = Path(work) / "result.ipynb"
+        command = [sys.executable, __file__, "--execute", str(source), str(result)]
+        environment = dict(os.environ, IPYTHONDIR=work, MPLCONFIGDIR=work, JUPYTER_RUNTIME_DIR=work)
+        # On a busy machine torch's threads must not burn each other's time while they wait: ten times slower.
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        for attempt in (1, 2):
+            start = time.perf_counter()
+            try:
+                subprocess.run(
+                    command + ["--twice"] * twice,
+                    env=environment,
+                    check=True,
+                    timeout=PAGE_SECONDS,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+                break
+            except subprocess.TimeoutExpired:
+                print(f"{source.stem}: no end after {PAGE_SECONDS} s (attempt {attempt})", flush=True)
+                if attempt == 2:
+                    sys.exit(1)
+            except subprocess.CalledProcessError as error:
+                sys.exit(f"{error.stderr}\n{source.stem}: a cell failed; see above")
+        seconds = time.perf_counter() - start
+        notebook = nbformat.read(result, as_version=4)
+    problems = unfit_outputs(notebook)
+    if problems:
+        sys.exit("\n".join(problems))
+    if not twice:
+        nbformat.write(notebook, target(source))
+        # the same line ends on every system
+        target(source).write_bytes(target(source).read_bytes().replace(b"\r\n", b"\n"))
+        print(f"{seconds:6.1f} s  {source.stem} ({target(source).stat().st_size / 1e3:.0f} kB)", flush=True)
+    return seconds
+
+
+def execute(source: Path, result: Path, twice: bool) -> None:
+    notebook = read_source(source)
+    if twice:
+        notebook.cells = [
+            cell for cell in notebook.cells for _ in range(2 if cell.cell_type == "code" else 1)
+        ]
+    started: dict[str, float] = {}
+    first_sign: dict[str, float] = {}
+
+    class Client(NotebookClient):
+        def process_message(self, msg: Any, cell: NotebookNode, cell_index: int) -> Any:
+            if msg["msg_type"] in ("stream", "display_data", "execute_result"):
+                first_sign.setdefault(cell.id, time.perf_counter())
+            return super().process_message(msg, cell, cell_index)
+
+    def on_start(cell: NotebookNode, cell_index: int) -> None:
+        started[cell.id] = time.perf_counter()
+
+    def on_end(cell: NotebookNode, cell_index: int) -> None:
+        if cell.cell_type != "code":
+            return
+        now = time.perf_counter()
+        silent = first_sign.get(cell.id, now) - started[cell.id]
+        if silent > SILENT_SECONDS:
+            print(f"        {cell.id} showed nothing for {silent:.1f} s", flush=True)
+        if now - started[cell.id] > SILENT_SECONDS:
+            print(f"        {cell.id} took {now - started[cell.id]:.1f} s", flush=True)
+
+    Client(
+        notebook,
+        timeout=PAGE_SECONDS,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(NOTEBOOKS)}},
+        record_timing=False,
+        on_cell_execute=on_start,
+        on_cell_complete=on_end,
+    ).execute()
+    tidy(notebook)
+    nbformat.write(notebook, result)
+
+
+def tidy(notebook: NotebookNode) -> None:
+    """Leaves what a viewer without a kernel can show: no live widgets, and progress bars at their end."""
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata.language_info = {"name": "python"}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "data" in output:
+                output.data.pop(WIDGET, None)
+                words = output.data.get("text/plain", "")
+                output.data["text/plain"] = BAR.sub(r"100%|██████████| \1/\1", words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
