@@ -1,4 +1,4 @@
-"""The pages: in step with their sources, executed, clean of this machine's names; run again by nbval in the slow part."""
+"""The pages: in step with their sources, executed, without names of this machine; run again by nbval (slow)."""
 
 import json
 import re

@@ -1,0 +1,125 @@
+# %% [markdown]
+# # Start here: give a language model a new voice
+#
+# **In this page you will** load a small language model, train it to write like a lawyer, and save what it learned in
+# a file smaller than a photograph. **Time:** five minutes, of which half a minute is waiting.
+#
+# A page like this one mixes text with *cells* of program. Click into a cell and press **Shift + Enter**: it runs, shows
+# its result below, and the next cell is ready. Go from top to bottom. You cannot break anything; if you get lost, choose
+# *Kernel → Restart Kernel and Run All Cells…* in the menu.
+
+# %%
+print("Loading PyTorch; the first time takes a few seconds ...")
+import torch
+
+from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, style_corpus
+
+print("Ready.")
+
+# %% [markdown]
+# ## A model that knows stories
+#
+# The model that comes with these pages is tiny as language models go. It has read old children's books and nothing else.
+# Give it a beginning, and it goes on:
+
+# %%
+base_model = GPT.from_pretrained("tiny-gpt")
+prompt = "The little dog ran to the garden and"
+before = base_model.generate(prompt, max_new_tokens=60, seed=1)
+print(prompt + before)
+print(f"\n({sum(p.numel() for p in base_model.parameters()):,} weights wrote this.)")
+
+# %% [markdown]
+# ## Some text in the voice we want
+#
+# To teach it a new voice we need examples. A small program in this package writes mock legal prose, a little like a fable
+# that went to court. This is the beginning of one document:
+
+# %%
+documents = style_corpus("legal", documents=240)
+train_data = encode_text(documents, base_model.tokenizer, block_size=64)
+print(documents[0][:240], "...\n")
+print(train_data)
+
+# %% [markdown]
+# **Guess before you run the next cell:** every one of those millions of weights *could* be changed. How many of them
+# need to be trained until the model sounds like a lawyer? All? Half? One in ten? Write your guess down.
+#
+# ## Wrap it, train it, save it
+#
+# The next cell holds the whole method. It leaves the model as it is, puts a small trainable *adapter* beside it, trains
+# that adapter, and saves it.
+
+# %% tags=["nbval-ignore-output"]
+base_model = GPT.from_pretrained("tiny-gpt")  # a fresh copy, so that you can run this cell again
+torch.manual_seed(0)  # the same beginning each time
+
+lora_config = LoraConfig(
+    r=8,
+    target_modules=["attention"],
+)
+model = add_lora(base_model, lora_config)
+print(model.trainable_parameter_count())
+
+trainer = Trainer(model=model, train_data=train_data, epochs=3)
+trainer.train()
+
+model.save_adapter("my-style-adapter")
+
+# %% [markdown]
+# The line it printed is the answer to the question above: the weights that were trained, out of all. Fewer than two in a
+# hundred. In a larger model it is far fewer still, as page 02 shows.
+#
+# ## What has changed?
+#
+# The same beginning, the same roll of the dice (`seed=1`). Only the adapter is new.
+
+# %% tags=["nbval-ignore-output"]
+after = model.generate(prompt, max_new_tokens=60, seed=1)
+print("BEFORE:", prompt + before)
+print("\nAFTER: ", prompt + after)
+
+losses = trainer.history.losses
+print(f"\nIts surprise at legal text (the loss) fell from {losses[0]:.2f} to {losses[-1]:.2f}.")
+assert losses[-1] < losses[0] - 0.5
+
+# %% [markdown]
+# It still dreams of gardens and dogs, for it is a very small model after half a minute of school. But listen to the
+# voice: parties, notices, agreements.
+#
+# ## And the old model?
+#
+# It is still there, complete. Switch the adapter off, and the old story comes back letter by letter:
+
+# %%
+with model.disable_adapter():
+    again = model.generate(prompt, max_new_tokens=60, seed=1)
+print(prompt + again)
+assert again == before
+
+# %% [markdown]
+# ## A file to take away
+#
+# Beside this page there is now a folder `my-style-adapter`. It holds the adapter and nothing of the model:
+
+# %%
+from pathlib import Path
+
+for file in sorted(Path("my-style-adapter").iterdir()):
+    print(f"{file.name:28} {file.stat().st_size / 1000:7.1f} kB")
+
+# %% [markdown]
+# ## Your turn
+#
+# * Change `"legal"` to `"code"` or `"support"` in the cell with the documents, then run the cells below it again.
+# * Change the prompt.
+# * Your own text does too: put a file `mine.txt` beside this page and write
+#   `from minilora import load_text` and `train_data = load_text("mine.txt", base_model.tokenizer, block_size=64)`.
+#
+# ## Where to go next
+#
+# [08 PEFT in practice](08_peft_in_practice.ipynb) takes the program above apart: what each line does, what is in the file,
+# and how the same adapter opens in the library that most people use. Pages 01 to 07 and 09, on why all this works, are
+# being written.
+#
+# Every statement in the pages is measured on *your* machine, in a cell that you can read, doubt and change.

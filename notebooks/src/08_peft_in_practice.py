@@ -1,0 +1,263 @@
+# %% [markdown]
+# # 08 · PEFT in practice
+#
+# **After this page you can** read a LoRA program line by line, say what each number means that it prints, look into the
+# file that it saves, and take that file to other tools. **Time:** 15 minutes, of which one is waiting.
+#
+# "PEFT" is the family name, *parameter-efficient fine-tuning*, and also the name of the library in which most people meet
+# it. Our names are the same as that library's, so what you learn here you can type there.
+
+# %%
+print("Loading PyTorch; the first time takes a few seconds ...")
+import json
+import tempfile
+from pathlib import Path
+
+import torch
+from IPython.display import display
+from safetensors import safe_open
+
+from minilora import GPT, GPTConfig, LoraConfig, LoraModel, Trainer, add_lora, encode_text, evaluate, style_corpus
+from minilora.figures.charts import loss_curves
+from minilora.widgets import training_dashboard
+
+folder = Path(tempfile.mkdtemp())  # for what this page saves
+print("Ready.")
+
+# %% [markdown]
+# ## The program
+#
+# The data first: mock legal prose to learn from, and some that is kept back. The kept text is built from combinations
+# that the training text never has, so learning by heart does not help there.
+
+# %%
+tokenizer = GPT.from_pretrained("tiny-gpt").tokenizer
+train_data = encode_text(style_corpus("legal", documents=240), tokenizer, block_size=64)
+validation_data = encode_text(style_corpus("legal", "validation", documents=16), tokenizer, block_size=64)
+print("to learn from:", train_data)
+print("kept back:    ", validation_data)
+
+# %% [markdown]
+# **Predict:** the adapter goes on the attention layers, with `r=8`. Will it be nearer to 1 %, 10 % or 50 % of the weights?
+# And how large will the saved file be, if the model itself takes about 12 MB?
+#
+# Now the whole program, in the shape that you will find in most tutorials:
+
+# %% tags=["claim:wrap-and-train", "nbval-ignore-output"]
+base_model = GPT.from_pretrained("tiny-gpt")
+loss_before = evaluate(base_model, validation_data)
+torch.manual_seed(0)
+
+lora_config = LoraConfig(
+    r=8,
+    target_modules=["attention"],
+)
+model = add_lora(base_model, lora_config)
+print(model.trainable_parameter_count())
+
+trainer = Trainer(model=model, train_data=train_data, epochs=3)
+trainer.train()
+
+model.save_adapter("my-style-adapter")
+
+loss_after = evaluate(model, validation_data)
+print(f"loss on the text that was kept back: {loss_before:.2f} before, {loss_after:.2f} after")
+assert loss_after < loss_before - 0.5
+
+# %% [markdown]
+# ## What each line does
+#
+# | line | what happens |
+# |---|---|
+# | `LoraConfig(r=8, …)` | only a note of your wishes: the *rank*, which says how wide the adapter's waist is, and the layers that get one |
+# | `target_modules=["attention"]` | a word for four layers in each block: `q_proj`, `k_proj`, `v_proj`, `o_proj`. You can name single ones too |
+# | `add_lora(base_model, …)` | freezes every weight, then puts two thin matrices beside each of those layers |
+# | `trainable_parameter_count()` | counts what training may change, and everything |
+# | `Trainer(…, epochs=3)` | ordinary training; it reads the data three times. That it trains little is not its doing: little is trainable |
+# | `save_adapter(…)` | writes the thin matrices, and nothing else |
+#
+# The count is no secret. A layer with `in` inputs and `out` outputs gets a matrix of `r × in` and one of `out × r`.
+# Let us add up:
+
+# %%
+counted = 0
+for path, layer in model.lora_layers().items():
+    in_features, out_features = layer.base_layer.in_features, layer.base_layer.out_features
+    counted += lora_config.r * (in_features + out_features)
+    if path.startswith("model.layers.0"):
+        print(f"{path:33} 8 · ({in_features} + {out_features}) = {8 * (in_features + out_features):,}")
+print(f"... and so in each of {base_model.config.num_hidden_layers} blocks, together {counted:,}")
+assert counted == model.trainable_parameter_count()
+
+# %% [markdown]
+# ## Text before and after
+#
+# Three beginnings, each with the same seed, without and with the adapter.
+
+# %% tags=["nbval-ignore-output"]
+for prompt in ("The little dog ran to the garden and", "The parties agree that", "Notice is hereby given"):
+    with model.disable_adapter():
+        print("base:   ", prompt + model.generate(prompt, max_new_tokens=35, seed=3).replace("\n", " "))
+    print("adapted:", prompt + model.generate(prompt, max_new_tokens=35, seed=3).replace("\n", " "))
+    print()
+
+# %% [markdown]
+# ## Turning the knobs while you watch
+#
+# The program above used the default of everything. Here is a second run with more knobs in sight: the feed-forward layers
+# get adapters too (`"all-linear"`), the learning rate is higher, and the text that was kept back is measured on the way.
+#
+# **Predict:** will the loss fall faster, slower, or just as fast? Then run both cells and watch the picture.
+
+# %% tags=["nbval-ignore-output"]
+torch.manual_seed(0)
+second = add_lora(GPT.from_pretrained("tiny-gpt"), LoraConfig(r=8, lora_alpha=16, target_modules="all-linear"))
+second_trainer = Trainer(
+    second,
+    train_data,
+    steps=80,
+    batch_size=8,
+    learning_rate=5e-3,
+    validation_data=validation_data,
+    validate_every=20,
+    progress=False,  # the picture shows it
+)
+dashboard = training_dashboard(second_trainer, prompt="The parties agree that")
+dashboard
+
+# %% tags=["nbval-ignore-output"]
+second_trainer.train()
+dashboard
+
+# %% tags=["nbval-ignore-output"]
+print(dashboard.sentence)
+history = second_trainer.history
+loss_curves(
+    {"LoRA, attention": trainer.history.losses, "LoRA, all-linear": history.losses},
+    {"LoRA, all-linear": list(zip(history.validation_steps, history.validation_losses))},
+    base=loss_before,
+)
+
+# %% [markdown]
+# **What we saw.** More layers and a bolder learning rate go further in the same number of steps, each of which read half
+# as much text. Both are usual advice today: adapters on *all* linear layers, and a learning rate about ten times that of
+# full fine-tuning. **When it would be otherwise:** a rate that is too high makes the loss jump up and stay there. Try
+# `learning_rate=5e-2`.
+#
+# ## What is in the file?
+#
+# **Predict:** does the saved file hold the word embeddings? The attention weights? A copy of the model "just in case"?
+
+# %% tags=["claim:saves-only-adapter"]
+with safe_open("my-style-adapter/adapter_model.safetensors", framework="pt") as file:
+    saved_names = list(file.keys())
+    saved_numbers = sum(file.get_tensor(name).numel() for name in saved_names)
+for name in saved_names[:4]:
+    print(name)
+print(f"... {len(saved_names)} tensors in all, {saved_numbers:,} numbers")
+
+only_adapter = all(".lora_A." in name or ".lora_B." in name for name in saved_names)
+trained_numbers = int(model.trainable_parameter_count())
+assert only_adapter
+assert saved_numbers == trained_numbers
+
+# %% [markdown]
+# Nothing but `lora_A` and `lora_B`: exactly the numbers that were trained. Beside them stands a small text file with the
+# settings, for the matrices mean nothing without the scale they were trained with.
+
+# %%
+settings = json.loads(Path("my-style-adapter/adapter_config.json").read_text(encoding="utf-8"))
+for name in ("peft_type", "r", "lora_alpha", "target_modules"):
+    print(f"{name:16} {settings[name]}")
+size = Path("my-style-adapter/adapter_model.safetensors").stat().st_size
+print(f"\nThe weights' file takes {size / 1000:.0f} kB.")
+
+# %% [markdown]
+# ## Back into a fresh model
+#
+# A file is only worth what comes back from it. We load the base once more, snap the adapter in, and compare every score.
+
+# %%
+fresh = LoraModel(GPT.from_pretrained("tiny-gpt"))
+fresh.load_adapter("my-style-adapter")
+rows = validation_data.input_ids[:4]
+with torch.no_grad():
+    difference = (fresh(rows) - model(rows)).abs().max().item()
+print(f"largest difference between {rows.numel() * 2048:,} scores: {difference}")
+assert difference == 0
+
+# %% [markdown]
+# ## And into the library that others use
+#
+# If `peft` and `transformers` are installed, they open our model and our adapter, for both are in their formats. (If they
+# are not, the cell says so, and nothing is lost.)
+
+# %% tags=["nbval-ignore-output"]
+import logging
+import warnings
+
+warnings.filterwarnings("ignore")  # the other libraries talk about their own plans
+logging.disable(logging.WARNING)
+try:
+    print("Loading peft; this takes some seconds ...")
+    import transformers
+    from peft import PeftModel
+except ImportError as error:
+    print(f"skipped: {error.name} is not installed here (pip install peft transformers)")
+else:
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    GPT.from_pretrained("tiny-gpt").save_pretrained(folder / "base")
+    theirs = transformers.LlamaForCausalLM.from_pretrained(folder / "base", dtype=torch.float32)
+    theirs = PeftModel.from_pretrained(theirs, "my-style-adapter")
+    with torch.no_grad():
+        largest = (theirs(rows).logits - model(rows)).abs().max().item()
+    print(f"peft's scores and ours differ by {largest:.0e} at most, which is rounding")
+    assert largest < 1e-3
+
+# %% [markdown]
+# ## The same listing on a model of another size
+#
+# Our tiny model is so small that even a thin adapter is a visible share of it. What does the same listing print for a
+# model that people use? SmolLM2-135M has the same architecture. To *count* we need only its shape, not its weights, so
+# this works without any download.
+#
+# **Predict:** more than 1.8 %, or less?
+
+# %% tags=["claim:under-one-percent"]
+with torch.device("meta"):  # tensors that have a shape but take no memory
+    smollm = GPT(
+        GPTConfig(
+            vocab_size=49152,
+            hidden_size=576,
+            intermediate_size=1536,
+            num_hidden_layers=30,
+            num_attention_heads=9,
+            num_key_value_heads=3,
+        )
+    )
+    count = add_lora(smollm, LoraConfig(r=8, target_modules=["attention"])).trainable_parameter_count()
+print("SmolLM2-135M, r=8 on attention:", count)
+share = count / count.total
+assert share < 0.01
+
+# %% [markdown]
+# If you have fetched that model (`minilora fetch smollm2-135m-instruct` in a terminal, 93 MB), the next cell lets it
+# speak. Otherwise it tells you what to expect.
+
+# %% tags=["nbval-ignore-output"]
+try:
+    real = GPT.from_pretrained("smollm2-135m-instruct")
+except FileNotFoundError:
+    print("not fetched; with it, a LoRA of rank 8 on q_proj and v_proj trains 460,800 of 134,515,008 weights (0.34 %)")
+else:
+    adapted = add_lora(real, LoraConfig(r=8))  # by default on q_proj and v_proj
+    print(adapted.trainable_parameter_count())
+    question = "<|im_start|>user\nWhat is a margin note?<|im_end|>\n<|im_start|>assistant\n"
+    for piece in adapted.stream(question, max_new_tokens=40, temperature=0):
+        print(piece, end="", flush=True)
+
+# %% [markdown]
+# **What we saw.** The program is short because the idea is: freeze, add, train, save. The count falls below one percent as
+# soon as the model is of a useful size. **When it would be otherwise:** with a high rank on all layers of a small model the
+# share can pass ten percent.
