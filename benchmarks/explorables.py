@@ -86,7 +86,9 @@ def jupyter_server(folder: Path, application: str = "lab") -> Iterator[str]:
         labconfig.mkdir(parents=True)
         quiet = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
         (labconfig / "page_config.json").write_text(json.dumps(quiet), encoding="utf-8")
-        whole = {"@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"}}  # cells out of sight stay
+        whole = {
+            "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"}
+        }  # cells out of sight stay
         (labconfig / "default_setting_overrides.json").write_text(json.dumps(whole), encoding="utf-8")
         command = [
             sys.executable, "-m", "jupyter", application, "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1",
