@@ -1,0 +1,462 @@
+"""What training will cost in memory (`plan_memory`) and what it did cost (`measure_memory`).
+
+A plan is arithmetic alone: it needs no model, no torch and well under a millisecond, so a slider may ask for one at
+each step. It describes this package's engine: `GPT`, `add_lora`, `quantize_model` and `Trainer`, on one GPU whose
+attention kernel keeps no table of scores (FlashAttention, arXiv 2205.14135). Units are bytes, and GB of 10^9 bytes.
+
+Not here: memory for generating text, several devices that share a model, LoRA's dropout, the CUDA context (about half
+a GB that no allocator counts). For GPT-2's layout, which our engine does not run, the activations are an estimate.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from minilora.catalog import ModelShape, model_shape
+
+DTYPES = {"fp32": 4, "bf16": 2, "fp16": 2}  # bytes
+METHODS = ("full", "lora", "qlora")
+# Bytes of optimizer state per trained weight; for AdamW's two moments in the weight's own type, twice its size.
+OPTIMIZERS: dict[str, int | None] = {
+    "adamw": None,
+    "adamw-fp32": 8,  # moments in fp32, whatever the weights are
+    "adamw-master": 12,  # and a fp32 copy of the weights: what is called mixed precision
+    "adamw-8bit": 2,  # arXiv 2110.02861
+    "sgd": 0,
+}
+ADAPTER_BYTES = 4  # adapters are fp32 beside any base
+LOGITS_AT_ONCE = 2**25  # as in training.py, which this module does not import: it needs torch
+DECODED_AT_ONCE = 2**24  # as GPU_CHUNK in quantization.py
+WORKSPACE = (
+    2 * 32 * 2**20
+)  # what cuBLAS keeps on a Hopper card, for the thread that goes forward and the one back
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One share of the memory: `bytes` of it are in use at the peak, and `largest` at its own."""
+
+    name: str
+    bytes: int
+    largest: int
+    formula: str  # in words, with the numbers put in; it gives `largest`
+
+    def __str__(self) -> str:
+        return f"{self.name:<24}{gigabytes(self.bytes):>12}   {self.formula}"
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryPlan:
+    """The peak of a training step, as the sum of its parts.
+
+    moments: how much is in use at each moment that can be the peak; the largest is `total`, and `peak_moment` names it.
+    trained: weights that training changes. file_bytes: size of the file with what was learned.
+    """
+
+    shape: ModelShape
+    method: str
+    parts: dict[str, Part]
+    moments: dict[str, int]
+    trained: int
+    file_bytes: int
+
+    @property
+    def total(self) -> int:
+        return max(self.moments.values())
+
+    @property
+    def peak_moment(self) -> str:
+        return max(self.moments, key=lambda moment: self.moments[moment])
+
+    def headroom(self, gigabytes: float) -> float:
+        """GB left on a card of that size; below zero, so many are missing."""
+        return gigabytes - self.total / 1e9
+
+    def cards(self, gigabytes: float) -> int:
+        """How many cards of that size hold this much, if it could be divided evenly.
+
+        >>> plan_memory("llama-3.1-70b", "full", dtype="fp32").cards(80)
+        15
+        """
+        if not gigabytes > 0:
+            raise ValueError(f"a card of {gigabytes!r} GB holds nothing; give its memory in GB, above zero")
+        return math.ceil(self.total / (gigabytes * 1e9))
+
+    def __str__(self) -> str:
+        title = f"{self.shape.name}, {self.method}: {gigabytes(self.total)} at the peak ({self.peak_moment})"
+        rows = [str(part) for part in self.parts.values() if part.largest]
+        return "\n".join([title, *rows, f"{'file with what is learned':<24}{gigabytes(self.file_bytes):>11}"])
+
+
+def gigabytes(number: float) -> str:
+    """
+    >>> gigabytes(16_060_522_496), gigabytes(2_500_000)
+    ('16.06 GB', '2.5 MB')
+    """
+    return f"{number / 1e9:,.2f} GB" if number >= 1e9 else f"{number / 1e6:,.1f} MB"
+
+
+def plan_memory(
+    shape: ModelShape | str,
+    method: str = "lora",
+    r: int = 8,
+    target_modules: str | Sequence[str] | None = "attention",
+    dtype: str = "bf16",
+    optimizer: str = "adamw",
+    batch_size: int = 1,
+    sequence_length: int = 512,
+    checkpointing: bool = False,
+    double_quant: bool = False,
+    block_size: int = 64,
+) -> MemoryPlan:
+    """Plans the memory of one training step.
+
+    shape: a name from the catalog, or a `ModelShape`. method: "full", "lora" or "qlora". r, target_modules: as in
+    `LoraConfig`. dtype: of the base model ("fp32", "bf16", "fp16"); adapters are fp32. optimizer: one of `OPTIMIZERS`.
+    batch_size rows of sequence_length tokens go through at a time. checkpointing: blocks are computed again in the
+    backward pass instead of kept. double_quant, block_size: as in `quantize_4bit`. Raises ValueError, which says
+    what is allowed.
+
+    >>> plan = plan_memory("llama-3.1-8b", "qlora", target_modules="all-linear", checkpointing=True)
+    >>> plan.trained, plan.cards(24)
+    (20971520, 1)
+    """
+    shape = model_shape(shape) if isinstance(shape, str) else shape
+    _check(shape, method, r, dtype, optimizer, batch_size, sequence_length, block_size)
+    step = _Step(
+        shape, method, r, () if method == "full" else find_targets(shape, target_modules, r), DTYPES[dtype],
+        batch_size, sequence_length, checkpointing,
+    )  # fmt: skip
+    fixed = _fixed_parts(step, dtype, optimizer, double_quant, block_size)
+    moments = step.moments()
+    base = sum(part.bytes for part in fixed)
+    totals = {moment: base + sum(parts.values()) for moment, parts in moments.items()}
+    at_peak = moments[max(totals, key=lambda moment: totals[moment])]
+    changing = [
+        Part(name, at_peak.get(name, 0), max(parts.get(name, 0) for parts in moments.values()), formula)
+        for name, formula in step.formulas().items()
+    ]
+    trained = step.trained
+    return MemoryPlan(
+        shape,
+        method,
+        {part.name: part for part in [*fixed, *changing]},
+        totals,
+        trained,
+        file_bytes=trained * step.trained_bytes,
+    )
+
+
+def find_targets(shape: ModelShape, target_modules: str | Sequence[str] | None, r: int) -> tuple[str, ...]:
+    """The linear layers of one block that `target_modules` names, as `LoraConfig` understands it.
+
+    >>> find_targets(model_shape("tiny-gpt"), ["attention", "up_proj"], r=8)
+    ('q_proj', 'k_proj', 'v_proj', 'o_proj', 'up_proj')
+    """
+    layers = list(shape.linear_layers)
+    first_mlp = 2 if shape.gpt2_layout else 4
+    default = layers[:1] if shape.gpt2_layout else ["q_proj", "v_proj"]
+    groups = {"attention": layers[:first_mlp], "mlp": layers[first_mlp:], "all-linear": layers}
+    words = default if target_modules is None else target_modules
+    found: set[str] = set()
+    for word in [words] if isinstance(words, str) else words:
+        hits = groups.get(word) or [name for name in layers if name == word or name.endswith("." + word)]
+        if not hits:
+            raise ValueError(
+                f"target_modules: no linear layer is called '{word}'; this model has {', '.join(layers)} "
+                "(or say 'attention', 'mlp' or 'all-linear')"
+            )
+        found |= set(hits)
+    if not found:
+        raise ValueError("target_modules is empty; name at least one layer, or say 'attention'")
+    for name in found:
+        if r > min(shape.linear_layers[name]):
+            raise ValueError(
+                f"r={r} is larger than {name} {shape.linear_layers[name]}; choose a smaller rank"
+            )
+    return tuple(name for name in layers if name in found)
+
+
+def _check(shape: Any, method: Any, r: Any, dtype: Any, optimizer: Any, *numbers: Any) -> None:
+    if not isinstance(shape, ModelShape):
+        raise TypeError(
+            f"shape is a {type(shape).__name__}; give a name from the catalog, a ModelShape, or "
+            "ModelShape.from_config(model.config)"
+        )
+    for name, value, allowed in (
+        ("method", method, METHODS),
+        ("dtype", dtype, tuple(DTYPES)),
+        ("optimizer", optimizer, tuple(OPTIMIZERS)),
+    ):
+        if value not in allowed:
+            raise ValueError(f"{name} is {value!r}; choose one of {', '.join(allowed)}")
+    names = ("r", "batch_size", "sequence_length", "block_size")
+    for name, value in zip(names, (r, *numbers), strict=True):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
+    if numbers[1] > shape.max_position_embeddings:
+        raise ValueError(
+            f"sequence_length {numbers[1]} is longer than the {shape.max_position_embeddings} tokens that "
+            f"{shape.name} can read"
+        )
+
+
+# -- what is there all the time ----------------------------------------------------------------------------------------
+
+
+def _fixed_parts(step: _Step, dtype: str, optimizer: str, double_quant: bool, block_size: int) -> list[Part]:
+    shape, e, trained = step.shape, step.e, step.trained
+    if step.method == "qlora":
+        packed = shape.linear_weights
+        rest = shape.parameter_count - packed
+        weights = packed // 2 + rest * e
+        words = f"{packed:,} weights in blocks × ½ byte + {rest:,} others × {e} bytes ({dtype})"
+    else:
+        packed, weights = 0, shape.parameter_count * e
+        words = f"{shape.parameter_count:,} weights × {e} bytes ({dtype})"
+    constants, constant_words = _quantization_constants(packed, double_quant, block_size)
+    state = OPTIMIZERS[optimizer]
+    if state is None or (step.method != "full" and optimizer.startswith("adamw-") and state > 2):
+        state = 2 * step.trained_bytes  # adapters are fp32 already: no other moments, no master copy
+    adapters = 0 if step.method == "full" else trained * ADAPTER_BYTES
+    parts = {
+        "weights": (weights, words),
+        "quantization constants": (constants, constant_words),
+        "adapters": (adapters, f"{trained:,} weights × {ADAPTER_BYTES} bytes (fp32)"),
+        "optimizer": (trained * state, f"{trained:,} trained weights × {state} bytes ({optimizer})"),
+        "safety copy": (adapters, f"{trained:,} weights × {ADAPTER_BYTES} bytes: the last good adapter"),
+        "workspace": (WORKSPACE, "2 threads × 32 MiB: room that matrix products keep for themselves"),
+    }
+    return [Part(name, size, size, formula) for name, (size, formula) in parts.items()]
+
+
+def _quantization_constants(packed: int, double_quant: bool, block_size: int) -> tuple[int, str]:
+    blocks = math.ceil(packed / block_size)
+    if not double_quant:
+        return 4 * blocks, f"{blocks:,} blocks of {block_size} weights × 4 bytes"
+    groups = math.ceil(blocks / 256)
+    return blocks + 4 * groups, f"{blocks:,} blocks × 1 byte + {groups:,} groups of 256 blocks × 4 bytes"
+
+
+# -- what comes and goes -----------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Step:
+    """One training step. e: bytes of a number of the base. Sizes in `per token` methods are bytes for one token."""
+
+    shape: ModelShape
+    method: str
+    r: int
+    targets: tuple[str, ...]
+    e: int
+    batch: int
+    length: int
+    checkpointing: bool
+
+    @property
+    def tokens(self) -> int:
+        return self.batch * self.length
+
+    @property
+    def full(self) -> bool:
+        return self.method == "full"
+
+    @property
+    def trained(self) -> int:
+        if self.full:
+            return self.shape.parameter_count
+        sizes = self.shape.linear_layers
+        return self.shape.num_hidden_layers * sum(self.r * sum(sizes[name]) for name in self.targets)
+
+    @property
+    def trained_bytes(self) -> int:
+        return self.e if self.full else ADAPTER_BYTES
+
+    @property
+    def scores_kept(self) -> bool:
+        """True where PyTorch has no frugal attention kernel: fp32 with shared key/value heads keeps every score."""
+        return self.e == 4 and self.shape.num_key_value_heads != self.shape.num_attention_heads
+
+    def adapted(self, *names: str) -> bool:
+        return any(name in self.targets for name in names)
+
+    # What one block keeps for its backward pass, bytes per token. Each is the input of an operation that needs it
+    # again: norms, the three of attention, and the products that a trained matrix takes part in.
+
+    def kept_by_norms(self) -> int:
+        return 2 * (self.shape.hidden_size * self.e + 4)  # inputs, and one fp32 scale each
+
+    def kept_by_attention(self) -> int:
+        d, kv, heads = self.shape.hidden_size, self.shape.key_value_size, self.shape.num_attention_heads
+        if self.scores_kept:
+            return 4 * (3 * d + heads * self.length)  # q, k and v at full width, all scores
+        return self.e * (2 * d + 2 * kv) + 4 * heads  # q, output, k, v, and one fp32 sum per head
+
+    def kept_by_gate(self) -> int:
+        if self.shape.gpt2_layout:
+            return self.shape.intermediate_size * self.e  # GELU's input
+        return 3 * self.shape.intermediate_size * self.e  # gate, silu(gate), up
+
+    def kept_by_products(self) -> int:
+        """Inputs of the layers that train: in the base's type for full training, in fp32 for an adapter."""
+        sizes, d, f = self.shape.linear_layers, self.shape.hidden_size, self.shape.intermediate_size
+        if self.full:
+            return self.e * (2 * d + f) + (4 * d if self.scores_kept else 0)  # o_proj's is attention's output
+        low = 4 * self.r * len(self.targets)
+        if self.e != 4:
+            return low + 4 * sum(sizes[name][0] for name in self.targets)  # a copy for each adapted layer
+        o_proj = self.scores_kept and self.adapted("o_proj")  # otherwise attention's output serves
+        shared = (
+            self.adapted("q_proj", "k_proj", "v_proj", "c_attn"),
+            self.adapted("gate_proj", "up_proj", "c_fc"),
+        )
+        return low + 4 * (d * (sum(shared) + o_proj) + f * self.adapted("down_proj", "mlp.c_proj"))
+
+    def block(self) -> int:
+        """Bytes per token that one block keeps."""
+        return self.kept_by_norms() + self.kept_by_attention() + self.kept_by_gate() + self.kept_by_products()
+
+    def missing_in_first_block(self) -> int:
+        """With a frozen embedding nothing before the first adapter needs a gradient, so the first block keeps less."""
+        if self.full:
+            return 0
+        d, norm = self.shape.hidden_size, self.shape.hidden_size * self.e + 4
+        at_qkv = self.adapted("q_proj", "k_proj", "v_proj", "c_attn")
+        if at_qkv:
+            return norm
+        if self.adapted("o_proj", "c_proj"):
+            output = 4 * d if self.e == 4 and not self.scores_kept else 0  # kept for the adapter itself
+            return norm + self.kept_by_attention() - output
+        gate, up = self.adapted("gate_proj", "c_fc"), self.adapted("up_proj")
+        unused = self.kept_by_gate() * (1 - (2 * gate + up) / 3) if not self.shape.gpt2_layout else 0
+        return 2 * norm + self.kept_by_attention() + int(unused)
+
+    def activations(self) -> int:
+        """Bytes kept from forward to backward, all blocks."""
+        n, layers = self.tokens, self.shape.num_hidden_layers
+        if self.checkpointing:
+            return n * layers * self.shape.hidden_size * self.e + self.around_blocks()
+        return n * (layers * self.block() - self.missing_in_first_block()) + self.around_blocks()
+
+    def around_blocks(self) -> int:
+        tables = 2 * self.length * self.shape.head_dim * self.e  # rotary cosine and sine
+        return tables + 16 * self.tokens  # token numbers and targets, 8 bytes each
+
+    def one_block_again(self) -> int:
+        """With checkpointing: what the block in its backward pass keeps besides its input."""
+        if not self.checkpointing:
+            return 0
+        kept = self.block() - (self.missing_in_first_block() if self.shape.num_hidden_layers == 1 else 0)
+        return self.tokens * (kept - self.shape.hidden_size * self.e)
+
+    def working_set(self) -> int:
+        """Largest sum of short-lived tensors in a block's backward pass, beyond what the block keeps.
+
+        g is the gradient that arrives, hidden_size wide; f is the feed-forward width. Four places can be the widest.
+        """
+        n, e = self.tokens, self.e
+        g, f = self.shape.hidden_size * e, self.shape.intermediate_size
+        at_down = self.adapted("down_proj", "mlp.c_proj")
+        places = []
+        if self.full:
+            places.append(n * (g + 2 * e * f))  # the product's two gradients, and its own
+        else:
+            kept_input = (4 * f) if at_down else 0  # down_proj's adapter has let go of its input by then
+            places.append(n * (g + 3 * e * f - kept_input))
+            if at_down:
+                places.append(
+                    n * (g + g * (e != 4) + 4 * f + (4 * self.shape.hidden_size if e == 4 else 0) * 0)
+                )
+            if e != 4 and self.adapted("gate_proj", "up_proj", "c_fc"):
+                places.append(
+                    n * (g + 8 * f - kept_input)
+                )  # an adapter's output, in fp32, before and after scaling
+        if self.scores_kept:
+            scores = 8 * self.shape.num_attention_heads * self.length + 16 * self.shape.hidden_size
+            places.append(n * (scores - self.kept_by_gate()))
+        if self.method == "qlora":
+            places.append(self.decoding(at_down))
+        return max(places)
+
+    def decoding(self, at_down: bool) -> int:
+        """While down_proj's packed weight is decoded: the whole of it, and the pieces that are being looked up."""
+        e, n, f = self.e, self.tokens, self.shape.intermediate_size
+        g, weights = self.shape.hidden_size * e, self.shape.hidden_size * f
+        waiting = g + ((g + (e - 4) * f) if at_down and e != 4 else 0)
+        return n * waiting + weights * e + max(6 * min(weights, DECODED_AT_ONCE), n * e * f)
+
+    def logits(self) -> int:
+        """At the loss: three fp32 numbers per score (log-probability, and two gradients), in pieces if there are many."""
+        return 12 * self.shape.vocab_size * min(self.tokens, self.rows_at_once)
+
+    @property
+    def rows_at_once(self) -> int:
+        return max(1, LOGITS_AT_ONCE // self.shape.vocab_size)
+
+    def at_the_loss(self) -> dict[str, int]:
+        n, d, e, vocab = self.tokens, self.shape.hidden_size, self.e, self.shape.vocab_size
+        pieces = math.ceil(n / self.rows_at_once)
+        kept = n * (d * e + 4) + (
+            n * d * e if self.full or pieces > 1 else 0
+        )  # the last norm's input and output
+        head = vocab * d * e if self.full else 0
+        if pieces > 1:
+            kept += n * d * e  # the pieces' gradients
+        scores = self.logits() + (head if pieces > 1 else 0)
+        product = e * vocab * min(n, self.rows_at_once) + head * (2 if pieces > 1 else 1)
+        return {
+            "activations": self.activations(),
+            "logits": self.logits(),
+            "working set": kept + max(scores, product) - self.logits(),
+        }
+
+    def moments(self) -> dict[str, dict[str, int]]:
+        """What comes and goes, at each moment that can be the peak."""
+        n, d, f, e = self.tokens, self.shape.hidden_size, self.shape.intermediate_size, self.e
+        moments = {"at the loss": self.at_the_loss()}
+        in_block = {"working set": self.working_set() + self.one_block_again()}
+        if not self.full:
+            moments["in the last block's backward pass"] = in_block | {"activations": self.activations()}
+            update = {"gradients": self.trained * ADAPTER_BYTES, "working set": self.trained * ADAPTER_BYTES}
+            moments["at the update"] = update  # the new safety copy is made before the old one goes
+            return moments
+        embedding, down = self.shape.vocab_size * d * e, d * f * e
+        block = e * (self.trained - self.shape.embedding_weights) // self.shape.num_hidden_layers
+        first_block = self.around_blocks() + n * (d * e if self.checkpointing else self.block())
+        moments["in the last block's backward pass"] = in_block | {
+            "activations": self.activations(),
+            "gradients": embedding + down,
+        }
+        moments["in the first block's backward pass"] = in_block | {
+            "activations": first_block,
+            "gradients": e * self.trained
+            - block
+            + down
+            - (0 if self.shape.tie_word_embeddings else embedding),
+        }
+        moments["at the end of the backward pass"] = {
+            "gradients": e * self.trained,
+            "working set": n * d * e + self.around_blocks()
+            + (embedding if self.shape.tie_word_embeddings else 0),  # both uses of a shared matrix give a gradient
+        }  # fmt: skip
+        return moments
+
+    def formulas(self) -> dict[str, str]:
+        n, d, layers = self.tokens, self.shape.hidden_size, self.shape.num_hidden_layers
+        kept = f"{layers} blocks × {d:,} × {self.e} bytes: each block's input" if self.checkpointing else (
+            f"{layers} blocks × {self.block():,} bytes (norms {self.kept_by_norms():,}, attention "
+            f"{self.kept_by_attention():,}, gate {self.kept_by_gate():,}, inputs of what trains "
+            f"{self.kept_by_products():,})"
+        )  # fmt: skip
+        rows = min(n, self.rows_at_once)
+        again = " + one block's tensors, computed again" if self.checkpointing else ""
+        return {
+            "gradients": f"{self.trained:,} trained weights × {self.trained_bytes} bytes",
+            "activations": f"{n:,} tokens × ({kept})",
+            "logits": f"{rows:,} tokens at a time × {self.shape.vocab_size:,} words × 3 numbers × 4 bytes",
+            "working set": f"gradients on their way through one block of {n:,} tokens{again}",
+        }
