@@ -53,13 +53,15 @@ class MemoryPlan:
     """The peak of a training step, as the sum of its parts.
 
     moments: how much is in use at each moment that can be the peak; the largest is `total`, and `peak_moment` names it.
-    trained: weights that training changes. file_bytes: size of the file with what was learned.
+    kept_by_forward: bytes that wait between the forward and the backward pass. trained: weights that training changes.
+    file_bytes: size of the file with what was learned.
     """
 
     shape: ModelShape
     method: str
     parts: dict[str, Part]
     moments: dict[str, int]
+    kept_by_forward: int
     trained: int
     file_bytes: int
 
@@ -145,6 +147,7 @@ def plan_memory(
         method,
         {part.name: part for part in [*fixed, *changing]},
         totals,
+        step.kept_by_forward(),
         trained,
         file_bytes=trained * step.trained_bytes,
     )
@@ -202,6 +205,119 @@ def _check(shape: Any, method: Any, r: Any, dtype: Any, optimizer: Any, *numbers
             f"sequence_length {numbers[1]} is longer than the {shape.max_position_embeddings} tokens that "
             f"{shape.name} can read"
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasuredMemory:
+    """What a training step did use, in bytes.
+
+    parts: each at its own largest; they are not all there at the same time. kept_by_forward, peak: as in `MemoryPlan`.
+    resident: the most main memory that this process has held so far, with Python and all libraries.
+    """
+
+    parts: dict[str, int]
+    kept_by_forward: int
+    peak: int
+    resident: int
+
+    def __str__(self) -> str:
+        rows = self.parts | {
+            "kept by forward": self.kept_by_forward,
+            "peak": self.peak,
+            "whole process": self.resident,
+        }
+        return "\n".join(f"{name:<24}{gigabytes(size):>12}" for name, size in rows.items())
+
+
+def measure_memory(
+    model: Any, batch_size: int = 1, sequence_length: int = 512, checkpointing: bool = False
+) -> MeasuredMemory:
+    """Takes two real training steps with learning rate zero, and measures the second; the weights stay as they are.
+
+    model: a `GPT`, or the `LoraModel` around one; it goes to the GPU if there is one. There the figures are the
+    allocator's; on a CPU they are the sum of the tensors that are alive, without the workspaces of single operations.
+
+    >>> from minilora import GPT, GPTConfig
+    >>> measured = measure_memory(GPT(GPTConfig(num_hidden_layers=1)), sequence_length=8)
+    >>> measured.parts["optimizer"] == 2 * measured.parts["weights"]
+    True
+    """
+    import torch
+
+    from minilora.datasets import TokenData
+    from minilora.linear4bit import Linear4bit
+    from minilora.training import Trainer, peak_memory
+
+    ids = torch.randint(
+        model.config.vocab_size, (batch_size, sequence_length), generator=torch.Generator().manual_seed(0)
+    )
+    decoder = model.model  # also through a LoraModel
+    before = decoder.gradient_checkpointing
+    trainer = Trainer(
+        model, TokenData(ids, ids), steps=1, batch_size=batch_size, learning_rate=0.0, progress=False,
+        gradient_checkpointing=checkpointing,
+    )  # fmt: skip
+    trainer.train()  # the first step makes the optimizer's state
+    trainer.steps = 2
+    meter = _AllocatorMeter(trainer.device) if trainer.device.type == "cuda" else _tensor_meter(trainer)
+    seen: dict[str, int] = {}
+
+    def gradients(*_: Any) -> None:
+        seen["gradients"] = sum(p.grad.nbytes for p in trainer.parameters.values() if p.grad is not None)
+
+    hooks = [
+        trainer.loss.register_forward_pre_hook(lambda *_: seen.update(before=meter.now)),
+        trainer.loss.register_forward_hook(lambda *_: seen.update(kept=meter.now - seen["before"])),
+        trainer.optimizer.register_step_pre_hook(gradients),
+    ]
+    try:
+        with meter:
+            trainer.train()
+    finally:
+        decoder.gradient_checkpointing = before
+        for hook in hooks:
+            hook.remove()
+    packed = [layer.quantized for layer in model.modules() if isinstance(layer, Linear4bit)]
+    adapters = sum(p.nbytes for name, p in model.named_parameters() if ".lora_" in name)
+    plain = sum(p.nbytes for p in model.parameters()) - adapters
+    parts = {
+        "weights": plain + sum(q.packed.nbytes for q in packed),
+        "quantization constants": sum(q.nbytes - q.packed.nbytes for q in packed),
+        "adapters": adapters,
+        "optimizer": sum(t.nbytes for s in trainer.optimizer.state.values() for t in s.values() if t.ndim),
+        "safety copy": sum(t.nbytes for t in getattr(trainer, "_last_good", {}).values()),
+        "gradients": seen["gradients"],
+    }
+    return MeasuredMemory(parts, seen["kept"], meter.peak, peak_memory(torch.device("cpu")))
+
+
+class _AllocatorMeter:
+    """The CUDA allocator's bytes: now, and at most inside the `with` block."""
+
+    def __init__(self, device: Any):
+        import torch
+
+        self.cuda, self.device = torch.cuda, device
+
+    def __enter__(self) -> None:
+        self.cuda.reset_peak_memory_stats(self.device)
+
+    def __exit__(self, *_: Any) -> None:
+        self.peak = self.cuda.max_memory_allocated(self.device)
+
+    @property
+    def now(self) -> int:
+        return self.cuda.memory_allocated(self.device)
+
+
+def _tensor_meter(trainer: Any) -> Any:
+    from minilora.live_tensors import LiveTensors
+
+    meter = LiveTensors()
+    meter.add([*trainer.model.parameters(), *trainer.model.buffers()])
+    meter.add(t for state in trainer.optimizer.state.values() for t in state.values())
+    meter.add(getattr(trainer, "_last_good", {}).values())
+    return meter
 
 
 # -- what is there all the time ----------------------------------------------------------------------------------------
@@ -354,64 +470,83 @@ class _Step:
         return self.tokens * (kept - self.shape.hidden_size * self.e)
 
     def working_set(self) -> int:
-        """Largest sum of short-lived tensors in a block's backward pass, beyond what the block keeps.
-
-        g is the gradient that arrives, hidden_size wide; f is the feed-forward width. Four places can be the widest.
-        """
-        n, e = self.tokens, self.e
-        g, f = self.shape.hidden_size * e, self.shape.intermediate_size
-        at_down = self.adapted("down_proj", "mlp.c_proj")
-        places = []
-        if self.full:
-            places.append(n * (g + 2 * e * f))  # the product's two gradients, and its own
-        else:
-            kept_input = (4 * f) if at_down else 0  # down_proj's adapter has let go of its input by then
-            places.append(n * (g + 3 * e * f - kept_input))
-            if at_down:
-                places.append(
-                    n * (g + g * (e != 4) + 4 * f + (4 * self.shape.hidden_size if e == 4 else 0) * 0)
-                )
-            if e != 4 and self.adapted("gate_proj", "up_proj", "c_fc"):
-                places.append(
-                    n * (g + 8 * f - kept_input)
-                )  # an adapter's output, in fp32, before and after scaling
+        """Largest sum of short-lived tensors in a block, beyond what the block keeps, over the places that can win."""
+        n, e, d, f = self.tokens, self.e, self.shape.hidden_size, self.shape.intermediate_size
+        # down_proj's adapter has let go of its fp32 input where the other layers of the feed-forward are at work
+        released = 4 * f if self.down_adapted else 0
+        places = [n * (d * e + (2 if self.full else 3) * e * f - (0 if self.full else released))]
+        if self.down_adapted:
+            places.append(n * (d * e * (1 if e == 4 else 2) + 4 * f))  # its gradient, in fp32
+        if e != 4 and self.adapted("gate_proj", "up_proj", "c_fc"):
+            # an adapter's output in fp32 twice, before and after scaling; at gate_proj, up_proj's is not there yet
+            earlier = 0 if self.adapted("up_proj", "c_fc") else 2 * e * f
+            places.append(n * (8 * f - earlier - released + d * e + max(d * e, self.arriving())))
         if self.scores_kept:
-            scores = 8 * self.shape.num_attention_heads * self.length + 16 * self.shape.hidden_size
+            scores = 8 * self.shape.num_attention_heads * self.length + 16 * d
             places.append(n * (scores - self.kept_by_gate()))
         if self.method == "qlora":
-            places.append(self.decoding(at_down))
+            places.append(self.decoding())
         return max(places)
 
-    def decoding(self, at_down: bool) -> int:
-        """While down_proj's packed weight is decoded: the whole of it, and the pieces that are being looked up."""
-        e, n, f = self.e, self.tokens, self.shape.intermediate_size
-        g, weights = self.shape.hidden_size * e, self.shape.hidden_size * f
-        waiting = g + ((g + (e - 4) * f) if at_down and e != 4 else 0)
+    @property
+    def down_adapted(self) -> bool:
+        return self.adapted("down_proj", "mlp.c_proj")
+
+    def arriving(self) -> int:
+        """Bytes per token of gradients that wait while checkpointing computes a block again."""
+        g, f = self.shape.hidden_size * self.e, self.shape.intermediate_size
+        if not self.checkpointing:
+            return 0
+        if self.down_adapted:  # the gradient, for base and adapter each in its type, and scaled
+            return (2 * g if self.e != 4 else g) + 4 * self.shape.hidden_size
+        return g + (self.e * f if self.method == "qlora" else 0)
+
+    def decoding(self) -> int:
+        """While a packed weight is decoded: the whole of it, and the pieces that are being looked up."""
+        n, e, d, f = self.tokens, self.e, self.shape.hidden_size, self.shape.intermediate_size
+        g, weights = d * e, d * f
+        norm = (
+            0 if e == 4 and self.adapted("gate_proj", "up_proj") else g
+        )  # its output, where no adapter keeps it
+        if self.down_adapted:
+            waiting = (norm + self.arriving() if self.checkpointing else g + g * (e != 4)) + (e - 4) * f
+        else:
+            waiting = g + (norm if self.checkpointing else e * f)
         return n * waiting + weights * e + max(6 * min(weights, DECODED_AT_ONCE), n * e * f)
 
     def logits(self) -> int:
-        """At the loss: three fp32 numbers per score (log-probability, and two gradients), in pieces if there are many."""
+        """At the loss: three fp32 numbers per score (log-probability, two gradients), in pieces if they are many."""
         return 12 * self.shape.vocab_size * min(self.tokens, self.rows_at_once)
 
     @property
     def rows_at_once(self) -> int:
         return max(1, LOGITS_AT_ONCE // self.shape.vocab_size)
 
+    @property
+    def in_pieces(self) -> bool:
+        return self.tokens > self.rows_at_once
+
+    def kept_by_last_norm(self) -> int:
+        """Its input and scale; its output too, if the output layer trains or is computed again in pieces."""
+        width = self.shape.hidden_size * self.e
+        return self.tokens * (width + 4 + (width if self.full or self.in_pieces else 0))
+
+    def kept_by_forward(self) -> int:
+        """All that the forward pass leaves for the backward pass."""
+        scores = 0 if self.in_pieces else 4 * self.shape.vocab_size * self.tokens  # their log-probabilities
+        return self.activations() + self.kept_by_last_norm() + scores
+
     def at_the_loss(self) -> dict[str, int]:
-        n, d, e, vocab = self.tokens, self.shape.hidden_size, self.e, self.shape.vocab_size
-        pieces = math.ceil(n / self.rows_at_once)
-        kept = n * (d * e + 4) + (
-            n * d * e if self.full or pieces > 1 else 0
-        )  # the last norm's input and output
-        head = vocab * d * e if self.full else 0
-        if pieces > 1:
-            kept += n * d * e  # the pieces' gradients
-        scores = self.logits() + (head if pieces > 1 else 0)
-        product = e * vocab * min(n, self.rows_at_once) + head * (2 if pieces > 1 else 1)
+        rows, width = min(self.tokens, self.rows_at_once), self.shape.hidden_size * self.e
+        head = self.shape.vocab_size * width if self.full else 0  # gradient of the output layer
+        earlier = (self.tokens - rows) * width + (
+            head if self.in_pieces else 0
+        )  # gradients of the pieces before
+        product = self.e * self.shape.vocab_size * rows + head
         return {
             "activations": self.activations(),
             "logits": self.logits(),
-            "working set": kept + max(scores, product) - self.logits(),
+            "working set": self.kept_by_last_norm() + earlier + max(0, product - self.logits()),
         }
 
     def moments(self) -> dict[str, dict[str, int]]:
@@ -441,7 +576,7 @@ class _Step:
         moments["at the end of the backward pass"] = {
             "gradients": e * self.trained,
             "working set": n * d * e + self.around_blocks()
-            + (embedding if self.shape.tie_word_embeddings else 0),  # both uses of a shared matrix give a gradient
+            + (2 * embedding if self.shape.tie_word_embeddings else 0),  # a shared matrix: two gradients, and their sum
         }  # fmt: skip
         return moments
 
