@@ -1,0 +1,155 @@
+"""Draws what training takes: a stacked bar for each method against the card's memory, and the parts in a table.
+
+Every number comes from the plans (`minilora.plan_memory`); this module only adds up parts that share a colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from minilora.figures.colors import COLORS, ink
+from minilora.figures.svg import WIDTH, line, polygon, rect, scale, svg, text, title
+from minilora.memory import MemoryPlan, gigabytes
+
+LEFT = 66.0  # where the bars begin
+TOP, ROW, BAR = 74.0, 62.0, 30.0
+LINE = 21.0
+TIGHT = 1.0  # GB: the CUDA context takes about half of one, which no plan counts
+NAMES = {"full": "Full", "lora": "LoRA", "qlora": "QLoRA"}
+# Rows of the table: which parts of a plan each adds up, and its colour.
+ROWS = {
+    "base weights": (("weights", "quantization constants"), "frozen"),
+    "adapters": (("adapters",), "trainable"),
+    "gradients": (("gradients",), "gradients"),
+    "optimizer": (("optimizer",), "optimizer"),
+    "activations, logits": (("activations", "logits", "working set"), "activations"),
+    "workspace, spare copy": (("workspace", "safety copy"), "neutral"),
+}
+WEIGHT_ROLES = {"full": "trainable", "qlora": "quantized"}  # what the base weights are; frozen with LoRA
+
+
+def draw(
+    plans: Mapping[str, MemoryPlan], card: float, cards: Mapping[str, float], note: str = ""
+) -> tuple[str, str]:
+    """plans: by method. card: GB of the one chosen; cards: GB of all that are known, by name. note: stands below."""
+    model = next(iter(plans.values())).shape.name
+    verdicts = {method: verdict(plan, card) for method, plan in plans.items()}
+    listed = "; ".join(
+        f"{NAMES[method]} takes {gigabytes(plan.total)}: {verdicts[method]}" for method, plan in plans.items()
+    )
+    sentence = f"Training {model} with {card:g} GB. {listed}."
+    parts = [title(_heading(plans, card)), *_bars(plans, verdicts, card, cards)]
+    top = TOP + ROW * len(plans) + 32
+    below = top + LINE * (len(ROWS) + 2) + 4
+    parts += [*_table(plans, top), text(0, below, note, size=13)]
+    return svg(below + 8, parts, sentence), sentence
+
+
+def verdict(plan: MemoryPlan, card: float) -> str:
+    """Whether a plan fits on a card of so many GB, in words.
+
+    >>> from minilora import plan_memory
+    >>> verdict(plan_memory("llama-3.1-8b", "lora"), 24), verdict(plan_memory("llama-3.1-8b", "full"), 24)
+    ('fits, 4.26 GB to spare', '40.31 GB too much (3 such cards)')
+    """
+    spare = plan.headroom(card)
+    if spare < 0:
+        return f"{gigabytes(-spare * 1e9)} too much ({plan.cards(card):,} such cards)"
+    return f"{'only just ' * (spare < TIGHT)}fits, {gigabytes(spare * 1e9)} to spare"
+
+
+def _heading(plans: Mapping[str, MemoryPlan], card: float) -> str:
+    fitting = [NAMES[method] for method, plan in plans.items() if plan.headroom(card) >= 0]
+    if not fitting:
+        return f"Nothing fits in {card:g} GB"
+    if len(fitting) == len(plans):
+        return f"All of them fit in {card:g} GB"
+    return f"{' and '.join(fitting)} {'fits' if len(fitting) == 1 else 'fit'} in {card:g} GB"
+
+
+def _bars(
+    plans: Mapping[str, MemoryPlan], verdicts: Mapping[str, str], card: float, cards: Mapping[str, float]
+) -> list[str]:
+    """The axis reaches to twice the card at most: a longer bar breaks off, and its verdict says how long it is."""
+    largest = max(plan.total for plan in plans.values()) / 1e9
+    reach = min(2 * card, 1.15 * max(largest, card)) if largest > card / 10 else 1.15 * largest
+    x = scale(0, reach, LEFT, WIDTH)
+    parts = _axis(x, reach, card, cards)
+    for i, (method, plan) in enumerate(plans.items()):
+        y = TOP + i * ROW
+        parts += [text(0, y + 20, NAMES[method], bold=True), *_bar(method, plan, x, reach, y, card)]
+        parts += [text(LEFT, y + BAR + 17, f"{gigabytes(plan.total)}: {verdicts[method]}")]
+        if card <= reach:
+            parts += [line(x(card), y - 6, x(card), y + BAR + 3, thick=2.5)]
+    return parts
+
+
+def _bar(method: str, plan: MemoryPlan, x, reach: float, y: float, card: float) -> list[str]:
+    parts, so_far = [], 0.0
+    for name, size, color, formula in _shares(method, plan):
+        start, so_far = so_far, so_far + size / 1e9
+        left, right = x(min(start, reach)), x(min(so_far, reach))
+        if right - left < 0.3:  # less than the eye can see
+            continue
+        parts.append(rect(left, y, right - left, BAR, color, hint=f"{name}, {gigabytes(size)}: {formula}"))
+        word = name.split(",")[0]
+        wide = 7.4 * len(word) + 8
+        at = x(card) if left < x(card) < left + wide else left  # beside the card's line, not under it
+        if right - at > wide:
+            parts.append(text(at + 7, y + 20, word, size=13, fill=ink(color)))
+    return parts + (_torn(y) if so_far > reach else [])
+
+
+def _torn(y: float) -> list[str]:
+    """The zigzag end of a bar that goes on beyond the picture."""
+    edge = [(WIDTH - (8 if i % 2 else 14), y + i * BAR / 6) for i in range(7)]
+    return [polygon([*edge, *((x + 5, y) for x, y in edge[::-1])], "#ffffff")]
+
+
+def _axis(x, reach: float, card: float, cards: Mapping[str, float]) -> list[str]:
+    """The sizes of cards along the top, the chosen one in bold; sizes that would overlap are left out."""
+    y = TOP - 14
+    parts = [line(LEFT, y, WIDTH, y, COLORS["neutral"]), text(0, y - 7, "cards, GB", size=13)]
+    written = [x(card), WIDTH + 24]
+    for size in sorted(cards.values()):
+        if size <= reach and all(abs(x(size) - other) > 36 for other in written):
+            written.append(x(size))
+            parts += [line(x(size), y - 4, x(size), y + 4, COLORS["neutral"])]
+            parts += [text(x(size), y - 7, f"{size:g}", size=13, anchor="middle")]
+    if card <= reach:
+        parts += [line(x(card), y - 4, x(card), y + 8, thick=2.5)]
+        parts += [text(x(card), y - 7, f"{card:g} GB", bold=True, anchor="middle")]
+    else:
+        parts += [text(WIDTH, y - 7, f"{card:g} GB lies far to the right →", anchor="end")]
+    return parts
+
+
+def _shares(method: str, plan: MemoryPlan) -> list[tuple[str, int, str, str]]:
+    """(name, bytes at the peak, colour, the arithmetic) for each row of the table."""
+    shares = []
+    for name, (together, role) in ROWS.items():
+        parts = [plan.parts[part] for part in together if plan.parts[part].bytes]
+        role = WEIGHT_ROLES.get(method, role) if name == "base weights" else role
+        formula = "; ".join(part.formula for part in parts)
+        shares.append((name, sum(part.bytes for part in parts), COLORS[role], formula))
+    return shares
+
+
+def _table(plans: Mapping[str, MemoryPlan], y: float) -> list[str]:
+    """The parts in numbers; the chip before each is the colour that it has in that bar."""
+    right = [300 + i * (WIDTH - 300) / (len(plans) - 1 or 1) for i in range(len(plans))]
+    parts = [text(0, y, "At the peak", bold=True)]
+    parts += [text(at, y, NAMES[m], bold=True, anchor="end") for at, m in zip(right, plans, strict=True)]
+    for at, (method, plan) in zip(right, plans.items(), strict=True):
+        for i, (name, size, color, _) in enumerate(_shares(method, plan), start=1):
+            if at == right[0]:
+                parts.append(text(0, y + i * LINE, name))
+            parts.append(text(at, y + i * LINE, gigabytes(size) if size else "0", anchor="end"))
+            if size:
+                parts.append(rect(at - 96, y + i * LINE - 10, 11, 11, color))
+    below = y + (len(ROWS) + 1) * LINE
+    parts += [line(0, below - 15, WIDTH, below - 15, COLORS["neutral"]), text(0, below, "all", bold=True)]
+    return parts + [
+        text(at, below, gigabytes(plan.total), bold=True, anchor="end")
+        for at, plan in zip(right, plans.values(), strict=True)
+    ]
