@@ -1,6 +1,6 @@
 """Draws what training takes: a stacked bar for each method against the card's memory, and the parts in a table.
 
-Every number comes from the plans (`minilora.plan_memory`); this module only adds up parts that share a colour.
+Every number comes from the plans (`plan_memory`); this module only adds up parts that share a colour.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def draw(
 def verdict(plan: MemoryPlan, card: float) -> str:
     """Whether a plan fits on a card of so many GB, in words.
 
-    >>> from minilora import plan_memory
+    >>> from minilora.memory import plan_memory
     >>> verdict(plan_memory("llama-3.1-8b", "lora"), 24), verdict(plan_memory("llama-3.1-8b", "full"), 24)
     ('fits, 4.26 GB to spare', '40.31 GB too much (3 such cards)')
     """
