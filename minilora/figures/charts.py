@@ -111,15 +111,22 @@ def energy_curves(spectra: Mapping[str, Sequence[float]], *, title: str | None =
     return chart
 
 
-def loss_by_rank(losses: Mapping[int | str, float], *, title: str | None = None) -> Chart:
-    """Validation loss that LoRA reaches at each rank; "base" and "full" draw the lines to leave and to reach."""
+def loss_by_rank(
+    losses: Mapping[int | str, float],
+    *,
+    title: str | None = None,
+    measure: str = "validation loss (nats per token)",
+) -> Chart:
+    """Loss (or another measure) that LoRA reaches at each rank; "base" and "full" draw lines to leave and to reach."""
     ranks = sorted(key for key in losses if isinstance(key, int))
-    sentence = "Validation loss by rank: " + ", ".join(f"{r}: {losses[r]:.3f}" for r in ranks)
+    sentence = f"{measure.split(' (')[0].capitalize()} by rank: " + ", ".join(
+        f"{r}: {losses[r]:.3f}" for r in ranks
+    )
     sentence += "".join(f"; {key} {losses[key]:.3f}" for key in ("base", "full") if key in losses) + "."
     heading = (
         title or f"Rank {ranks[0]} reaches {losses[ranks[0]]:.2f}, rank {ranks[-1]} {losses[ranks[-1]]:.2f}"
     )
-    chart, axes = _chart(heading, sentence, "rank r", "validation loss (nats per token)")
+    chart, axes = _chart(heading, sentence, "rank r", measure)
     axes.plot(ranks, [losses[r] for r in ranks], "o-", color=METHOD_COLORS["LoRA"], linewidth=2)
     axes.set_xscale("log", base=2)
     axes.set_xticks(ranks, [str(r) for r in ranks])
@@ -129,6 +136,41 @@ def loss_by_rank(losses: Mapping[int | str, float], *, title: str | None = None)
             axes.axhline(losses[key], color=METHOD_COLORS[key], linestyle="--")
             labels.append((losses[key], words, METHOD_COLORS[key]))
     _label_ends(axes, labels)
+    return chart
+
+
+def losses_by_task(
+    losses: Mapping[str, Mapping[str, Sequence[float]]],
+    base: Mapping[str, float],
+    *,
+    title: str | None = None,
+) -> Chart:
+    """Loss of each method on each task, a dot for each seed, on the way down from the base's: {task: {method: [loss]}}.
+
+    >>> losses_by_task({"legal": {"full": [1.0, 1.2], "LoRA": [1.3, 1.5]}}, {"legal": 3.0}).sentence
+    'Validation loss (mean of 2 seeds): legal: base 3.00, full 1.10, LoRA 1.40.'
+    """
+    methods = list(next(iter(losses.values())))
+    means = {t: {m: sum(v) / len(v) for m, v in row.items()} for t, row in losses.items()}
+    seeds = len(losses[next(iter(losses))][methods[0]])
+    listed = "; ".join(
+        f"{task}: base {base[task]:.2f}, " + ", ".join(f"{m} {v:.2f}" for m, v in row.items())
+        for task, row in means.items()
+    )
+    sentence = f"Validation loss (mean of {seeds} seeds): {listed}."
+    heading = title or "How far each method comes down from the base, task by task"
+    chart, axes = _chart(heading, sentence, "validation loss (nats per token), a dot for each seed", "")
+    for i, (task, row) in enumerate(losses.items()):
+        for j, (method, values) in enumerate(row.items()):
+            place, color = i + (j - (len(methods) - 1) / 2) * 0.8 / len(methods), _color(method)
+            axes.plot([base[task], means[task][method]], [place] * 2, color=color, linewidth=2, alpha=0.5)
+            axes.plot(values, [place] * len(values), "o", color=color, markersize=6)
+            axes.plot(base[task], place, "|", color=METHOD_COLORS["base"], markersize=9)
+            words = f"{method} {means[task][method]:.2f}"
+            _write(axes, min(values), place, words, color, (-9, -4), "right")
+    axes.set_yticks(range(len(losses)), list(losses))
+    axes.invert_yaxis()
+    axes.set_xlim(left=min(min(v) for row in losses.values() for v in row.values()) - 0.9)
     return chart
 
 
