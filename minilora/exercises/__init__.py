@@ -7,9 +7,28 @@
     solution("merge")         # after an honest attempt
     progress()                # what is done, what is next
 
-What they work on: registry.py lists the exercises, each one file. How they decide: judging.py, which a grader uses too.
+The chapter's questions have more: numbers drawn for you, a prediction that is locked before its experiment runs, and
+texts that you rate yourself beside a model answer.
+
+    numbers("full-against-lora", student="ada")
+    predict("full-against-lora", "b")
+    experiment("full-against-lora")
+    check("full-against-lora", answers)
+    rate("full-against-lora", "compare", [True, True, False])
+
+What they work on: registry.py lists the exercises, each one file. How they decide: judging.py and question.py, which a
+grader uses too.
 """
 
-from minilora.exercises.notebook import check, hint, progress, solution
+from minilora.exercises.notebook import (
+    check,
+    experiment,
+    hint,
+    numbers,
+    predict,
+    progress,
+    rate,
+    solution,
+)
 
-__all__ = ["check", "hint", "progress", "solution"]
+__all__ = ["check", "experiment", "hint", "numbers", "predict", "progress", "rate", "solution"]

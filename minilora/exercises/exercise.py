@@ -4,7 +4,7 @@ An exercise lives in one file (hands_on/) and nowhere else: the notebooks, the i
 checks, the tests and the hints are all made from it. Every list of cases comes from a seed, so that a grader can draw
 inputs that no learner has seen.
 
-Not here: the questions of the chapter (claims.py), and deciding about an answer (judging.py).
+Not here: the questions of the chapter (question.py), and deciding about an answer (judging.py).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"  # the marks that nbgrader knows
-STUB = "# YOUR CODE HERE\n..."
+STUB = "# YOUR CODE HERE"  # below a docstring that is a whole function
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,13 +14,22 @@ import numpy as np
 if TYPE_CHECKING:
     from minilora.exercises.judging import Result
 
-SIGNS = {"correct": "✓", "incorrect": "✗", "not attempted": "○", "crashed": "!", "can't be checked": "?"}
+SIGNS = {
+    "correct": "✓",
+    "incorrect": "✗",
+    "not attempted": "○",
+    "crashed": "!",
+    "can't be checked": "?",
+    "unfinished": "◐",
+    "kept": "✎",
+}
 COLOURS = {
     "correct": "#009E73",
     "incorrect": "#D55E00",
     "not attempted": "#777777",
     "crashed": "#AA4499",
     "can't be checked": "#777777",
+    "unfinished": "#0072B2",
 }
 WIDTH = 100
 MAX_LINES = 12  # of one value
@@ -92,7 +101,7 @@ def _named(value: Any, names: list[str]) -> Any:
 
 def next_step(result: Result) -> str:
     """What the learner can do now."""
-    if result.outcome in ("incorrect", "crashed", "not attempted"):
+    if result.outcome in ("incorrect", "crashed", "not attempted", "unfinished"):
         return f'Stuck? hint("{result.name}")'
     return ""
 

@@ -36,6 +36,8 @@ INCORRECT = "incorrect"
 NOT_ATTEMPTED = "not attempted"
 CRASHED = "crashed"
 UNCHECKABLE = "can't be checked"
+UNFINISHED = "unfinished"  # a question with parts still to answer, and none wrong
+KEPT = "kept"  # a text, which a person judges
 
 Run = Callable[[dict[str, Any]], Reply]
 

@@ -1,4 +1,4 @@
-"""All exercises by name, in the order in which the pages show them.
+"""All exercises by name: the questions of the chapter, then the functions to write.
 
 A new exercise is one file, and one line here.
 """
@@ -28,7 +28,24 @@ from minilora.exercises.hands_on import (
     training_memory,
     unmerge,
 )
+from minilora.exercises.question import Question
+from minilora.exercises.questions import (
+    full_against_lora,
+    full_or_lora,
+    quantization,
+    run_a_finetune,
+    swappable_adapters,
+    what_lora_changes,
+)
 
+QUESTIONS: tuple[Question, ...] = (
+    what_lora_changes.QUESTION,
+    full_against_lora.QUESTION,
+    quantization.QUESTION,
+    swappable_adapters.QUESTION,
+    run_a_finetune.QUESTION,
+    full_or_lora.QUESTION,
+)
 HANDS_ON: tuple[Exercise, ...] = (
     count_trainable.EXERCISE,
     init_adapter.EXERCISE,
@@ -49,15 +66,15 @@ HANDS_ON: tuple[Exercise, ...] = (
     mixed_batch.EXERCISE,
     choose_rank.EXERCISE,
 )
-EXERCISES = HANDS_ON
+EXERCISES: tuple[Question | Exercise, ...] = (*QUESTIONS, *HANDS_ON)
 BY_NAME = {exercise.name: exercise for exercise in EXERCISES}
 
 
-def get(name: str) -> Exercise:
+def get(name: str) -> Question | Exercise:
     """The exercise of that name; ValueError lists the nearest names.
 
-    >>> get("merge").function_name
-    'merge'
+    >>> get("merge").title
+    'Merge an adapter into its layer'
     """
     if name not in BY_NAME:
         near = difflib.get_close_matches(str(name), BY_NAME, n=3) or list(BY_NAME)

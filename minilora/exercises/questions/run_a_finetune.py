@@ -1,0 +1,350 @@
+"""Question 5: run a small LoRA fine-tune, and report what trained. Checked from the adapter that was saved."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+from minilora.catalog import MODELS
+from minilora.exercises.question import (
+    Artifact,
+    Choice,
+    Number,
+    Numbers,
+    Observed,
+    Option,
+    Prediction,
+    Prose,
+    Question,
+    Slip,
+)
+
+MARGIN = (
+    0.3  # by so much the loss on kept-back text must fall; 40 short steps reach 0.5 and more in each style
+)
+FOLDER = "my-run"
+
+
+def my_run():
+    """Trains an adapter with your rank on text of your style, and saves it in the folder "my-run".
+
+    From minilora you need GPT, LoraConfig, Trainer, add_lora, encode_text and style_corpus. On the tiny GPT a minute is
+    enough: some 40 steps of 8 rows of 64 tokens, with adapters on the attention layers.
+    """
+    ### BEGIN SOLUTION
+    from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, style_corpus
+    from minilora.exercises import numbers
+
+    mine = numbers("run-a-finetune")
+    base = GPT.from_pretrained("tiny-gpt")
+    train_data = encode_text(style_corpus(mine["style"], documents=120), base.tokenizer, block_size=64)
+    model = add_lora(base, LoraConfig(r=mine["r"], lora_alpha=2 * mine["r"], target_modules="attention"))
+    print(model.trainable_parameter_count())
+    Trainer(model, train_data, steps=40, batch_size=8).train()
+    model.save_adapter("my-run")
+    ### END SOLUTION
+
+
+def draw(rng: random.Random) -> Numbers:
+    r = rng.choice((2, 4, 6, 8))
+    tiny = MODELS["tiny-gpt"]
+    attention = [tiny.linear_layers[name] for name in ("q_proj", "k_proj", "v_proj", "o_proj")]
+    trained = tiny.num_hidden_layers * sum(r * (i + o) for i, o in attention)
+    return {
+        "style": rng.choice(("legal", "code", "support")),
+        "r": r,
+        "expected_trained": trained,  # of the run that the statement proposes
+        "expected_total": trained + tiny.parameter_count,
+    }
+
+
+def observe(answers: dict[str, Any], numbers: Numbers) -> Numbers:
+    """Loads the saved adapter onto its base and measures: trained, total, the loss without and with it.
+
+    `problem` is (mistake, sentence) where something of this does not work, else None.
+    """
+    try:
+        return _measure(str(answers.get("folder") or FOLDER), str(answers.get("base")), numbers)
+    except _Problem as problem:
+        return {"problem": problem.args}
+
+
+class _Problem(Exception):
+    """A mistake and its sentence."""
+
+
+def _measure(folder: str, base_name: str, numbers: Numbers) -> Numbers:
+    from pathlib import Path
+
+    from minilora import encode_text, evaluate, style_corpus
+    from minilora.lora import count_weights
+
+    if not Path(folder).is_dir():
+        raise _Problem(
+            "no-folder", f"There is no folder {folder}. Save the adapter with model.save_adapter({folder!r})."
+        )
+    if (
+        not (Path(folder) / "adapter_model.safetensors").exists()
+        and (Path(folder) / "model.safetensors").exists()
+    ):
+        raise _Problem(
+            "whole-model", f"{folder} holds a whole model. Save the adapter alone, with save_adapter."
+        )
+    model = _load(folder, base_name)
+    trained = sum(p.numel() for layer in model.lora_layers().values() for p in _matrices(layer))
+    data = encode_text(
+        style_corpus(numbers["style"], "validation", documents=8), model.tokenizer, block_size=64
+    )  # kept back: no training text has these combinations
+    with model.disable_adapter():
+        before = evaluate(model, data)
+    after = evaluate(model, data)
+    count = {"trained": trained, "total": count_weights(model)}
+    problem = _run_problem(model, numbers, before, after)
+    report = f"it loads, trains {trained:,} weights, and lowers the loss from {before:.2f} to {after:.2f}"
+    return count | {"problem": problem, "report": report, "before": before, "after": after}
+
+
+def _load(folder: str, base_name: str) -> Any:
+    from minilora import GPT, LoraModel
+
+    try:
+        base = GPT.from_pretrained(base_name)
+    except (ValueError, OSError) as error:
+        raise _Problem("no-base", f"The base {base_name!r} cannot be loaded: {error}") from error
+    if base.tokenizer is None:
+        raise _Problem(
+            "no-base", f"The base {base_name!r} has no tokenizer.json, so no text can be tried on it."
+        )
+    model = LoraModel(base)
+    try:
+        model.load_adapter(folder)
+    except (ValueError, OSError) as error:
+        other = "another base" in str(error)
+        raise _Problem(
+            "another-base" if other else "unreadable",
+            f'The adapter was not trained on {base_name}; write the right one under "base".'
+            if other
+            else f"The adapter cannot be loaded: {error}",
+        ) from error
+    return model
+
+
+def _matrices(layer: Any) -> list[Any]:
+    return [*layer.lora_A.values(), *layer.lora_B.values()]
+
+
+def _run_problem(model: Any, numbers: Numbers, before: float, after: float) -> tuple[str, str] | None:
+    r = model.adapters["default"].r
+    if r != numbers["r"]:
+        return "another-rank", f"This adapter has rank {r}; yours is {numbers['r']} (see numbers())."
+    if not any(layer.lora_B["default"].count_nonzero() for layer in model.lora_layers().values()):
+        return "untrained", "All of B is zero: the adapter was saved before it was trained."
+    if not math.isfinite(after):
+        return (
+            "not-finite",
+            "With the adapter the loss is no number any more; train with a smaller learning rate.",
+        )
+    if after > before:
+        return (
+            "worse",
+            f"With the adapter the loss on kept-back {numbers['style']} text rises from {before:.2f} "
+            f"to {after:.2f}. "
+            f"Was it trained on your style, {numbers['style']}, and was the learning rate too high?",
+        )
+    if after > before - MARGIN:
+        return (
+            "too-little",
+            f"The loss on kept-back {numbers['style']} text falls from {before:.2f} to {after:.2f} "
+            f"only; {MARGIN} or more "
+            "is wanted. Is it trained on your style, and long enough?",
+        )
+    return None
+
+
+def measure_my_run(numbers: Numbers) -> Observed:
+    """The loss of the tiny GPT on kept-back text of the student's style, without and with the saved adapter."""
+    found = observe({"folder": FOLDER, "base": "tiny-gpt"}, numbers)
+    if "after" not in found:
+        raise FileNotFoundError(found["problem"][1])
+    fall = found["before"] - found["after"]
+    sentence = f"The loss fell from {found['before']:.2f} to {found['after']:.2f}, by {fall:.2f}."
+    return Observed("a" if fall < 0.05 else "b" if fall < MARGIN else "c", sentence)
+
+
+def trained(n: Numbers) -> int:
+    return n.get("trained", n["expected_trained"])
+
+
+def total(n: Numbers) -> int:
+    return n.get("total", n["expected_total"])
+
+
+QUESTION = Question(
+    name="run-a-finetune",
+    title="Run it yourself: a small LoRA fine-tune",
+    minutes=20,
+    statement="""
+Train a LoRA adapter on a real, if tiny, model, save it, and report how many weights trained, of how many in
+all. No GPU is needed. Your rank and the style of your text (legal, code or support, from `style_corpus`) are drawn for
+you. What you hand in is the folder with the adapter: it is loaded, counted, and tried on text that was kept back, where
+the loss must fall by 0.3 or more.
+
+The base may also be a larger one, such as `smollm2-135m-instruct` if you have fetched it: then write its name under
+"base". Save from time to time; whoever gets stuck can run the same on fewer steps first.
+""",
+    draw=draw,
+    given={"style": "the text to train on", "r": "rank of your adapter"},
+    program=my_run,
+    observe=observe,
+    settings={"base": "tiny-gpt"},
+    prediction=Prediction(
+        "You will train for less than a minute. On kept-back text of your style, the loss of the "
+        "tiny GPT will fall",
+        ("by less than 0.05", "by 0.05 to 0.3", "by more than 0.3"),
+        "c",
+        measure_my_run,
+        duration="a few seconds, after your run",
+    ),
+    parts=(
+        Artifact(
+            "folder",
+            'The folder with your adapter, such as "my-run"',
+            FOLDER,
+            lambda n: n["problem"],
+            points=3,
+        ),
+        Number(
+            "trained",
+            "How many weights did you train?",
+            trained,
+            (
+                Slip("total", total, "That is the model with its adapter. Trained are A and B alone."),
+                Slip(
+                    "frozen",
+                    lambda n: total(n) - trained(n),
+                    "These are the frozen weights; the others are asked for.",
+                ),
+                Slip(
+                    "bytes",
+                    lambda n: 4 * trained(n),
+                    "That is the size of the file in bytes; each number takes four of them.",
+                ),
+                Slip(
+                    "no-rank",
+                    lambda n: trained(n) // n["r"],
+                    "That would be right for rank 1; each of A and B is r wide.",
+                ),
+                Slip(
+                    "percent",
+                    lambda n: float(f"{100 * trained(n) / total(n):.2f}"),
+                    "That is the share in percent; the number itself is asked for.",
+                ),
+            ),
+            digits=None,
+        ),
+        Number(
+            "total",
+            "How many weights has the model in all, with the adapter?",
+            total,
+            (
+                Slip(
+                    "without-adapter",
+                    lambda n: total(n) - trained(n),
+                    "The adapter is missing; it belongs to the model now.",
+                ),
+                Slip(
+                    "trained", trained, "These are the trained weights; the frozen ones count as well here."
+                ),
+                Slip("twice", lambda n: total(n) + trained(n), "You added the adapter a second time."),
+            ),
+            digits=None,
+        ),
+        Number(
+            "percent",
+            "What percentage of all weights was trained? Three digits",
+            lambda n: 100 * trained(n) / total(n),
+            (
+                Slip(
+                    "share",
+                    lambda n: trained(n) / total(n),
+                    "That is the share itself; times 100 it is percent.",
+                ),
+                Slip(
+                    "frozen",
+                    lambda n: 100 - 100 * trained(n) / total(n),
+                    "That is the frozen part.",
+                ),
+                Slip(
+                    "upside-down",
+                    lambda n: total(n) / trained(n),
+                    "You divided the other way round: trained by total.",
+                ),
+            ),
+        ),
+        Choice(
+            "kept-back",
+            "The loss is measured on text that was kept back, because",
+            (
+                Option(
+                    "the training text is used up after one epoch",
+                    "used-up",
+                    "A text can be read any number of times. The point is what a good loss on it "
+                    "would prove.",
+                ),
+                Option("a model can learn its training text by heart"),
+                Option(
+                    "on it the loss is always lower",
+                    "always-lower",
+                    "It is usually higher than on the training text, and more honest.",
+                ),
+            ),
+        ),
+        Prose(
+            "report",
+            "Report: what you ran, what was trained of what, and how one can hear the difference.",
+            "The tiny GPT, of nearly six million weights, got an adapter on its attention layers and "
+            "read forty batches of "
+            "legal text. Under two percent of the weights were trained. The loss on kept-back text "
+            "fell by half a unit, and "
+            "a story that begins with a dog now speaks of parties and notices. With the adapter off, "
+            "the story is the old "
+            "one again.",
+            (
+                "Base, style, rank and length of the training are named.",
+                "Trained and total are given, and their ratio.",
+                "It says what changed, by a figure and by a sample of text.",
+            ),
+        ),
+        Prose(
+            "gap",
+            "What did the experiment show, and what had you predicted? If they differ, which idea "
+            "misled you?",
+            "The loss fell by more than half a unit in half a minute. Who expected less counted the "
+            "weights: but a style is "
+            "a simple change, and one percent of the weights is plenty for it.",
+            (
+                "It names the figures of the experiment.",
+                "It compares them with the prediction as it was locked.",
+                "It says what the small share of trained weights has to do with it, or has not.",
+            ),
+            points=1,
+        ),
+    ),
+    hints=(
+        "The listing on page 08 is nearly all of it. Change the style of the text, the rank and the "
+        "folder's name.",
+        "print(model.trainable_parameter_count()) says trained and total; print it after add_lora.",
+        "add_lora(GPT.from_pretrained('tiny-gpt'), LoraConfig(r=<yours>, "
+        "target_modules='attention')), then Trainer(model, "
+        "data, steps=40, batch_size=8).train(), then model.save_adapter('my-run').",
+    ),
+    pitfalls=(
+        "`All of B is zero`: save_adapter stands before train().",
+        "`another base`: adapters belong to the model that they were trained on.",
+        "Write counts without commas: `53248`.",
+    ),
+    explanation="That was the whole technique, start to end: freeze, add, train, save. Anyone with "
+    "the same base can load your "
+    "folder and hears the same.",
+)
