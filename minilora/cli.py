@@ -9,8 +9,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from minilora.memory import MemoryPlan
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -20,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="minilora", description="LoRA, 4-bit quantization, adapters on small GPTs."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (add_doctor, add_fetch, add_finetune, add_generate):
+    for add in (add_doctor, add_fetch, add_finetune, add_generate, add_plan):
         add(commands)
     options = parser.parse_args(arguments)
     with contextlib.suppress(AttributeError):  # text that a Windows console cannot show must not stop the run
@@ -184,6 +189,114 @@ def generate(options: argparse.Namespace) -> int:
         print(piece, end="", flush=True)
     print()
     return 0
+
+
+# -- plan ------------------------------------------------------------------------------------------------------
+
+
+def add_plan(commands) -> None:
+    parser = command(
+        commands,
+        "plan",
+        "what training will take in memory, with each method",
+        "minilora plan --model llama-3.1-8b --gpu 24",
+        plan,
+    )
+    parser.add_argument(
+        "--model", default="llama-3.1-8b", help="a name from the catalog; a wrong one lists all"
+    )
+    parser.add_argument("--gpu", type=float, default=24, help="memory of your card in GB (default 24)")
+    parser.add_argument("--r", type=int, default=8, help="rank of the adapter (default 8)")
+    parser.add_argument(
+        "--target-modules",
+        nargs="+",
+        default=["attention"],
+        help="attention, mlp, all-linear, or names of layers",
+    )
+    parser.add_argument("--batch-size", type=int, default=1, help="rows of data at a time (default 1)")
+    parser.add_argument("--length", type=int, default=512, help="tokens in a row of data (default 512)")
+    parser.add_argument("--dtype", default="bf16", help="of the base model: bf16 (default), fp16, fp32")
+    parser.add_argument("--optimizer", default="adamw", help="adamw (default), adamw-8bit, sgd ...")
+    parser.add_argument("--checkpointing", action="store_true", help="compute activations again, keep few")
+    parser.add_argument("--double-quant", action="store_true", help="QLoRA's constants in 8 bits too")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def plan(options: argparse.Namespace) -> int:
+    from minilora.memory import METHODS, plan_memory
+
+    if not 0 < options.gpu < float("inf"):
+        raise ValueError(f"--gpu is {options.gpu:g}; give the card's memory in GB, for example 24")
+    plans = {
+        method: plan_memory(
+            options.model,
+            method,
+            r=options.r,
+            target_modules=options.target_modules,
+            dtype=options.dtype,
+            optimizer=options.optimizer,
+            batch_size=options.batch_size,
+            sequence_length=options.length,
+            checkpointing=options.checkpointing,
+            double_quant=options.double_quant,
+        )
+        for method in METHODS
+    }
+    print(
+        _plans_as_json(plans, options.gpu)
+        if options.format == "json"
+        else _plans_as_table(plans, options.gpu)
+    )
+    return 0
+
+
+def _plans_as_table(plans: dict[str, MemoryPlan], gpu: float) -> str:
+    from minilora.figures.memory import NAMES, verdict
+    from minilora.memory import gigabytes
+
+    def row(name: str, cells: Iterable[str]) -> str:
+        return f"{name:<26}" + "".join(f"{cell:>14}" for cell in cells)
+
+    each = list(plans.values())
+    lines = [
+        f"{each[0].shape.name} on a card of {gpu:g} GB",
+        "",
+        row("", (NAMES[method] for method in plans)),
+    ]
+    for part in each[0].parts:
+        sizes = [plan.parts[part].bytes for plan in each]
+        if any(sizes):
+            lines.append(row(part, (gigabytes(size) if size else "-" for size in sizes)))
+    lines.append(row("at the peak", (gigabytes(plan.total) for plan in each)))
+    lines.append(row("file with what is learned", (gigabytes(plan.file_bytes) for plan in each)))
+    lines.append("")
+    lines += [
+        f"{NAMES[method]:<6} {verdict(plan, gpu)}; the peak is {plan.peak_moment}"
+        for method, plan in plans.items()
+    ]
+    lines += ["", "Besides, a GPU's driver keeps about half a GB."]
+    return "\n".join(lines)
+
+
+def _plans_as_json(plans: dict[str, MemoryPlan], gpu: float) -> str:
+    """Bytes, except headroom in GB: below zero, so many are missing."""
+    return json.dumps(
+        {
+            method: {
+                "parts": {
+                    name: {"bytes": part.bytes, "formula": part.formula} for name, part in plan.parts.items()
+                },
+                "total": plan.total,
+                "fits": plan.headroom(gpu) >= 0,
+                "headroom_gb": plan.headroom(gpu),
+                "cards": plan.cards(gpu),
+                "trained": plan.trained,
+                "file_bytes": plan.file_bytes,
+            }
+            for method, plan in plans.items()
+        },
+        indent=2,
+    )
 
 
 if __name__ == "__main__":

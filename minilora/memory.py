@@ -175,12 +175,13 @@ def find_targets(shape: ModelShape, target_modules: str | Sequence[str] | None, 
         found |= set(hits)
     if not found:
         raise ValueError("target_modules is empty; name at least one layer, or say 'attention'")
-    for name in found:
+    targets = tuple(name for name in layers if name in found)
+    for name in targets:
         if r > min(shape.linear_layers[name]):
             raise ValueError(
                 f"r={r} is larger than {name} {shape.linear_layers[name]}; choose a smaller rank"
             )
-    return tuple(name for name in layers if name in found)
+    return targets
 
 
 def _check(shape: Any, method: Any, r: Any, dtype: Any, optimizer: Any, *numbers: Any) -> None:
@@ -333,7 +334,9 @@ def _fixed_parts(step: _Step, dtype: str, optimizer: str, double_quant: bool, bl
     else:
         packed, weights = 0, shape.parameter_count * e
         words = f"{shape.parameter_count:,} weights × {e} bytes ({dtype})"
-    constants, constant_words = _quantization_constants(packed, double_quant, block_size)
+    constants, constant_words = (
+        _quantization_constants(shape, double_quant, block_size) if packed else (0, "nothing is packed")
+    )
     state = OPTIMIZERS[optimizer]
     if state is None or (step.method != "full" and optimizer.startswith("adamw-") and state > 2):
         state = 2 * step.trained_bytes  # adapters are fp32 already: no other moments, no master copy
@@ -349,12 +352,17 @@ def _fixed_parts(step: _Step, dtype: str, optimizer: str, double_quant: bool, bl
     return [Part(name, size, size, formula) for name, (size, formula) in parts.items()]
 
 
-def _quantization_constants(packed: int, double_quant: bool, block_size: int) -> tuple[int, str]:
-    blocks = math.ceil(packed / block_size)
+def _quantization_constants(shape: ModelShape, double_quant: bool, block_size: int) -> tuple[int, str]:
+    """Each matrix has its own blocks, and groups of 256 blocks; its last one may be shorter."""
+    blocks = [math.ceil(i * o / block_size) for i, o in shape.linear_layers.values()]
+    groups = [math.ceil(count / 256) for count in blocks]
+    layers = shape.num_hidden_layers
+    words = f"{layers * sum(blocks):,} blocks of {block_size} weights"
     if not double_quant:
-        return 4 * blocks, f"{blocks:,} blocks of {block_size} weights × 4 bytes"
-    groups = math.ceil(blocks / 256)
-    return blocks + 4 * groups, f"{blocks:,} blocks × 1 byte + {groups:,} groups of 256 blocks × 4 bytes"
+        return 4 * layers * sum(blocks), words + " × 4 bytes"
+    size = layers * (sum(blocks) + 4 * sum(groups) + 4 * len(blocks))
+    more = f"{layers * sum(groups):,} groups of 256 blocks and {layers * len(blocks):,} matrices × 4 bytes"
+    return size, f"{words} × 1 byte + {more}"
 
 
 # -- what comes and goes -----------------------------------------------------------------------------------------------

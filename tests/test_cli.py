@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from minilora import cli, doctor, style_corpus
 from minilora.checkpoints import EMBEDDED
+from minilora.memory import METHODS, gigabytes, plan_memory
 
 
 @pytest.fixture
@@ -109,6 +110,13 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(text_file, tmp_path, monkeyp
         (["generate", "--adapter", "nowhere", "--prompt", "Hi"], "no adapter folder nowhere"),
         (["generate", "--prompt", "Hi", "--max-new-tokens", "100000"], "lower max_new_tokens"),
         (["fetch", "gpt-5"], "there is: smollm2-135m-instruct"),
+        (["plan", "--model", "gpt-5"], "no model 'gpt-5' in the catalog; it has tiny-gpt"),
+        (["plan", "--gpu", "0"], "--gpu is 0; give the card's memory in GB"),
+        (["plan", "--gpu", "inf"], "--gpu is inf"),
+        (["plan", "--r", "0"], "r is 0; it must be a whole number from 1 on"),
+        (["plan", "--length", "999999"], "longer than the 131072 tokens"),
+        (["plan", "--dtype", "int4"], "choose one of fp32, bf16, fp16"),
+        (["plan", "--target-modules", "q_proj", "nose"], "no linear layer is called 'nose'"),
     ],
 )
 def test_errors_are_one_helpful_line(arguments, message, capsys, tmp_path, monkeypatch):
@@ -128,7 +136,7 @@ def test_a_file_that_is_not_utf8_is_refused_with_the_place(tmp_path, capsys):
     assert "position 2 is 0xfc" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["doctor", "fetch", "finetune", "generate"])
+@pytest.mark.parametrize("name", ["doctor", "fetch", "finetune", "generate", "plan"])
 def test_every_help_has_an_example_that_parses(name, capsys, monkeypatch):
     with pytest.raises(SystemExit) as stopped:
         cli.main([name, "--help"])
@@ -176,3 +184,51 @@ def test_doctor_speaks_without_the_package(tmp_path):
         [sys.executable, str(program)], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_plan_puts_the_three_methods_side_by_side(capsys):
+    options = [
+        "plan",
+        "--model",
+        "llama-3.1-8b",
+        "--gpu",
+        "24",
+        "--length",
+        "1024",
+        "--target-modules",
+        "all-linear",
+    ]
+    plans = {
+        method: plan_memory("llama-3.1-8b", method, target_modules="all-linear", sequence_length=1024)
+        for method in METHODS
+    }
+    assert cli.main(options) == 0
+    table = capsys.readouterr().out
+    rows = {line[:26].strip(): line[26:].split("  ") for line in table.splitlines()}
+    for row, number in (("weights", lambda p: p.parts["weights"].bytes), ("at the peak", lambda p: p.total)):
+        cells = [cell.strip() for cell in rows[row] if cell.strip()]
+        assert cells == [gigabytes(number(plan)) for plan in plans.values()]
+    missing = gigabytes(-plans["full"].headroom(24) * 1e9)
+    assert f"Full   {missing} too much (3 such cards)" in table
+    assert f"QLoRA  fits, {gigabytes(plans['qlora'].headroom(24) * 1e9)} to spare" in table
+
+    assert cli.main([*options, "--format", "json"]) == 0
+    read = json.loads(capsys.readouterr().out)
+    assert {method: row["total"] for method, row in read.items()} == {m: p.total for m, p in plans.items()}
+    assert [row["fits"] for row in read.values()] == [False, True, True]
+    assert read["full"]["cards"] == 3
+
+
+def test_each_option_of_plan_reaches_the_planner(capsys):
+    def totals(*options: str) -> dict[str, int]:
+        assert cli.main(["plan", "--model", "smollm2-135m", "--format", "json", *options]) == 0
+        return {method: row["total"] for method, row in json.loads(capsys.readouterr().out).items()}
+
+    usual = totals()
+    more = (["--batch-size", "8"], ["--length", "2048"], ["--r", "64"], ["--dtype", "fp32"])
+    for options in (*more, ["--target-modules", "mlp"], ["--optimizer", "adamw-fp32"]):
+        assert any(totals(*options)[method] > usual[method] for method in METHODS), options
+    for options in (["--checkpointing"], ["--double-quant"], ["--optimizer", "sgd"]):
+        assert any(
+            totals("--length", "2048", *options)[m] < totals("--length", "2048")[m] for m in METHODS
+        ), options
