@@ -1,0 +1,12 @@
+# %% [markdown]
+# # Exercise to 08 · PEFT in practice
+#
+# One exercise, and the most practical: a fine-tuning run of your own, checked from the folder that it leaves behind.
+
+# %%
+from minilora.exercises import check, experiment, hint, numbers, predict, progress, rate, solution
+
+# %% exercise="run-a-finetune"
+
+# %%
+progress()

@@ -1,0 +1,12 @@
+# %% [markdown]
+# # Exercise to 09 · When to use what
+#
+# The last question of the chapter, in scenarios.
+
+# %%
+from minilora.exercises import check, experiment, hint, numbers, predict, progress, rate, solution
+
+# %% exercise="full-or-lora"
+
+# %%
+progress()

@@ -1,0 +1,209 @@
+"""The exercise notebooks: in step with the registry, without solutions for students, and usable in nbgrader."""
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from minilora.exercises import registry
+from minilora.exercises.exercise import BEGIN, END, Exercise
+from minilora.exercises.learner_side import is_stub
+from minilora.exercises.question import Choice, Question
+
+ROOT = Path(__file__).parents[1]
+STUDENT = sorted((ROOT / "exercises").glob("*.ipynb"))
+SOLVED = sorted((ROOT / "exercises" / "solutions").glob("*.ipynb"))
+BUILD = [sys.executable, str(ROOT / "tools" / "build_exercises.py")]
+each_student = pytest.mark.parametrize("path", STUDENT, ids=lambda path: path.stem)
+
+
+def cells_by_id(path):
+    cells = nbformat.read(path, as_version=4).cells
+    return {cell.metadata.nbgrader.grade_id: cell for cell in cells if "nbgrader" in cell.metadata}
+
+
+def everywhere(paths):
+    """grade id -> cell, over all pages."""
+    return {grade_id: cell for path in paths for grade_id, cell in cells_by_id(path).items()}
+
+
+def secrets(exercise):
+    """What a student must come to alone: what is between the marks, hints, explanations, sentences on mistakes."""
+    found = [*exercise.hints, exercise.explanation]
+    if isinstance(exercise, Exercise):
+        found += [wrong.sentence for wrong in exercise.wrong]
+        given = exercise.stub_source() + exercise.statement + "".join(exercise.pitfalls)
+        body = exercise.marked_source().split(BEGIN)[1].split(END)[0]
+        lines = [line.strip() for line in body.split("\n")]
+        found += [line for line in lines if len(line) > 12 and line not in given]
+    else:
+        found += [text.model_answer for text in exercise.prose]
+        found += [s for part in exercise.parts for _, _, s in part.wrong(exercise.numbers("example"))]
+        if exercise.program:
+            body = exercise.program_source(solved=True).split(BEGIN)[1].split(END)[0]
+            found += [line.strip() for line in body.split("\n") if len(line.strip()) > 12]
+    return found
+
+
+def test_notebooks_are_in_step_with_sources_and_registry():
+    done = subprocess.run([*BUILD, "--check"], capture_output=True, text=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [path.name for path in STUDENT] == [path.name for path in SOLVED]
+
+
+@each_student
+def test_solutions_appear_nowhere_in_a_student_notebook(path):
+    text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
+    words = " ".join(text.split())
+    assert BEGIN not in text
+    assert END not in text
+    for exercise in registry.EXERCISES:
+        for secret in secrets(exercise):
+            assert " ".join(secret.split()) not in words, (exercise.name, secret)
+
+
+def test_the_search_for_solutions_would_find_them():
+    text = " ".join(" ".join(cell.source.split()) for cell in everywhere(SOLVED).values())
+    for exercise in registry.EXERCISES:
+        if isinstance(exercise, Exercise):
+            body = exercise.marked_source().split(BEGIN)[1].split(END)[0]
+            assert " ".join(body.split()) in text
+
+
+@pytest.mark.parametrize("exercise", registry.EXERCISES, ids=lambda exercise: exercise.name)
+def test_each_exercise_has_its_cells(exercise):
+    student, solved = everywhere(STUDENT), everywhere(SOLVED)
+    statement = student[f"{exercise.name}-statement"].source
+    assert exercise.statement.strip() in statement
+    assert f"{exercise.minutes} minutes" in statement
+    check = student[f"{exercise.name}-check"]
+    assert check.metadata.nbgrader.points == exercise.points
+    assert check.metadata.nbgrader.locked
+    if isinstance(exercise, Exercise):
+        namespace = {}
+        exec("import numpy as np\nimport torch\n" + student[exercise.name].source, namespace)
+        assert is_stub(namespace[exercise.function_name])
+        assert exercise.marked_source() == solved[exercise.name].source
+    else:
+        cell = student[f"{exercise.name}-answers"]
+        answers = ast.literal_eval(cell.source.removeprefix("answers = "))
+        assert all(value in (None, "") for key, value in answers.items() if key not in exercise.settings)
+        assert [*answers] == ["student", *exercise.settings, *(part.key for part in exercise.parts)]
+        assert cell.metadata.nbgrader.points == exercise.prose_points
+        assert read_answers(solved[f"{exercise.name}-answers"].source) == exercise.solved()
+        shown = student[f"{exercise.name}-parts"].source
+        for part in exercise.parts:
+            assert part.prompt in shown
+            if isinstance(part, Choice):
+                assert all(f"**{letter})** {option.text}" in shown for letter, option in part.lettered())
+
+
+def read_answers(source):
+    """As a grader reads them: the last `answers = {…}` of the cell, as data."""
+    assignments = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+    return ast.literal_eval(assignments[-1].value)
+
+
+@each_student
+def test_student_notebooks_are_clean(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+    ids = [cell.metadata.nbgrader.grade_id for cell in notebook.cells if "nbgrader" in cell.metadata]
+    assert len(set(ids)) == len(ids)
+    assert b"\r" not in path.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_solutions_run_to_correct_and_stubs_to_not_attempted():
+    done = subprocess.run([*BUILD, "--run"], capture_output=True, text=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# -- nbgrader itself -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """A course with one assignment, made from the solution notebooks and released."""
+    pytest.importorskip("nbgrader")  # it has no release for Python 3.10
+    folder = tmp_path_factory.mktemp("course")
+    shutil.copy(ROOT / "exercises" / "nbgrader_config.py", folder)
+    source = folder / "source" / "lora"
+    source.mkdir(parents=True)
+    for path in SOLVED:
+        shutil.copy(path, source)
+    (source / "minilora-progress.json").write_text("{}", encoding="utf-8")  # from trying the notebooks out
+    nbgrader(folder, "generate_assignment", "lora")
+    return folder
+
+
+def nbgrader(folder, *arguments):
+    home = str(folder / "home")
+    places = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "MPLCONFIGDIR")
+    environment = dict(os.environ, **dict.fromkeys(places, home))
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
+    command = [sys.executable, "-m", "nbgrader", *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_nbgrader_releases_what_we_hand_out(course):
+    released = sorted((course / "release" / "lora").glob("*.ipynb"))
+    assert [path.name for path in released] == [path.name for path in STUDENT]
+    assert not (course / "release" / "lora" / "minilora-progress.json").exists()
+
+    def without_mark(cell):
+        """Below a value to fill in, nbgrader leaves its stub and we leave nothing."""
+        lines = [line for line in cell.source.split("\n") if line.strip() not in ("", "# YOUR CODE HERE")]
+        return "\n".join(lines)
+
+    for theirs, ours in zip(released, STUDENT, strict=True):
+        pairs = zip(*(nbformat.read(path, as_version=4).cells for path in (theirs, ours)), strict=True)
+        assert all(without_mark(a) == without_mark(b) for a, b in pairs), theirs.name
+        test_solutions_appear_nowhere_in_a_student_notebook(theirs)
+
+
+@pytest.mark.slow
+def test_nbgrader_validates_solutions_and_refuses_stubs(course):
+    for path in sorted((course / "source" / "lora").glob("0[269]*.ipynb")):
+        assert "Success! Your notebook passes all the tests." in nbgrader(course, "validate", str(path)), path
+        released = course / "release" / "lora" / path.name
+        assert "VALIDATION FAILED" in nbgrader(course, "validate", str(released))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_nbgrader_grades_a_submission(course):
+    """All solved but one function, which is left as it was handed out."""
+    submitted = course / "submitted" / "ada" / "lora"
+    shutil.copytree(course / "source" / "lora", submitted)
+    page = submitted / "04_why_it_works.ipynb"
+    shutil.copy(course / "release" / "lora" / page.name, page)
+    nbgrader(course, "autograde", "lora", "--create")
+    code = (
+        "import json; from nbgrader.api import Gradebook\n"
+        "with Gradebook('sqlite:///gradebook.db') as book:\n"
+        "    s = book.find_submission('lora', 'ada'); print(json.dumps([s.score, s.max_score]))"
+    )
+    environment = dict(
+        os.environ, PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=course, env=environment, capture_output=True, text=True, check=True
+    )
+    score, most = json.loads(done.stdout)
+    automatic = sum(exercise.points for exercise in registry.EXERCISES)
+    by_hand = sum(exercise.prose_points for exercise in registry.EXERCISES if isinstance(exercise, Question))
+    assert score == automatic - registry.get("choose-rank").points
+    assert most == automatic + by_hand
