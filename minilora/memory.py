@@ -213,11 +213,13 @@ class MeasuredMemory:
     """What a training step did use, in bytes.
 
     parts: each at its own largest; they are not all there at the same time. kept_by_forward, peak: as in `MemoryPlan`.
+    peak_until: the peak up to the end of the forward and of the backward pass; the update may still go beyond.
     resident: the most main memory that this process has held so far, with Python and all libraries.
     """
 
     parts: dict[str, int]
     kept_by_forward: int
+    peak_until: dict[str, int]
     peak: int
     resident: int
 
@@ -263,13 +265,17 @@ def measure_memory(
     meter = _AllocatorMeter(trainer.device) if trainer.device.type == "cuda" else _tensor_meter(trainer)
     seen: dict[str, int] = {}
 
-    def gradients(*_: Any) -> None:
-        seen["gradients"] = sum(p.grad.nbytes for p in trainer.parameters.values() if p.grad is not None)
+    def after_forward(*_: Any) -> None:
+        seen.update(kept=meter.now - seen["before"], forward=meter.peak)
+
+    def after_backward(*_: Any) -> None:
+        gradients = sum(p.grad.nbytes for p in trainer.parameters.values() if p.grad is not None)
+        seen.update(gradients=gradients, backward=meter.peak)
 
     hooks = [
         trainer.loss.register_forward_pre_hook(lambda *_: seen.update(before=meter.now)),
-        trainer.loss.register_forward_hook(lambda *_: seen.update(kept=meter.now - seen["before"])),
-        trainer.optimizer.register_step_pre_hook(gradients),
+        trainer.loss.register_forward_hook(after_forward),
+        trainer.optimizer.register_step_pre_hook(after_backward),
     ]
     try:
         with meter:
@@ -289,11 +295,12 @@ def measure_memory(
         "safety copy": sum(t.nbytes for t in getattr(trainer, "_last_good", {}).values()),
         "gradients": seen["gradients"],
     }
-    return MeasuredMemory(parts, seen["kept"], meter.peak, peak_memory(torch.device("cpu")))
+    peak_until = {moment: seen[moment] for moment in ("forward", "backward")}
+    return MeasuredMemory(parts, seen["kept"], peak_until, meter.peak, peak_memory(torch.device("cpu")))
 
 
 class _AllocatorMeter:
-    """The CUDA allocator's bytes: now, and at most inside the `with` block."""
+    """The CUDA allocator's bytes: now, and at most since the `with` block began."""
 
     def __init__(self, device: Any):
         import torch
@@ -304,7 +311,11 @@ class _AllocatorMeter:
         self.cuda.reset_peak_memory_stats(self.device)
 
     def __exit__(self, *_: Any) -> None:
-        self.peak = self.cuda.max_memory_allocated(self.device)
+        pass
+
+    @property
+    def peak(self) -> int:
+        return self.cuda.max_memory_allocated(self.device)
 
     @property
     def now(self) -> int:
