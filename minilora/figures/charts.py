@@ -286,10 +286,43 @@ def family(points: Mapping[str, tuple[float, float]], *, title: str | None = Non
         color = _color(name)
         axes.plot(share, gain, "o", color=color, markersize=9)
         right = share > 0.2  # names of points at the right edge stand on their left
-        _write(axes, share, gain, name, color, (-9, 8) if right else (9, 8), "right" if right else "left")
+        crowded = any(share < s < 10 * share and abs(g - gain) < 0.1 for s, g in points.values())
+        height = -16 if crowded else 8  # under the point where another one's name would run into this
+        _write(axes, share, gain, name, color, (-9 if right else 9, height), "right" if right else "left")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g}%"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.0%}"))
     axes.margins(0.12, 0.16)
+    return chart
+
+
+def share_by_width(
+    models: Mapping[str, tuple[int, float]], line: float = 0.01, *, title: str | None = None
+) -> Chart:
+    """Share of the weights that LoRA trains over the width of the model: {model: (hidden size, share)}.
+
+    `line` is a share to compare with, dashed.
+
+    >>> share_by_width({"small": (256, 0.02), "large": (4096, 0.001)}).sentence
+    'Share of weights trained: small (width 256) 2.00%; large (width 4,096) 0.10%.'
+    """
+    listed = "; ".join(
+        f"{name} (width {width:,}) {percent(share)}" for name, (width, share) in models.items()
+    )
+    first, last = min(models.values()), max(models.values())
+    heading = (
+        title or f"The wider the model, the smaller the share: {percent(first[1])} to {percent(last[1])}"
+    )
+    axis = ("width of the model (hidden size)", "share of weights trained")
+    chart, axes = _chart(heading, f"Share of weights trained: {listed}.", *axis)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.plot(*zip(*sorted(models.values()), strict=True), "o-", color=COLORS["trainable"], linewidth=2)
+    axes.axhline(line, color=COLORS["neutral"], linestyle="--")
+    for name, (width, share) in models.items():
+        _write(axes, width, share, name, TEXT, (6, 6))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g}%"))
+    axes.margins(0.12, 0.12)
     return chart
 
 
