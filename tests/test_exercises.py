@@ -1,5 +1,10 @@
 """Every exercise against its own file: stub, solution, known wrong answers, other right answers, hints."""
 
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -116,3 +121,16 @@ def test_there_are_enough():
     assert len(HANDS_ON) >= 12
     assert len(WRONG) >= 80
     assert len(VARIANTS) >= 30
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="the tool stops endless mutants with SIGALRM")
+def test_solutions_changed_in_one_place_are_rejected():
+    """Of hundreds of mutants only those pass that are right as well, each listed with its reason."""
+    tool = Path(__file__).parents[1] / "tools" / "mutate_exercises.py"
+    command = [sys.executable, "-W", "ignore", str(tool)]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    tried, rejected = map(int, re.search(r"(\d+) mutants, (\d+) rejected", done.stdout).groups())
+    assert tried > 400
+    assert rejected > 0.95 * tried

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jupytext
@@ -39,7 +40,7 @@ STUDENT = ROOT / "exercises"
 SOLVED = STUDENT / "solutions"
 SOURCES = STUDENT / "src"
 PAGE_SECONDS = 300  # a page that takes longer hangs
-PAIR = 2  # notebooks of a page
+TRIES = 2  # a kernel hangs now and then
 
 
 def main() -> int:
@@ -60,7 +61,8 @@ def main() -> int:
     if not sources:
         sys.exit(f"no page begins with {' or '.join(options.pages)}")
     if options.run:
-        problems = [problem for source in sources for problem in run_page(source)]
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            problems = [problem for found in pool.map(run_page, sources) for problem in found]
         print("\n".join(problems) or "every solution is right, every stub is not attempted")
     elif options.check:
         problems = [problem for source in sources for problem in differences(source)]
@@ -274,7 +276,7 @@ def run_page(source: Path) -> list[str]:
 
 def run_apart(notebook: Path) -> NotebookNode:
     """A process and a folder of its own, so that no progress of another run counts; a second try if it hangs."""
-    for _ in range(PAIR):
+    for _ in range(TRIES):
         with tempfile.TemporaryDirectory() as work:
             environment = dict(
                 os.environ, IPYTHONDIR=work, MPLCONFIGDIR=work, JUPYTER_RUNTIME_DIR=work, MINILORA_HOME=work

@@ -34,6 +34,7 @@ def draw(rng: np.random.Generator) -> list[Case]:
 
     return [
         Case("an even number", {"places": places(8), "filler": filler}),
+        Case("six", {"places": places(6), "filler": filler}),
         Case("an odd number", {"places": places(7), "filler": filler}),
         Case("a single one", {"places": places(1), "filler": filler}),
     ]

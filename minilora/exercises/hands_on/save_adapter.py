@@ -41,7 +41,10 @@ def draw(rng: np.random.Generator) -> list[Case]:
                     f"{layer}.lora_A.{name}": rng.normal(size=(2, 4)),
                     f"{layer}.lora_B.{name}": rng.normal(size=(out, 2)),
                 }
-        return found | {"model.legal.head.weight": rng.normal(size=(3, 4))}
+        return found | {
+            "model.legal.head.weight": rng.normal(size=(3, 4)),
+            "model.norm_for.legal": rng.normal(size=4),  # ends like an adapter's matrix, and is none
+        }
 
     return [
         Case("square layers", {"state": state(2, 4), "adapter": "legal"}),
