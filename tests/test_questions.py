@@ -490,6 +490,8 @@ def test_each_bad_folder_is_named(tmp_path, run_folder):
     GPT.from_pretrained("tiny-gpt").save_pretrained(tmp_path / "whole")
     assert run_mistake(tmp_path / "whole") == "whole-model"
     assert run_mistake(run_folder, base=str(tmp_path / "no-such-base")) == "no-base"
+    assert run_mistake(run_folder, base="some/model") == "no-base"  # without asking a hub
+    assert run_mistake(run_folder, base=7) == "no-base"
     assert run_mistake(save(adapter(), tmp_path / "fresh")) == "untrained"
     assert run_mistake(save(adapter(r=mine["r"] + 1, fill=0.01), tmp_path / "rank")) == "another-rank"
     assert run_mistake(save(adapter(fill=1.0), tmp_path / "noise")) == "worse"

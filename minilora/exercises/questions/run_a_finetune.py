@@ -106,8 +106,16 @@ def _measure(folder: str, base_name: str, numbers: Numbers) -> Numbers:
 
 
 def _load(folder: str, base_name: str) -> Any:
+    from pathlib import Path
+
     from minilora import GPT, LoraModel
 
+    if (
+        "/" in base_name and not Path(base_name).is_dir()
+    ):  # a hub's name: checking must never wait for a network
+        raise _Problem(
+            "no-base", f"There is no folder {base_name}. The base is tiny-gpt, a fetched model, or a folder."
+        )
     try:
         base = GPT.from_pretrained(base_name)
     except (ValueError, OSError) as error:
