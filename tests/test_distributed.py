@@ -69,14 +69,36 @@ def test_lora_sends_a_small_part_of_what_full_fine_tuning_sends(tmp_path):
     assert sent["lora"] < sent["full"] / 10
 
 
-def test_a_killed_worker_ends_the_job_and_another_number_of_processes_goes_on(tmp_path):
+@pytest.mark.parametrize("others", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_a_killed_worker_ends_the_job_and_another_number_of_processes_goes_on(others, tmp_path):
     whole = run(1, tmp_path / "whole")
     assert whole.returncode == 0, whole.stderr
     died = run(2, tmp_path / "died", "--die-at", "5")
     assert died.returncode != 0
     assert "Signal 9" in died.stderr, "torchrun says which worker died, and how"
     assert not (tmp_path / "died" / "result.json").exists()
-    goes_on = run(1, tmp_path / "died", "--resume")
+    goes_on = run(others, tmp_path / "died", "--resume")
     assert goes_on.returncode == 0, goes_on.stderr
     (expected, _), (resumed, _) = result(tmp_path / "whole"), result(tmp_path / "died")
     assert resumed["losses"] == pytest.approx(expected["losses"], rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # ten processes that each import torch
+def test_the_benchmark_runs_here(tmp_path):
+    """On a CPU with the tiny GPT; on two GPUs it is the same program."""
+    out = tmp_path / "table.json"
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "distributed.py"), "--out", str(out)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(out.read_text(encoding="utf-8"))["rows"]
+    for row in rows:
+        width = 4 if row["processes"] > 1 else 0  # fp32, once a step; a process alone sends nothing
+        assert row["bytes_sent_per_step"] == width * row["trained"]
+        # the same rows: what differs is the order of sums in fp32, 1e-6 a step, which Adam's division may magnify
+        assert row.get("largest_difference_of_a_loss", 0) < 1e-4
