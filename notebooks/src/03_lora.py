@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 03 · LoRA: a thin booklet beside a thick book
+# # 03 · LoRA: a thin sheet laid over each layer
 #
 # **After this page you can** draw the two matrices that LoRA adds to a layer, compute what they do and how they learn with
 # nothing but NumPy, and prove on a real model that training them leaves every old weight alone. **Time:** 20 minutes; no
