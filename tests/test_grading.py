@@ -1,0 +1,595 @@
+"""Hostile, broken and ordinary submissions in every sandbox of this machine: each earns what its code is worth."""
+
+import json
+import os
+import socket
+import subprocess
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minilora.exercises import registry
+from minilora.exercises.judging import CORRECT, NOT_ATTEMPTED
+from minilora.grading import protocol, sandbox
+from minilora.grading.grade import FAILED, GRADED, UNREADABLE, Course, grade
+from minilora.grading.session import Deadlines, GraderFailure
+from minilora.grading.submission import Entry, Submission, entries, load, read_notebook
+
+MERGE, UNMERGE = registry.get("merge"), registry.get("unmerge")
+GOOD, ALSO_GOOD = MERGE.solution_source(), UNMERGE.solution_source()
+# Long enough for a correct answer on a busy machine, short enough for a test of endless loops.
+COURSE = Course(b"a secret of thirty-two bytes ...", (MERGE, UNMERGE), Deadlines(cell=5, call=4, all=90))
+BOXES = {name: box for name, box in sandbox.available().items() if not isinstance(box, str)}
+each_box = pytest.mark.parametrize("box", BOXES.values(), ids=BOXES)
+WALLED = [box for box in BOXES.values() if box.name != "plain"]
+walled = pytest.mark.parametrize("box", WALLED, ids=[box.name for box in WALLED])
+
+
+def as_cell(cell):
+    return (
+        cell
+        if isinstance(cell, dict)
+        else {"cell_type": "code", "metadata": {}, "source": cell, "outputs": []}
+    )
+
+
+def as_notebook(*cells, **more) -> bytes:
+    return json.dumps(
+        {"cells": [as_cell(c) for c in cells], "nbformat": 4, "nbformat_minor": 5, **more}
+    ).encode()
+
+
+def graded(box, *cells, course=COURSE):
+    submission = Submission("alice", {"a.ipynb": read_notebook(as_notebook(*cells))}, digest=repr(cells))
+    return grade(submission, course, box)
+
+
+def earned(result):
+    return [question.earned for question in result.questions]
+
+
+def merge_that(body: str, before: str = "") -> str:
+    lines = "\n".join("    " + line for line in body.strip().split("\n"))
+    return f"{before}\ndef merge(W, A, B, alpha):\n{lines}\n"
+
+
+RIGHT = "W + alpha / A.shape[0] * (B @ A)"
+
+# -- a hostile or broken `merge`; `unmerge` beside it is right and keeps its point -----------------------------------
+
+WORTHLESS = {
+    "endless loop": merge_that("while True: pass"),
+    "swallows every exception": merge_that(
+        "while True:\n    try:\n        while True: pass\n    except BaseException: pass"
+    ),
+    "ignores SIGTERM": merge_that(
+        "while True: pass", "import signal\nfor s in (15, 2, 1): signal.signal(s, signal.SIG_IGN)"
+    ),
+    "deep recursion": merge_that("return merge(W, A, B, alpha)"),
+    "recursion beyond the stack": merge_that(
+        "sys.setrecursionlimit(10**9)\nreturn merge(W, A, B, alpha)", "import sys"
+    ),
+    "memory bomb": merge_that("x = []\nwhile True: x.append(bytearray(10**8))"),
+    "one huge array": merge_that("return np.ones(10**12)"),
+    "endless print": merge_that("while True: print('x' * 10_000)"),
+    "huge return": merge_that("return [0] * 50_000_000"),
+    "huge text": merge_that("return 'x' * 100_000_000"),
+    "huge number": merge_that("return 10 ** 5000"),
+    "deep return": merge_that("x = []\nfor _ in range(100_000): x = [x]\nreturn x"),
+    "returns itself": merge_that("x = []\nx.append(x)\nreturn x"),
+    "sys.exit": merge_that("import sys\nsys.exit(0)"),
+    "os._exit": merge_that("import os\nos._exit(0)"),
+    "segfault": merge_that("import ctypes\nctypes.string_at(0)"),
+    "kills itself": merge_that("import os\nos.kill(os.getpid(), 9)"),
+    "closes all descriptors": merge_that("import os\nos.closerange(0, 200)\nreturn W"),
+    "interrupts": merge_that("raise KeyboardInterrupt"),
+    "an exception that cannot be shown": merge_that(
+        "raise Bad", "class Bad(Exception):\n    def __str__(self): raise Bad"
+    ),
+    "always equal": merge_that(
+        "return Yes()",
+        "class Yes:\n    def __eq__(self, other): return True\n    def __array__(self, *a, **k): return np.zeros(3)\n"
+        "    def __getattr__(self, name): return Yes()",
+    ),
+    "an array that is always equal": merge_that(
+        "return np.zeros(W.shape).view(Yes)",
+        "class Yes(np.ndarray):\n    def __eq__(self, other): return np.ones(self.shape, bool)\n"
+        "    def __sub__(self, other): return np.zeros(self.shape)\n    def __array_ufunc__(self, *a, **k): return 0",
+    ),
+    "a float that is always equal": merge_that(
+        "return Yes(1)",
+        "class Yes(float):\n    def __eq__(self, other): return True\n    def __sub__(self, o): return 0.0",
+    ),
+    "a dict that lies": merge_that(
+        "return Yes(a=1)",
+        "class Yes(dict):\n    def __getitem__(self, k): return 1\n    def items(self): return ()",
+    ),
+    "NaN": merge_that(f"return ({RIGHT}) * np.nan"),
+    "infinite": merge_that("return np.full(W.shape, np.inf)"),
+    "one number, broadcast": merge_that(f"return ({RIGHT})[:1, :1]"),
+    "an axis too many": merge_that(f"return ({RIGHT})[None]"),
+    "objects": merge_that(f"return ({RIGHT}).astype(object)"),
+    "complex numbers": merge_that(f"return ({RIGHT}).astype(complex)"),
+    "text": merge_that(f"return str({RIGHT})"),
+    "float16": merge_that(f"return (100 + {RIGHT}).astype(np.float16) - 100"),
+    "A and B swapped": merge_that("return W + alpha / A.shape[0] * (A.T @ B.T)"),
+    "changes its arguments": merge_that(f"W[:] = {RIGHT}\nreturn W"),
+    "a generator": merge_that(f"yield {RIGHT}"),
+    "a coroutine": merge_that("pass", "") + "async " + merge_that(f"return {RIGHT}").strip(),
+    "no number at all": "merge = 3",
+    "the notebook's check": "from minilora.exercises import check as merge",
+    "peft inside": merge_that("import peft\nreturn W"),
+    "the solution inside": merge_that(
+        "from minilora.exercises.hands_on.merge import merge as right\nreturn right(W, A, B, alpha)"
+    ),
+    "frame walking": merge_that(
+        "import sys, gc\nframe = sys._getframe()\nwhile frame:\n    for name, value in frame.f_locals.items():\n"
+        "        if 'expected' in name: return value\n    frame = frame.f_back\n"
+        "return next((o for o in gc.get_objects() if isinstance(o, np.ndarray) and o.shape == W.shape), W)"
+    ),
+    "forged replies on every descriptor": merge_that(
+        "import os, json\ndata = json.dumps(['d', ['status', 'returned'], ['value', None], ['earned', 100]]).encode()\n"
+        "for fd in range(3, 60):\n    try: os.write(fd, len(data).to_bytes(4, 'big') + data)\n"
+        "    except OSError: pass\n"
+        "return W"
+    ),
+    "garbage on every descriptor": merge_that(
+        "import os\nfor fd in range(3, 60):\n    try: os.write(fd, b'\\xff' * 1000)\n    except OSError: pass\nreturn W"
+    ),
+    "a reply to an older call": merge_that(
+        "import sys\np = sys.modules['protocol']\nold = p.write_message\n"
+        "def late(pipe, message):\n    old(pipe, dict(message, nonce='0' * 16))\np.write_message = late\nreturn W"
+    ),
+    "rewrites the comparison": merge_that(
+        "import sys\nside = sys.modules['learner_side']\nside.same = lambda *a: True\n"
+        "side.call.__globals__['to_plain'] = lambda v: v\nreturn W"
+    ),
+    "an AST hook": "import ast\nast.parse = compile = exec = None\n" + merge_that("return W"),
+    "a tracer": merge_that(
+        "return W", "import sys\nsys.settrace(lambda *a: None)\nsys.setprofile(lambda *a: None)"
+    ),
+    "hard-coded public answers": merge_that(
+        "return next((np.array(y) for x, y in KNOWN if np.shape(x) == W.shape and np.allclose(x, W)), W)",
+        "KNOWN = "
+        + repr(
+            [
+                (case.arguments["W"].tolist(), MERGE.solution(**case.arguments).tolist())
+                for seed in range(2)
+                for case in MERGE.cases(seed)
+            ]
+        ),
+    ),
+}
+
+
+@each_box
+@pytest.mark.parametrize("cell", WORTHLESS.values(), ids=WORTHLESS)
+@pytest.mark.slow
+def test_a_worthless_answer_earns_nothing_and_costs_only_itself(box, cell):
+    result = graded(box, "import numpy as np", cell, ALSO_GOOD)
+    assert result.status == GRADED, result.remarks
+    if "p.write_message" in cell or "on every descriptor" in cell or "rewrites" in cell:
+        assert earned(result)[0] == 0
+    else:
+        assert earned(result) == [0, 1]
+
+
+# -- hostile cells before right answers: they never raise the mark, and never stop the grader ------------------------
+
+SPOILED = {
+    "patched numpy": "np.abs = np.array = np.ascontiguousarray = np.asarray = lambda *a, **k: 0",
+    "patched builtins": "import builtins\nbuiltins.isinstance = lambda *a: True\nbuiltins.len = lambda x: 0",
+    "patched json": "import json\njson.dumps = lambda *a, **k: '{}'\njson.loads = lambda *a, **k: {}",
+    "patched import": "import sys\nsys.meta_path.clear()\nsys.modules.clear()",
+    "removed builtins": "import builtins\nfor n in list(vars(builtins)): delattr(builtins, n)",
+    "threads that never end": "import threading\nfor _ in range(5):\n"
+    "    threading.Thread(target=lambda: [0 for _ in iter(int, 1)]).start()",
+    "an exit handler": "import atexit, time\natexit.register(time.sleep, 1000)",
+    "an alarm": "import signal\nsignal.alarm(1)",
+    "no floating point": "np.seterr(all='raise')",
+}
+
+
+@each_box
+@pytest.mark.parametrize("cell", SPOILED.values(), ids=SPOILED)
+@pytest.mark.slow
+def test_a_spoiled_interpreter_never_raises_a_mark(box, cell):
+    result = graded(box, "import numpy as np", cell, merge_that("return W"), ALSO_GOOD)
+    assert result.status == GRADED, result.remarks
+    assert earned(result) in ([0, 0], [0, 1])
+
+
+DEADLY = {
+    "os._exit": "import os\nos._exit(0)",
+    "endless loop": "while True: pass",
+    "segfault": "import ctypes\nctypes.string_at(0)",
+    "memory": "x = []\nwhile True: x.append(bytearray(10**8))",
+    "endless print": "while True: print('x' * 10_000)",
+    "stops itself": "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)",
+}
+
+
+@each_box
+@pytest.mark.parametrize("cell", DEADLY.values(), ids=DEADLY)
+@pytest.mark.slow
+def test_a_deadly_cell_costs_only_what_it_holds(box, cell):
+    result = graded(box, "import numpy as np", GOOD, cell, ALSO_GOOD)
+    assert earned(result) == [2, 1], result
+
+
+# -- ordinary accidents: a right answer keeps its points -------------------------------------------------------------
+
+STUB = MERGE.stub_source()
+ORDINARY = {
+    "as it should be": ["import numpy as np", GOOD, ALSO_GOOD],
+    "no import": [GOOD, ALSO_GOOD],
+    "reordered": [ALSO_GOOD, GOOD, 'check("merge", merge)', "import numpy as np"],
+    "checked before it is written": ['check("merge", merge)', GOOD, ALSO_GOOD],
+    "the notebook's own first cell": [
+        "import numpy as np\nfrom minilora.exercises import check, hint, progress\nimport matplotlib.pyplot as plt",
+        GOOD,
+        'hint("merge"); check("merge", merge); progress()',
+        ALSO_GOOD,
+    ],
+    "doubled": [GOOD, GOOD, ALSO_GOOD],
+    "a second, untouched stub": [GOOD, STUB, ALSO_GOOD],
+    "an untouched stub that raises": [GOOD, merge_that("raise NotImplementedError"), ALSO_GOOD],
+    "wrong first, right later": [merge_that("return W"), GOOD, ALSO_GOOD],
+    "turned into Markdown": [{"cell_type": "markdown", "source": f"```python\n{GOOD}\n```"}, ALSO_GOOD],
+    "turned into raw text": [{"cell_type": "raw", "source": GOOD}, ALSO_GOOD],
+    "both in one cell": [GOOD + "\n\n" + ALSO_GOOD],
+    "renamed, in its own cell": [
+        {
+            "cell_type": "code",
+            "source": GOOD.replace("def merge", "def my_merge"),
+            "metadata": {"nbgrader": {"grade_id": "merge"}},
+        },
+        ALSO_GOOD,
+    ],
+    "the name used for something else later": [GOOD, ALSO_GOOD, "merge = 3"],
+    "a lambda": ["merge = lambda W, A, B, alpha: W + alpha / len(A) * B @ A", ALSO_GOOD],
+    "a callable object": [
+        "class M:\n    def __call__(self, W, A, B, alpha): return " + RIGHT + "\nmerge = M()",
+        ALSO_GOOD,
+    ],
+    "a default argument": [f"def merge(W, A, B, alpha, *, verbose=False):\n    return {RIGHT}", ALSO_GOOD],
+    "warnings": [
+        merge_that(f"import warnings\nwarnings.warn('!')\nnp.zeros(1) / 0\nreturn {RIGHT}"),
+        ALSO_GOOD,
+    ],
+    "prints": [merge_that(f"print(W, 'ü' * 1000)\nreturn {RIGHT}"), ALSO_GOOD],
+    "writes to stderr": [merge_that(f"import sys\nprint('!', file=sys.stderr)\nreturn {RIGHT}"), ALSO_GOOD],
+    "a cell that fails": ["1 / 0", GOOD, "raise SystemExit", ALSO_GOOD, "undefined_name"],
+    "a cell that is no Python": ["def broken(:", GOOD, "Hello there!", ALSO_GOOD],
+    "magics and commands": [
+        "%matplotlib inline\n!ls\nx = !ls\nlen?",
+        "%%time\n" + GOOD,
+        "%%bash\nls",
+        ALSO_GOOD,
+    ],
+    "input()": ["name = input('your name')", GOOD, ALSO_GOOD],
+    "await at the top": ["import asyncio\nawait asyncio.sleep(0)", GOOD, ALSO_GOOD],
+    "Windows line ends": [GOOD.replace("\n", "\r\n"), ALSO_GOOD],
+    "display and get_ipython": ["display(1)\nget_ipython().run_line_magic('time', '')", GOOD, ALSO_GOOD],
+    "not contiguous": [merge_that(f"return np.asfortranarray({RIGHT})[::1]"), ALSO_GOOD],
+    "a matrix": [merge_that(f"return np.matrix({RIGHT})"), ALSO_GOOD],
+    "nested lists": [merge_that(f"return ({RIGHT}).tolist()"), ALSO_GOOD],
+    "float32": [merge_that(f"return ({RIGHT}).astype('>f4')"), ALSO_GOOD],
+    "torch, with a gradient": [
+        "import torch",
+        merge_that("return torch.tensor(" + RIGHT + ", requires_grad=True)"),
+        ALSO_GOOD,
+    ],
+    "edited points": [
+        {"cell_type": "code", "source": GOOD, "metadata": {"nbgrader": {"grade_id": "x", "points": 1000}}},
+        ALSO_GOOD,
+    ],
+}
+
+
+@each_box
+@pytest.mark.parametrize("cells", ORDINARY.values(), ids=ORDINARY)
+@pytest.mark.slow
+def test_a_right_answer_keeps_its_points(box, cells):
+    result = graded(box, *cells)
+    assert earned(result) == [2, 1], result
+    assert result.status == GRADED
+
+
+def test_deleted_and_untouched_are_not_attempted_and_the_maximum_stays():
+    result = graded(BOXES["plain"], STUB)
+    assert [question.outcome for question in result.questions] == [NOT_ATTEMPTED] * 2
+    assert (result.score, result.max_score) == (0, 3)
+
+
+def test_a_known_mistake_is_named():
+    result = graded(BOXES["plain"], merge_that("return W + alpha * (B @ A)"))
+    assert result.questions[0].mistakes == ["alpha-only"]
+    assert "divide alpha by the rank" in result.questions[0].sentence
+
+
+# -- what is outside of the walls ------------------------------------------------------------------------------------
+
+
+@walled
+@pytest.mark.slow
+def test_a_fork_bomb_is_stopped(box):
+    bomb = merge_that("while True:\n    try: os.fork()\n    except OSError: pass", "import os")
+    result = graded(box, bomb, ALSO_GOOD)
+    assert earned(result) == [0, 1]
+    assert processes_with("def merge") == []
+
+
+@walled
+@pytest.mark.slow
+def test_no_daemon_survives(box, tmp_path):
+    mark = f"minilora-daemon-{os.getpid()}"
+    daemon = merge_that(
+        "if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n"
+        f"        os.execv('/bin/sh', ['{mark}', '-c', 'sleep 1000; : {mark}'])\n    os._exit(0)\nreturn {RIGHT}",
+        "import os",
+    )
+    assert earned(graded(box, daemon, ALSO_GOOD)) == [2, 1]
+    assert processes_with(mark) == []
+
+
+def processes_with(word):
+    time.sleep(0.3)  # for those that are just ending
+    listed = subprocess.run(["ps", "-eo", "pid,user,args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in listed.split("\n") if word in line and str(os.getpid()) != line.split()[0]]
+
+
+@walled
+@pytest.mark.slow
+def test_it_cannot_reach_the_grader_and_its_files(box, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("the course's secret", encoding="utf-8")
+    secret.chmod(0o600)
+    other = tmp_path / "bob.ipynb"
+    other.write_bytes(as_notebook(GOOD))
+    other.chmod(0o600)
+    attempts = [
+        f"open({str(secret)!r}).read()",
+        f"open({str(other)!r}).read()",
+        f"open({str(tmp_path / 'new')!r}, 'w')",
+        f"open({str(Path(sandbox.__file__).parent / 'forged.py')!r}, 'w')",
+        f"open('/proc/{os.getpid()}/environ').read()",
+        f"os.kill({os.getpid()}, 9)",
+        "os.setuid(0)",
+        "os.chroot('/')",
+        "os.mkdir('/usr/minilora-was-here')",
+    ]
+    for attempt in attempts:
+        cell = merge_that(f"{attempt}\nreturn {RIGHT}", "import os")
+        result = graded(box, cell, ALSO_GOOD)
+        assert earned(result) == [0, 1], (attempt, result)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bob.ipynb", "secret"]
+
+
+@each_box
+def test_the_environment_holds_no_secret(box, monkeypatch):
+    monkeypatch.setenv("MINILORA_SECRET", "the course's secret")
+    cell = merge_that(f"import os\nassert 'the course' not in str(os.environ)\nreturn {RIGHT}")
+    assert earned(graded(box, cell, ALSO_GOOD)) == [2, 1]
+
+
+@pytest.mark.skipif("bubblewrap" not in BOXES, reason="needs bubblewrap")
+@pytest.mark.slow
+def test_under_bubblewrap_there_is_no_network_and_no_solution():
+    box = BOXES["bubblewrap"]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        reach = f"import socket\nsocket.create_connection(('127.0.0.1', {server.getsockname()[1]}), 1)"
+        assert earned(graded(box, merge_that(f"{reach}\nreturn {RIGHT}"), ALSO_GOOD)) == [0, 1]
+        assert earned(graded(BOXES["plain"], merge_that(f"{reach}\nreturn {RIGHT}"), ALSO_GOOD)) == [2, 1]
+    found = merge_that(
+        "import os\nfor folder, _, files in os.walk('/', onerror=None):\n"
+        "    assert 'peft' not in folder and 'hands_on' not in folder and 'minilora-' not in folder, folder\n"
+        f"return {RIGHT}"
+    )
+    slow = Course(COURSE.secret, COURSE.exercises, Deadlines(call=60))
+    assert earned(graded(box, found, ALSO_GOOD, course=slow)) == [2, 1]
+
+
+@pytest.mark.skipif("bubblewrap" not in BOXES, reason="needs bubblewrap")
+@pytest.mark.slow
+def test_under_bubblewrap_the_disk_cannot_be_filled():
+    fill = merge_that(
+        "for folder in ('/tmp', '/dev/shm', '/dev', '/', '/program', '/site'):\n"
+        "    for i in range(1000):\n        try:\n"
+        "            with open(f'{folder}/f{i}', 'wb') as f: f.write(bytes(2**20))\n"
+        "        except OSError: break\n    assert i < 65, (folder, i)\n"
+        f"return {RIGHT}"
+    )
+    slow = Course(COURSE.secret, COURSE.exercises, Deadlines(call=60))
+    assert earned(graded(BOXES["bubblewrap"], fill, ALSO_GOOD, course=slow)) == [2, 1]
+
+
+def test_the_worker_is_another_user():
+    for box in WALLED:
+        cell = merge_that(
+            f"import os\nassert os.getuid() != {os.getuid()} or os.getuid() != 0\nreturn {RIGHT}"
+        )
+        assert earned(graded(box, cell, ALSO_GOOD)) == [2, 1]
+
+
+# -- what cannot be read ---------------------------------------------------------------------------------------------
+
+MALFORMED = {
+    "empty": b"",
+    "spaces": b"  \n",
+    "truncated": as_notebook(GOOD)[:100],
+    "not JSON": b"def merge(): pass",
+    "JSON, but no notebook": b'{"a": 1}',
+    "a list": b"[1, 2]",
+    "a number": b"3",
+    "deep": b"[" * 100_000,
+    "not UTF-8": as_notebook(GOOD).replace(b"alpha", b"\xff\xfe"),
+    "UTF-16": as_notebook(GOOD).decode().encode("utf-16"),
+    "huge": b'{"cells": [' + b" " * (21 * 2**20) + b"]}",
+    "a picture": b"\x89PNG\r\n\x1a\n" + bytes(range(256)),
+}
+
+
+@pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
+def test_what_is_no_notebook_is_said_to_be_none(data, tmp_path):
+    path = tmp_path / "alice.ipynb"
+    path.write_bytes(data)
+    result = grade(load(Entry("alice", path)), COURSE, BOXES["plain"])
+    assert result.status == UNREADABLE
+    assert result.score == 0
+    assert "alice.ipynb: " in result.remarks[0]
+
+
+ODD_BUT_GOOD = {
+    "BOM": b"\xef\xbb\xbf" + as_notebook(GOOD, ALSO_GOOD),
+    "Windows line ends": json.dumps(json.loads(as_notebook(GOOD, ALSO_GOOD)), indent=1)
+    .replace("\n", "\r\n")
+    .encode(),
+    "nbformat 3": json.dumps(
+        {
+            "nbformat": 3,
+            "worksheets": [
+                {"cells": [{"cell_type": "code", "input": [GOOD]}, {"cell_type": "code", "input": ALSO_GOOD}]}
+            ],
+        }
+    ).encode(),
+    "no metadata": json.dumps(
+        {"cells": [{"cell_type": "code", "source": s} for s in (GOOD, ALSO_GOOD)]}
+    ).encode(),
+    "cells that are none": as_notebook(
+        GOOD, {"cell_type": 3}, {"source": {"a": 1}}, ALSO_GOOD, {"metadata": 3}
+    ),
+    "a kernel that does not exist": as_notebook(
+        GOOD, ALSO_GOOD, metadata={"kernelspec": {"name": "gone", "language": "R"}}
+    ),
+    "lines as a list": as_notebook({"cell_type": "code", "source": GOOD.splitlines(True)}, ALSO_GOOD),
+}
+
+
+@pytest.mark.parametrize("data", ODD_BUT_GOOD.values(), ids=ODD_BUT_GOOD)
+def test_odd_files_are_graded(data):
+    submission = Submission("alice", {"a.ipynb": read_notebook(data)})
+    assert grade(submission, COURSE, BOXES["plain"]).score == 3
+
+
+def test_zips_cannot_do_harm(tmp_path):
+    bomb = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.ipynb", bytes(200 * 2**20))
+    assert "larger than 20 MB" in load(Entry("a", bomb)).problems[0]
+
+    escape = tmp_path / "escape.zip"
+    with zipfile.ZipFile(escape, "w") as archive:
+        archive.writestr("../../escaped.ipynb", as_notebook(GOOD))
+        archive.writestr("/etc/escaped.ipynb", as_notebook(ALSO_GOOD))
+        link = zipfile.ZipInfo("link.ipynb")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
+    before = sorted(tmp_path.rglob("*"))
+    submission = load(Entry("a", escape))
+    assert sorted(tmp_path.rglob("*")) == before
+    assert "link.ipynb: the file is not a notebook" in submission.problems[0]
+    assert len(submission.notebooks) == 2
+
+    (tmp_path / "no.zip").write_bytes(b"PK\x03\x04 no zip")
+    assert "cannot be read" in load(Entry("a", tmp_path / "no.zip")).problems[0]
+
+
+def test_links_are_not_followed(tmp_path):
+    outside = tmp_path / "outside.ipynb"
+    outside.write_bytes(as_notebook(GOOD, ALSO_GOOD))
+    (tmp_path / "class").mkdir()
+    (tmp_path / "class" / "alice.ipynb").symlink_to(outside)
+    (tmp_path / "class" / "bob").mkdir()
+    (tmp_path / "class" / "bob" / "x.ipynb").symlink_to(outside)
+    for entry in entries(tmp_path / "class"):
+        result = grade(load(entry), COURSE, BOXES["plain"])
+        assert (result.status, result.score) == (UNREADABLE, 0)
+        assert "link" in result.remarks[0]
+
+
+# -- failures of our own, seeds, protocol ----------------------------------------------------------------------------
+
+
+def test_a_failure_of_the_grader_is_no_zero(monkeypatch):
+    def nothing(*arguments, **options):
+        raise GraderFailure("no worker")
+
+    monkeypatch.setattr("minilora.grading.session.Session._start", nothing)
+    result = graded(BOXES["plain"], GOOD)
+    assert (result.status, result.score) == (FAILED, None)
+
+    def broken(*arguments):
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.undo()
+    monkeypatch.setattr("minilora.exercises.judging.decide", broken)
+    result = graded(BOXES["plain"], GOOD)
+    assert (result.status, result.score, earned(result)) == (FAILED, None, [None, None])
+    assert "ZeroDivisionError" in result.remarks[0]
+
+
+def test_the_same_submission_gets_the_same_result_and_inputs_are_hidden():
+    assert graded(BOXES["plain"], merge_that("return W")) == graded(BOXES["plain"], merge_that("return W"))
+    others = [Course(b"another"), Course(b"x")]
+    seeds = {course.seed("alice", "merge", "digest", "0") for course in (COURSE, *others)}
+    seeds |= {COURSE.seed("bob", "merge", "digest", "0"), COURSE.seed("alice", "merge", "digest", "1")}
+    assert len(seeds) == 5
+
+
+def test_answers_are_read_without_running_anything(tmp_path):
+    question = registry.QUESTIONS[0]
+    cell = question.solution_source("alice").replace("answers =", "answers =", 1)
+    course = Course(b"s", (question,))
+    assert graded(BOXES["plain"], cell, course=course).score == question.points
+    evil = (
+        "answers = {"
+        + ", ".join(f'"{p.key}": open({str(tmp_path / "x")!r}, "w")' for p in question.parts)
+        + "}"
+    )
+    result = graded(
+        BOXES["plain"], 'answers = {"student": "alice"}', evil.replace("{", '{"student": "alice", ', 1)
+    )
+    assert result.score == 0
+    assert not (tmp_path / "x").exists()
+
+
+def test_answers_under_another_name_are_pointed_out():
+    question = registry.QUESTIONS[0]
+    result = graded(BOXES["plain"], question.solution_source("bob"), course=Course(b"s", (question,)))
+    assert any("numbers of 'bob'" in remark for remark in result.remarks)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        ["x", 1],
+        ["a", "object", [1], ""],
+        ["a", "float64", [-1], ""],
+        ["a", "float64", [10**9], ""],
+        ["a", "float64", [2], "AAAA"],
+        ["a", "float64", [1], "\u2603"],
+        ["a", ["float64"], [1], ""],
+        ["d", [1, 2]],
+        ["d", ["a"]],
+        [],
+        {"a": 1},
+        10**400,
+        ["a"],
+    ],
+)
+def test_a_message_that_breaks_the_rules_is_refused(message):
+    with pytest.raises(protocol.ProtocolError):
+        protocol.decode(message)
+
+
+def test_every_array_travels_unchanged():
+    for dtype in sorted(protocol.DTYPES):
+        array = np.arange(6).reshape(2, 3).astype(dtype)[:, ::-1]
+        back = protocol.decode(json.loads(json.dumps(protocol.encode({"x": [array, None]}))))["x"][0]
+        assert back.dtype == array.dtype
+        assert np.array_equal(back, array)
+    assert CORRECT == "correct"
