@@ -1,5 +1,6 @@
 """The planner against arithmetic by hand, against tensors that are alive in a real step, and against its own sense."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from minilora import GPT, GPTConfig, LoraConfig, add_lora, memory, quantize_mode
 from minilora.catalog import MODELS, ModelShape
 from minilora.memory import DTYPES, METHODS, measure_memory, plan_memory
 
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 BY_HAND = ModelShape("by hand", 10, 8, 16, 2, 2, 1, 512, tie_word_embeddings=False)
 # one block: q 8·8, k 8·4, v 8·4, o 8·8, gate, up and down 8·16 each = 576; two norms of 8
 # all: 2·576 packed by QLoRA + 2·10·8 embedding and output + 5·8 norms = 1152 + 160 + 40
@@ -86,6 +88,28 @@ def test_the_sizes_that_everyone_quotes():
         plan = plan_memory("llama-3.2-3b", "lora", r=r, target_modules=["q_proj", "v_proj"])
         assert plan.trained == trained
         assert plan.file_bytes == 4 * trained  # its files: 36.7 and 73.4 MB
+
+
+# -- against what others published, and against a GPU, as recorded -------------------------------------------------
+
+
+def benchmark(name):
+    """One of the programs in benchmarks/, as a module."""
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_published_peaks_that_state_their_setting_agree():
+    published_peaks = benchmark("published_peaks")
+    rows = {row["source"]: row for row in map(published_peaks.compare, published_peaks.PEAKS)}
+    stated = [row for source, row in rows.items() if source.startswith(("PEFT", "lit-gpt"))]
+    assert len(stated) == 10
+    for row in stated:
+        assert row["verdict"].startswith("agrees"), row
+    assert all(len(row["verdict"]) > 20 for row in rows.values() if not row["verdict"].startswith("agrees"))
 
 
 # -- against real tensors ------------------------------------------------------------------------------------------
