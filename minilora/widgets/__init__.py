@@ -11,6 +11,7 @@ from minilora.widgets.adapters import AdapterSwitcher as adapter_switcher
 from minilora.widgets.anatomy import LoraAnatomy as lora_anatomy
 from minilora.widgets.dashboard import TrainingDashboard as training_dashboard
 from minilora.widgets.memory import MemoryExplorer as memory_explorer
+from minilora.widgets.methods import MethodChooser as method_chooser
 from minilora.widgets.parameters import ParameterExplorer as parameter_explorer
 from minilora.widgets.quantization import QuantizationExplorer as quantization_explorer
 from minilora.widgets.ranks import RankExplorer as rank_explorer
@@ -19,6 +20,7 @@ __all__ = [
     "adapter_switcher",
     "lora_anatomy",
     "memory_explorer",
+    "method_chooser",
     "parameter_explorer",
     "quantization_explorer",
     "rank_explorer",
