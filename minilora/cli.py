@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="minilora", description="LoRA, 4-bit quantization, adapters on small GPTs."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (add_doctor, add_fetch, add_finetune, add_generate, add_plan):
+    for add in (add_doctor, add_fetch, add_finetune, add_generate, add_plan, add_grade):
         add(commands)
     options = parser.parse_args(arguments)
     with contextlib.suppress(AttributeError):  # text that a Windows console cannot show must not stop the run
@@ -296,6 +296,63 @@ def _plans_as_json(plans: dict[str, MemoryPlan], gpu: float) -> str:
             for method, plan in plans.items()
         },
         indent=2,
+    )
+
+
+# -- grade -----------------------------------------------------------------------------------------------------
+
+
+def add_grade(commands) -> None:
+    parser = command(
+        commands,
+        "grade",
+        "grade a submission, or a class, in a sandbox",
+        "minilora grade class/ --results marks/ --exercises exercises/03_lora.ipynb",
+        grade,
+    )
+    parser.add_argument("path", help="a notebook, or a folder or zip with one entry for each student")
+    parser.add_argument("--student", help="whose it is; then a folder or zip is one submission")
+    parser.add_argument(
+        "--exercises",
+        nargs="+",
+        help="what counts: names, or the notebook that you handed out (default: all)",
+    )
+    parser.add_argument(
+        "--format", choices=("text", "json", "gradescope", "classroom50", "csv"), default="text"
+    )
+    parser.add_argument("--output", help="a file to write instead of the screen")
+    parser.add_argument("--results", help="folder that keeps results, so that nothing is graded twice")
+    parser.add_argument("--secret-file", help="the course's secret, from which hidden inputs follow")
+    parser.add_argument("--sandbox", choices=("auto", "bubblewrap", "setpriv", "plain"), default="auto")
+    parser.add_argument("--workers", type=int, help="submissions at a time (default: one for each core)")
+    parser.add_argument(
+        "--fill", help="a CSV that your platform exported: written to --output with marks in it"
+    )
+    parser.add_argument("--id-column", default="", help="its column with the students' ids")
+    parser.add_argument("--mark-column", default="", help="its column for the marks")
+
+
+def grade(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from minilora.grading.command import run
+
+    def path(text: str | None) -> Path | None:
+        return Path(text) if text else None
+
+    return run(
+        Path(options.path),
+        student=options.student,
+        exercises=options.exercises,
+        form=options.format,
+        output=path(options.output),
+        folder=path(options.results),
+        secret=path(options.secret_file),
+        box=options.sandbox,
+        workers=options.workers,
+        fill=path(options.fill),
+        id_column=options.id_column,
+        mark_column=options.mark_column,
     )
 
 

@@ -21,7 +21,7 @@ from minilora.grading.submission import Entry, Submission, entries, load, read_n
 MERGE, UNMERGE = registry.get("merge"), registry.get("unmerge")
 GOOD, ALSO_GOOD = MERGE.solution_source(), UNMERGE.solution_source()
 # Long enough for a correct answer on a busy machine, short enough for a test of endless loops.
-COURSE = Course(b"a secret of thirty-two bytes ...", (MERGE, UNMERGE), Deadlines(cell=5, call=4, all=90))
+COURSE = Course(b"a secret of thirty-two bytes ...", ("merge", "unmerge"), Deadlines(cell=5, call=4, all=90))
 BOXES = {name: box for name, box in sandbox.available().items() if not isinstance(box, str)}
 each_box = pytest.mark.parametrize("box", BOXES.values(), ids=BOXES)
 WALLED = [box for box in BOXES.values() if box.name != "plain"]
@@ -389,7 +389,7 @@ def test_under_bubblewrap_there_is_no_network_and_no_solution():
         "    assert 'peft' not in folder and 'hands_on' not in folder and 'minilora-' not in folder, folder\n"
         f"return {RIGHT}"
     )
-    slow = Course(COURSE.secret, COURSE.exercises, Deadlines(call=60))
+    slow = Course(COURSE.secret, COURSE.names, Deadlines(call=60))
     assert earned(graded(box, found, ALSO_GOOD, course=slow)) == [2, 1]
 
 
@@ -403,7 +403,7 @@ def test_under_bubblewrap_the_disk_cannot_be_filled():
         "        except OSError: break\n    assert i < 65, (folder, i)\n"
         f"return {RIGHT}"
     )
-    slow = Course(COURSE.secret, COURSE.exercises, Deadlines(call=60))
+    slow = Course(COURSE.secret, COURSE.names, Deadlines(call=60))
     assert earned(graded(BOXES["bubblewrap"], fill, ALSO_GOOD, course=slow)) == [2, 1]
 
 
@@ -527,7 +527,7 @@ def test_a_failure_of_the_grader_is_no_zero(monkeypatch):
 
     monkeypatch.undo()
     monkeypatch.setattr("minilora.exercises.judging.decide", broken)
-    result = graded(BOXES["plain"], GOOD)
+    result = graded(BOXES["plain"], GOOD, ALSO_GOOD)
     assert (result.status, result.score, earned(result)) == (FAILED, None, [None, None])
     assert "ZeroDivisionError" in result.remarks[0]
 
@@ -543,7 +543,7 @@ def test_the_same_submission_gets_the_same_result_and_inputs_are_hidden():
 def test_answers_are_read_without_running_anything(tmp_path):
     question = registry.QUESTIONS[0]
     cell = question.solution_source("alice").replace("answers =", "answers =", 1)
-    course = Course(b"s", (question,))
+    course = Course(b"s", (question.name,))
     assert graded(BOXES["plain"], cell, course=course).score == question.points
     evil = (
         "answers = {"
@@ -559,7 +559,7 @@ def test_answers_are_read_without_running_anything(tmp_path):
 
 def test_answers_under_another_name_are_pointed_out():
     question = registry.QUESTIONS[0]
-    result = graded(BOXES["plain"], question.solution_source("bob"), course=Course(b"s", (question,)))
+    result = graded(BOXES["plain"], question.solution_source("bob"), course=Course(b"s", (question.name,)))
     assert any("numbers of 'bob'" in remark for remark in result.remarks)
 
 

@@ -17,7 +17,6 @@ import dataclasses
 import functools
 import glob
 import importlib.util
-import itertools
 import os
 import shutil
 import signal
@@ -35,7 +34,6 @@ SCRATCH = 64 * MEGABYTE  # of files that a submission may write under bubblewrap
 LIMITS = {"AS": 4096 * MEGABYTE, "FSIZE": 32 * MEGABYTE, "NOFILE": 256, "CORE": 0, "CPU": 900}
 PROCESSES = 24  # threads count; enforced where the worker has a user of its own
 PYTHON = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
-_serial = itertools.count()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Sandbox:
         """Starts a worker that waits for its first message."""
         return Worker(self)
 
-    def command(self, program: Path, folder: Path, user: int) -> list[str]:
+    def command(self, program: Path, user: int) -> list[str]:
         packages = self.packages or tuple(find_packages())
         sites = sorted({str(Path(package).parent) for package in packages})
         if self.name == "bubblewrap":
@@ -83,18 +81,22 @@ class Worker:
     """A started worker: its pipes, its folder, and its end."""
 
     def __init__(self, sandbox: Sandbox):
-        self.user = _free_user() if sandbox.own_user else -1
+        self.user, self.lock = _free_user() if sandbox.own_user else (-1, -1)
         self.sandbox = sandbox
         self.folder = Path(tempfile.mkdtemp(prefix="minilora-worker-"))
+        work, program = self.folder / "work", self.folder / "program"
+        _copy_program(program)
+        work.mkdir()
+        self.folder.chmod(0o755)
         if sandbox.own_user:
-            os.chown(self.folder, self.user, self.user)
+            os.chown(work, self.user, self.user)
         self.process = subprocess.Popen(
-            sandbox.command(program_folder() / "worker.py", self.folder, self.user),
+            sandbox.command(program / "worker.py", self.user),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            cwd=self.folder,
-            env=_environment(self.folder if sandbox.name != "bubblewrap" else Path("/tmp")),
+            cwd=work,
+            env=_environment(work if sandbox.name != "bubblewrap" else Path("/tmp")),
             start_new_session=True,
             bufsize=0,  # subtle: a buffer's lock would make closing wait for a thread that still reads
         )
@@ -114,6 +116,8 @@ class Worker:
             if pipe:
                 pipe.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self.lock >= 0:
+            os.close(self.lock)
 
 
 def _environment(home: Path) -> dict[str, str]:
@@ -124,19 +128,13 @@ def _environment(home: Path) -> dict[str, str]:
     return kept | threads | places | {"PYTHONHASHSEED": "0", "TORCHINDUCTOR_CACHE_DIR": str(home)}
 
 
-@functools.lru_cache(maxsize=1)
-def program_folder() -> Path:
-    """A folder with the worker and the two files that it needs, readable by every user; removed at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="minilora-program-"))
+def _copy_program(folder: Path) -> None:
+    """The worker and the two files that it needs, readable by every user."""
+    folder.mkdir()
     for module in (worker, protocol, learner_side):
-        shutil.copy(str(module.__file__), folder)
-    folder.chmod(0o755)
-    for path in folder.iterdir():
-        path.chmod(0o644)
-    import atexit
-
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+        shutil.copyfile(str(module.__file__), folder / Path(str(module.__file__)).name)
+    for path in (folder, *folder.iterdir()):
+        path.chmod(0o755)
 
 
 @functools.lru_cache(maxsize=1)
@@ -210,17 +208,25 @@ def _other_user(user: int) -> list[str]:
     ]
 
 
-def _free_user() -> int:
-    """A user id that no one has, and no other worker now: so limits and signals concern this worker alone."""
+def _free_user() -> tuple[int, int]:
+    """A user id that no one has, and the lock that keeps it for this worker alone, with its limits and signals."""
+    import fcntl
     import pwd
 
-    start = os.getpid() * 7 + next(_serial) * 9973
-    for step in range(1000):
-        user = 20_000 + (start + step * 613) % 40_000  # containers often know no id above 65535
-        try:
+    locks = Path(tempfile.gettempdir()) / "minilora-users"
+    locks.mkdir(mode=0o700, exist_ok=True)
+    if locks.is_symlink() or locks.stat().st_uid != os.getuid():
+        raise OSError(f"{locks} belongs to someone else; remove it")
+    for user in range(20_000, 60_000):  # containers often know no id above 65535
+        with contextlib.suppress(KeyError):
             pwd.getpwuid(user)
-        except KeyError:
-            return user
+            continue
+        lock = os.open(locks / str(user), os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return user, lock
+        except BlockingIOError:
+            os.close(lock)
     raise OSError("no user id between 20000 and 60000 is free")
 
 

@@ -162,7 +162,8 @@ def _is_entry(path: Path) -> bool:
 
 
 def _hidden(name: str) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
+    parts = PurePosixPath(name).parts
+    return any(part.startswith((".", "__MACOSX")) for part in parts if part != "..")
 
 
 def _wanted(name: str) -> bool:

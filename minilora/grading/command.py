@@ -1,0 +1,114 @@
+"""`minilora grade`: what the options mean.
+
+Exit status 0: every submission has a result (also "unreadable", where no notebook was in it); 3: grading itself failed
+for some, and running the same command again tries only these.
+
+Not here: the parser (cli.py) and the work (batch.py).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from minilora.exercises import registry
+from minilora.exercises.exercise import Exercise
+from minilora.exercises.question import Question
+from minilora.grading import answers, batch, formats, lms, report, results, sandbox, submission
+from minilora.grading.grade import FAILED, UNREADABLE, Course
+
+NOT_ALL = 3
+
+
+def run(
+    path: Path,
+    student: str | None = None,
+    exercises: list[str] | None = None,
+    form: str = "text",
+    output: Path | None = None,
+    folder: Path | None = None,
+    secret: Path | None = None,
+    box: str = "auto",
+    workers: int | None = None,
+    fill: Path | None = None,
+    id_column: str = "",
+    mark_column: str = "",
+) -> int:
+    """Grades what lies at `path` and writes it in the form asked for; returns the exit status."""
+    entries = submission.entries(path, student)
+    if form in ("gradescope", "classroom50") and len(entries) != 1:
+        raise ValueError(
+            f"--format {form} is for one submission; {path} holds {len(entries)}. Name it with --student"
+        )
+    if fill and not (id_column and mark_column and output):
+        raise ValueError("--fill needs --id-column, --mark-column and --output besides")
+    course = Course(results.course_secret(secret), choose_exercises(exercises))
+    chosen = sandbox.choose(box)
+    found = batch.grade_all(entries, course, chosen, folder, workers)
+    if fill and output:
+        fill_table(fill, id_column, mark_column, found, output)
+        print(formats.as_csv(found), end="")
+    else:
+        text = render(found, form)
+        if output:
+            results.write_whole(output, (text.rstrip("\n") + "\n").encode("utf-8", "replace"))
+        else:
+            print(text.rstrip("\n"))
+    if folder and len(found) > 1:
+        results.write_whole(folder / "report.md", report.as_markdown(found).encode("utf-8", "replace"))
+        results.write_whole(folder / "marks.csv", formats.as_csv(found).encode("utf-8", "replace"))
+    failed = [result["student"] for result in found if result["status"] == FAILED]
+    if failed:
+        print(f"minilora: {len(failed)} not graded, and not zero: {', '.join(failed[:5])}", file=sys.stderr)
+    return NOT_ALL if failed else 0
+
+
+def render(found: list[formats.Result], form: str) -> str:
+    if form == "json":
+        return formats.as_json(found)
+    if form == "csv":
+        return formats.as_csv(found)
+    if form == "gradescope":
+        return formats.as_gradescope(found[0])
+    if form == "classroom50":
+        return formats.as_classroom50(found[0])
+    if len(found) > 1:
+        return report.as_markdown(found)
+    return formats.as_text(found[0])
+
+
+def fill_table(
+    table: Path, id_column: str, mark_column: str, found: list[formats.Result], output: Path
+) -> None:
+    """Marks into the LMS's table; who has no mark, or handed in nothing readable, is left as it was."""
+    unsure = (FAILED, UNREADABLE)
+    marks = {result["student"]: result["score"] for result in found if result["status"] not in unsure}
+    filled, missing = lms.fill_marks(table.read_bytes(), id_column, mark_column, marks)
+    results.write_whole(output, filled)
+    left = missing + [result["student"] for result in found if result["status"] in unsure]
+    if left:
+        print(f"minilora: no mark was filled in for {', '.join(left)}", file=sys.stderr)
+
+
+def choose_exercises(names: list[str] | None) -> tuple[str, ...]:
+    """The names of all, of those named, or of those in a handed-out notebook: they count even where a cell is deleted."""
+    if not names:
+        return tuple(registry.BY_NAME)
+    chosen: list[Question | Exercise] = []
+    for name in names:
+        chosen += _of_notebook(Path(name)) if name.endswith(".ipynb") else [registry.get(name)]
+    return tuple(exercise.name for exercise in registry.EXERCISES if exercise in chosen)
+
+
+def _of_notebook(path: Path) -> list[Question | Exercise]:
+    cells = submission.read_notebook(path.read_bytes())
+    ids = {name for cell in cells for name in cell.ids}
+    found = [e for e in registry.EXERCISES if e.name in ids or f"{e.name}-answers" in ids]
+    functions = [e for e in registry.EXERCISES if isinstance(e, Exercise)]
+    defined = {name for cell in answers.cells_to_run(cells, functions) for name in cell.functions.values()}
+    found += [e for e in functions if e.function_name in defined and e not in found]
+    if not found:
+        raise ValueError(
+            f"{path} holds none of the exercises; give the notebook that you handed out, or their names"
+        )
+    return found
