@@ -16,7 +16,7 @@ import torch
 
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, style_corpus
 
-DOCUMENTS = (5, 10, 40, 160, 640)
+DOCUMENTS = (10, 100, 640)
 PARTS = 8  # validation losses taken on the way
 
 

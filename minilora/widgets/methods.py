@@ -33,6 +33,7 @@ RANKS = {
     "far": 64,
 }  # where to begin; a wall shows in the validation loss
 EXAMPLES = [0, *(10**i for i in range(1, 7))]
+ENOUGH = 100  # examples from which on an adapter learns what holds beyond them; see few_examples.py
 MANY = 100_000  # examples from which on a large change is worth training all weights
 TASKS = [1, 2, 5, 10, 50, 100]
 LENGTH = 512  # tokens of an example; the plans take one example at a time
@@ -75,8 +76,9 @@ def advise(
     plans, checkpointing = {}, {}
     for name in METHODS:
         plans[name], checkpointing[name] = _plan_on(card, model, name, rank)
-    if distance == "prompt" or examples == 0:
-        return Advice("none", "No fine-tuning", (_no_need(plans["lora"], distance),), plans, "")
+    if distance == "prompt" or examples < ENOUGH:
+        reason = _few(examples) if examples and distance != "prompt" else _no_need(plans["lora"], distance)
+        return Advice("none", "No fine-tuning", (reason,), plans, "")
     fitting = [name for name in METHODS if plans[name].headroom(card) >= TIGHT]
     large = distance == "far" and examples >= MANY and not (tasks > 1 and serve_together)
     method = next((name for name in METHODS if name in fitting and (large or name != "full")), "none")
@@ -87,7 +89,7 @@ def advise(
         _memory(method, plans, card, checkpointing[method]),
         *([_rounding()] if method == "qlora" else []),
         _full_is_due(plan, examples) if method == "full" else _rank_will_do(plan, rank, distance, examples),
-        *([_few(examples)] if examples <= 100 else []),
+        *([_few(examples)] if examples <= ENOUGH else []),
         _results(plans, method, tasks, serve_together),
     ]
     heading = "Full fine-tuning" if method == "full" else f"{NAMES[method]}, to begin with at rank {rank}"
@@ -230,14 +232,20 @@ def _full_is_due(plan: MemoryPlan, examples: int) -> Reason:
 
 def _few(examples: int) -> Reason:
     recorded = json.loads(FEW_EXAMPLES.read_text(encoding="utf-8"))["losses"]
-    gains = {int(n): loss["base"] - loss["best"] for n, loss in recorded.items()}
-    known = max(n for n in gains if n <= examples)
-    most = max(gains)
-    return (
-        f"{examples} examples are few: on the tiny GPT {known} brought {percent(gains[known] / gains[most])} of what "
-        f"{most} brought, if stopped in time. Hold some back, and stop when their loss rises.",
-        "measured by few_examples.py",
+    losses = {int(documents): loss for documents, loss in recorded.items()}
+    gains = {documents: loss["base"] - loss["best"] for documents, loss in losses.items()}
+    known, most = max(n for n in gains if n <= max(examples, min(gains))), max(gains)
+    words = (
+        f"{examples} examples are few: on the tiny GPT {known} documents brought {percent(gains[known] / gains[most])} "
+        f"of what {most} brought, and the validation loss went from {losses[known]['base']:.2f} to "
+        f"{losses[known]['last']:.2f}. "
     )
+    advice = (
+        "Hold some back to see when to stop"
+        if examples >= ENOUGH
+        else "Show them in the prompt, and collect more"
+    )
+    return f"{words}{advice}.", "measured by few_examples.py"
 
 
 def _results(plans: dict[str, MemoryPlan], method: str, tasks: int, serve_together: bool) -> Reason:

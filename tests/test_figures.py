@@ -1,0 +1,235 @@
+"""Every picture is well-formed, named and inside its frame; the colours stay apart for all readers, light and dark."""
+
+import itertools
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from minilora.catalog import MODELS
+from minilora.figures import (
+    adapters,
+    anatomy,
+    charts,
+    dashboard,
+    memory,
+    methods,
+    parameters,
+    quantization,
+    ranks,
+)
+from minilora.figures.colors import COLORS, diverging, ink, luminance, rgb
+from minilora.figures.svg import WIDTH, still
+from minilora.memory import METHODS, plan_memory
+from minilora.widgets.memory import CARDS
+
+
+def plans(model="llama-3.1-8b", **changes):
+    return {method: plan_memory(model, method, double_quant=True, **changes) for method in METHODS}
+
+
+def small_matrix(rows, columns):
+    return [[(i - j) / 7 for j in range(columns)] for i in range(rows)]
+
+
+LOSSES = {"base": 3.6, "full": 0.6, 1: 1.7, 8: 0.9, 64: 0.8}
+SPECTRA = {"the change": [8, 4, 2, 1, 1, 1, 1, 1], "a random matrix": [2.0] * 8}
+MOVED = {"W": 0.0, "A": 0.2, "B": 0.3}
+PICTURES = {
+    "adapters": adapters.draw(
+        "A dog & a <cat>", "ran home", "heretofore ran", {"legal": 1.0}, ("ab" * 32, "ab" * 32)
+    ),
+    "adapters off": adapters.draw("A dog", "ran " * 300, "", {}, ("ab" * 32, "cd" * 32)),
+    "anatomy": anatomy.draw(
+        small_matrix(10, 14), small_matrix(2, 14), small_matrix(10, 2), small_matrix(10, 14), MOVED, 3, 0.5
+    ),
+    "anatomy at the start": anatomy.draw(
+        small_matrix(10, 14),
+        small_matrix(8, 14),
+        [[0.0] * 8] * 10,
+        [[0.0] * 14] * 10,
+        dict.fromkeys("WAB", 0.0),
+        0,
+        1.0,
+    ),
+    "dashboard": dashboard.draw(
+        40, [3.0, 2.0, 1.5], [(2, 2.2)], 900.0, 12.0, "once upon a time " * 20, "training"
+    ),
+    "dashboard before": dashboard.draw(40, [], [], 0.0, 0.0, "", "ready"),
+    "memory": memory.draw(plans(batch_size=4), 24, CARDS, "a note"),
+    "memory of a small model": memory.draw(plans("tiny-gpt"), 141, CARDS),
+    "memory of a large model": memory.draw(plans("gpt3-175b"), 8, CARDS),
+    "methods": methods.draw(
+        "qlora", "QLoRA", [("It fits 12 GB.", "plan_memory")] * 4, plans(), 12, "a()\nb()"
+    ),
+    "methods without training": methods.draw(
+        "none", "No fine-tuning", [("No need.", "plan_memory")], plans(), 24
+    ),
+    "parameters": parameters.draw("tiny-gpt", 8, [("q_proj", 256, 256, 8)], 32768, 5804288, 131072, 23086080),
+    "quantization": quantization.draw([0.1, -1.0], [0.08, -1.0], [-1.0, 0.08, 1.0], [("nf4", 0.09, 4.5)], 0),
+    "quantization of zeros": quantization.draw([0.0], [0.0], [0.0], [("nf4", 0.0, 4.5)], 0),
+    "ranks": ranks.draw(8, SPECTRA, LOSSES),
+    "ranks without losses": ranks.draw(1, SPECTRA),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_picture_is_well_formed_and_says_what_it_shows(name):
+    picture, sentence = PICTURES[name]
+    root = ElementTree.fromstring(picture)
+    described = root.get("aria-label")
+    assert root.get("role") == "img"
+    assert sentence.split(".")[0] in described
+    assert len(sentence) > 20
+    first = root.find("{*}text")
+    assert first.get("font-weight") == "600", "a picture begins with its title"
+    assert len(first.text) >= 5
+    assert " id=" not in picture, "many pictures share a page"
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_nothing_lies_outside_the_picture(name):
+    root = ElementTree.fromstring(PICTURES[name][0])
+    height = float(root.get("viewBox").split()[3])
+    for node in root.iter():
+        kind = node.tag.split("}")[1]
+        if kind == "text":
+            x, y, wide = (
+                float(node.get("x")),
+                float(node.get("y")),
+                6.2 * len(node.text or ""),
+            )  # a narrow letter
+            left = x - {"start": 0, "middle": wide / 2, "end": wide}[node.get("text-anchor", "start")]
+            assert left >= -1, node.text
+            assert left + wide <= WIDTH + 12, node.text
+            assert 0 < y <= height, node.text
+        if kind == "rect":
+            assert float(node.get("width")) >= 0
+            assert float(node.get("x")) + float(node.get("width")) <= WIDTH + 1
+            assert float(node.get("y")) + float(node.get("height")) <= height
+
+
+def test_a_still_has_a_size_and_a_background_of_its_own():
+    root = ElementTree.fromstring(still(PICTURES["memory"][0]))
+    assert root.get("width") == str(WIDTH)
+    assert "background:#ffffff" in root.get("style")
+
+
+def test_memory_picture_takes_every_number_from_the_plans():
+    """Moved by a byte in the plan, moved in the picture: the parts of all bars add up to the plans' totals."""
+    chosen = plans(batch_size=4)
+    for method, plan in chosen.items():
+        shares = memory._shares(method, plan)
+        assert sum(size for _, size, *_ in shares) == plan.total
+    _, sentence = memory.draw(chosen, 24, CARDS)
+    for plan in chosen.values():
+        assert f"{plan.total / 1e9:,.2f} GB" in sentence
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_parts_add_up_for_every_model(model):
+    for checkpointing in (False, True):
+        for method, plan in plans(model, checkpointing=checkpointing).items():
+            assert sum(size for _, size, *_ in memory._shares(method, plan)) == plan.total
+
+
+@pytest.mark.parametrize(
+    "chart",
+    [
+        charts.loss_curves({"LoRA": [3.0, 2.0], "full": [3.0, 1.0]}, {"LoRA": [(2, 2.1)]}, base=3.2),
+        charts.energy_curves(SPECTRA),
+        charts.loss_by_rank(LOSSES),
+        charts.payoff_ladder({"7B": {"full": 2, "QLoRA": 1}}, "24 GB"),
+        charts.memory_bars({"full": {"weights": 2e9}, "QLoRA": {"weights": 5e8}}),
+        charts.weight_images({"A": small_matrix(2, 5)}),
+        charts.family({"LoRA": (0.01, 0.9), "full": (1.0, 1.0)}),
+        charts.quantization_errors({"nf4": (4.5, 0.09), "fp4": (4.5, 0.12)}),
+    ],
+    ids=lambda chart: chart.sentence[:20],
+)
+def test_chart_has_title_sentence_and_png(chart):
+    data, metadata = chart._repr_mimebundle_()
+    assert chart.sentence == data["text/plain"] == metadata["image/png"]["alt"]
+    titles = [axes.get_title(loc="left") for axes in chart.axes]
+    assert any(titles) or chart.get_suptitle()
+
+
+# -- colours -----------------------------------------------------------------------------------------------------------
+
+# Machado, Oliveira and Fernandes (2009), severity 1.0; they act on linear RGB.
+SEEN_BY = {
+    "all cones": np.eye(3),
+    "protan": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deutan": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritan": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+OKABE_ITO = [
+    "#e69f00",
+    "#56b4e9",
+    "#009e73",
+    "#f0e442",
+    "#0072b2",
+    "#d55e00",
+    "#cc79a7",
+]  # the published palette
+TO_XYZ = [
+    [0.4124564, 0.3575761, 0.1804375],
+    [0.2126729, 0.7151522, 0.0721750],
+    [0.0193339, 0.1191920, 0.9503041],
+]
+WHITE = np.array([0.95047, 1.0, 1.08883])  # D65
+
+
+def lab(color, matrix):
+    """CIE L*a*b* of a colour as such a reader sees it."""
+    parts = np.array(rgb(color)) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    xyz = TO_XYZ @ np.clip(matrix @ linear, 0, 1) / WHITE
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz * (29 / 6) ** 2 / 3 + 4 / 29)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def closest(colors, reader):
+    """The smallest CIE76 distance between any two."""
+    seen = [lab(color, np.array(SEEN_BY[reader])) for color in colors]
+    return min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2))
+
+
+def test_lab_of_known_colours():
+    assert lab("#ffffff", np.eye(3)) == pytest.approx([100, 0, 0], abs=0.02)
+    assert lab("#ff0000", np.eye(3)) == pytest.approx([53.24, 80.09, 67.20], abs=0.02)
+
+
+@pytest.mark.parametrize("reader", SEEN_BY)
+def test_colours_stay_apart_for_every_reader(reader):
+    """As far as the closest two of a palette made for this, Okabe and Ito's, whoever looks at it."""
+    assert closest(COLORS.values(), reader) >= min(closest(OKABE_ITO, other) for other in SEEN_BY)
+
+
+@pytest.mark.parametrize("name", COLORS)
+def test_contrast_on_light_and_dark_pages(name):
+    """3 : 1, what the Web Content Accessibility Guidelines ask of graphics (1.4.11); words on them 4.5 : 1."""
+
+    def contrast(a, b):
+        high, low = sorted((luminance(a), luminance(b)), reverse=True)
+        return (high + 0.05) / (low + 0.05)
+
+    for page in ("#ffffff", "#111111"):  # JupyterLab's light and dark
+        assert contrast(COLORS[name], page) >= 3
+    assert contrast(COLORS[name], ink(COLORS[name])) >= 4.5
+
+
+def test_diverging_ends_at_the_language_s_colours():
+    assert [diverging(v) for v in (-2, 0, 2)] == [COLORS["frozen"], "#ffffff", COLORS["trainable"]]
