@@ -310,7 +310,7 @@ def add_grade(commands) -> None:
         "minilora grade class/ --results marks/ --exercises exercises/03_lora.ipynb",
         grade,
     )
-    parser.add_argument("path", help="a notebook, or a folder or zip with one entry for each student")
+    parser.add_argument("path", nargs="?", help="a notebook, or a folder or zip with one entry per student")
     parser.add_argument("--student", help="whose it is; then a folder or zip is one submission")
     parser.add_argument(
         "--exercises",
@@ -330,16 +330,23 @@ def add_grade(commands) -> None:
     )
     parser.add_argument("--id-column", default="", help="its column with the students' ids")
     parser.add_argument("--mark-column", default="", help="its column for the marks")
+    parser.add_argument(
+        "--gradescope-zip", help="grade nothing: write an autograder for Gradescope to this file"
+    )
 
 
 def grade(options: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from minilora.grading.command import run
+    from minilora.grading.command import build_gradescope, run
 
     def path(text: str | None) -> Path | None:
         return Path(text) if text else None
 
+    if options.gradescope_zip:
+        return build_gradescope(Path(options.gradescope_zip), options.exercises, path(options.secret_file))
+    if not options.path:
+        raise ValueError("name a notebook, a folder or a zip; see minilora grade --help")
     return run(
         Path(options.path),
         student=options.student,

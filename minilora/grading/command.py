@@ -14,7 +14,7 @@ from pathlib import Path
 from minilora.exercises import registry
 from minilora.exercises.exercise import Exercise
 from minilora.exercises.question import Question
-from minilora.grading import answers, batch, formats, lms, report, results, sandbox, submission
+from minilora.grading import answers, batch, formats, gradescope, lms, report, results, sandbox, submission
 from minilora.grading.grade import FAILED, UNREADABLE, Course
 
 NOT_ALL = 3
@@ -63,6 +63,14 @@ def run(
     return NOT_ALL if failed else 0
 
 
+def build_gradescope(path: Path, exercises: list[str] | None, secret: Path | None) -> int:
+    """Writes the zip to upload as an autograder."""
+    names = choose_exercises(exercises)
+    gradescope.build_zip(path, names, results.course_secret(secret))
+    print(f"{path}: upload it as the autograder; it gives {Course(b'', names).max_score} points")
+    return 0
+
+
 def render(found: list[formats.Result], form: str) -> str:
     if form == "json":
         return formats.as_json(found)
@@ -91,7 +99,7 @@ def fill_table(
 
 
 def choose_exercises(names: list[str] | None) -> tuple[str, ...]:
-    """The names of all, of those named, or of those in a handed-out notebook: they count even where a cell is deleted."""
+    """The names of all, of those named, or of a handed-out notebook; a deleted cell still counts."""
     if not names:
         return tuple(registry.BY_NAME)
     chosen: list[Question | Exercise] = []

@@ -1,0 +1,86 @@
+"""A zip that Gradescope takes as an autograder: this package, the course's secret, and two short programs.
+
+On Gradescope's machines no bubblewrap may work; then submissions run as a user of their own (setpriv), which is why the
+programs below take the right to read this package and the secret from everyone but root.
+
+Not here: the form of the results (formats.py).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import re
+import shlex
+import zipfile
+from pathlib import Path
+
+import minilora
+from minilora.grading import results
+
+SETUP = """#!/usr/bin/env bash
+# Runs once, when Gradescope builds the machine.
+set -euo pipefail
+apt-get update -qq
+apt-get install -y -qq python3-venv bubblewrap util-linux
+python3 -m venv /opt/minilora
+/opt/minilora/bin/pip install --quiet {packages}
+chmod -R go-rwx /autograder/source
+"""
+
+RUN = """#!/usr/bin/env bash
+# Runs for each submission. It always leaves a result, also where grading itself fails.
+root="${{AUTOGRADER_ROOT:-/autograder}}"
+python="${{MINILORA_PYTHON:-/opt/minilora/bin/python}}"
+mkdir -p "$root/results"
+chmod 700 "$root/source" "$root/results"
+student=$("$python" - "$root/submission_metadata.json" <<'END'
+import json, sys
+try:
+    with open(sys.argv[1], encoding="utf-8") as file:
+        print(json.load(file)["users"][0]["email"])
+except (OSError, ValueError, LookupError, TypeError):
+    print("student")
+END
+)
+cd "$root"
+PYTHONPATH="$root/source" OMP_NUM_THREADS=1 "$python" -m minilora.cli grade "$root/submission" \\
+    --student "$student" --format gradescope --output "$root/results/results.json" \\
+    --secret-file "$root/source/course-secret" --exercises {exercises}
+if [ ! -s "$root/results/results.json" ]; then
+    echo '{{"output": "Grading did not work. That is no fault of yours, and no zero."}}' > "$root/results/results.json"
+fi
+"""
+
+
+def build_zip(path: Path, names: tuple[str, ...], secret: bytes) -> None:
+    """Writes the zip; it holds the secret and the solutions, so it is for your eyes and Gradescope's alone."""
+    package = Path(minilora.__file__).parent
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        _program(archive, "setup.sh", SETUP.format(packages=" ".join(map(shlex.quote, requirements()))))
+        _program(archive, "run_autograder", RUN.format(exercises=" ".join(map(shlex.quote, names))))
+        archive.writestr("course-secret", secret)
+        for file in sorted(package.rglob("*")):
+            if file.is_file() and "__pycache__" not in file.parts:
+                archive.write(file, Path("minilora") / file.relative_to(package))
+    results.write_whole(path, data.getvalue())
+
+
+def requirements() -> list[str]:
+    """What this package needs, in the versions that are installed here.
+
+    >>> [line.split("==")[0] for line in requirements()][:2]
+    ['numpy', 'torch']
+    """
+    lines = importlib.metadata.requires("minilora") or []
+    names = [re.split(r"[^\w.-]", line)[0] for line in lines if ";" not in line]
+    return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in names]
+
+
+def _program(archive: zipfile.ZipFile, name: str, text: str) -> None:
+    """A file that may be run, whichever system made the zip."""
+    info = zipfile.ZipInfo(name)
+    info.external_attr = 0o100755 << 16
+    info.compress_type = zipfile.ZIP_DEFLATED
+    archive.writestr(info, text)

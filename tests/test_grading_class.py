@@ -1,0 +1,237 @@
+"""A class: kept results, a killed grader, the report, marks in an exported table, and other platforms' files."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from minilora import cli
+from minilora.exercises import registry
+from minilora.grading import formats, lms, report, results
+from minilora.grading.batch import grade_all
+from minilora.grading.grade import FAILED, Course
+from minilora.grading.sandbox import choose
+from minilora.grading.submission import entries
+from tests.test_grading import ALSO_GOOD, GOOD, as_notebook, merge_that
+
+NAMES = ["merge", "unmerge"]
+COURSE = Course(b"a secret of thirty-two bytes ...", tuple(NAMES))
+ALPHA_ONLY = merge_that("return W + alpha * (B @ A)")
+
+
+@pytest.fixture
+def classroom(tmp_path, monkeypatch) -> Path:
+    """Six submissions: right, wrong twice, deadly, in a zip, broken."""
+    monkeypatch.setenv(results.SECRET_VARIABLE, COURSE.secret.decode())
+    folder = tmp_path / "class"
+    folder.mkdir()
+    (folder / "ada.ipynb").write_bytes(as_notebook(GOOD, ALSO_GOOD))
+    (folder / "bob.ipynb").write_bytes(as_notebook(ALPHA_ONLY, ALSO_GOOD))
+    (folder / "cyn").mkdir()
+    (folder / "cyn" / "work.ipynb").write_bytes(as_notebook(ALPHA_ONLY))
+    (folder / "dan.ipynb").write_bytes(as_notebook(GOOD, "import os\nos._exit(0)", ALSO_GOOD))
+    with zipfile.ZipFile(folder / "eve.zip", "w") as archive:
+        archive.writestr("1.ipynb", as_notebook(GOOD))
+        archive.writestr("2.ipynb", as_notebook(ALSO_GOOD))
+    (folder / "fay.ipynb").write_bytes(b"{")
+    return folder
+
+
+SCORES = {"ada": 3, "bob": 1, "cyn": 0, "dan": 3, "eve": 3, "fay": 0}
+
+
+def scores(found):
+    return {result["student"]: result["score"] for result in found}
+
+
+def test_every_submission_gets_its_result_and_none_is_graded_twice(classroom, tmp_path, monkeypatch):
+    kept = tmp_path / "marks"
+    found = grade_all(entries(classroom), COURSE, choose(), kept, workers=1)
+    assert scores(found) == SCORES
+    before = {path.name: path.read_bytes() for path in kept.iterdir()}
+    assert len(before) == 6
+
+    def never(*arguments):
+        raise AssertionError("graded again")
+
+    with monkeypatch.context() as again:
+        again.setattr("minilora.grading.batch.grade", never)
+        assert grade_all(entries(classroom), COURSE, choose(), kept, workers=1) == found
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
+
+    (classroom / "bob.ipynb").write_bytes(as_notebook(GOOD, ALSO_GOOD))
+    found = grade_all(entries(classroom), COURSE, choose(), kept, workers=1)
+    assert scores(found) == SCORES | {"bob": 3}
+
+
+def test_a_failure_is_kept_for_no_one_and_tried_again(classroom, tmp_path, monkeypatch):
+    with monkeypatch.context() as broken:
+        broken.setattr("minilora.grading.batch.grade", lambda *a: 1 / 0)
+        found = grade_all(entries(classroom), COURSE, choose(), tmp_path / "marks", workers=1)
+    assert {result["status"] for result in found} == {FAILED}
+    assert {result["score"] for result in found} == {None}
+    assert scores(grade_all(entries(classroom), COURSE, choose(), tmp_path / "marks", workers=1)) == SCORES
+
+
+@pytest.mark.slow
+def test_in_parallel_and_through_the_command_line_it_is_the_same(classroom, tmp_path, capsys):
+    asked = ["grade", str(classroom), "--results", str(tmp_path / "marks"), "--exercises", *NAMES]
+    assert cli.main([*asked, "--workers", "2", "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert {row["student"]: int(row["score"]) for row in rows} == SCORES
+    assert (tmp_path / "marks" / "report.md").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="kills by a signal")
+def test_a_killed_grader_leaves_whole_results_and_the_next_run_finishes(classroom, tmp_path):
+    kept = tmp_path / "marks"
+    command = [sys.executable, "-m", "minilora.cli", "grade", str(classroom), "--results", str(kept)]
+    command += ["--exercises", *NAMES, "--workers", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    limit = time.monotonic() + 60
+    while not list(kept.glob("*.json")) and time.monotonic() < limit:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    for path in kept.glob("*.json"):
+        assert json.loads(path.read_text(encoding="utf-8"))["schema"] == "minilora-grade/1"
+    assert not (kept / "report.md").exists()
+    subprocess.run(command, check=True, capture_output=True)
+    assert scores(json.loads(p.read_text(encoding="utf-8")) for p in kept.glob("*.json")) == SCORES
+
+
+def test_the_report_names_the_mistake_and_who_to_look_at(classroom):
+    text = report.as_markdown(grade_all(entries(classroom), COURSE, choose(), workers=1))
+    assert "6 submissions, 5 graded" in text
+    sentence = next(wrong.sentence for wrong in registry.get("merge").wrong if wrong.key == "alpha-only")
+    assert f"| 2 | merge | {sentence} |" in text
+    assert "- fay (unreadable): fay.ipynb: the file is not a notebook" in text
+    assert "- dan (graded): cell 2: its process ended" in text
+
+
+# -- tables ----------------------------------------------------------------------------------------------------------
+
+TABLES = {
+    "Moodle": b'Identifier,"Full name",Grade,"Last modified (submission)"\n"Participant 1",Ada,,"Monday, 1 March"\n',
+    "semicolons and CRLF": b'Identifier;Name;Grade\r\n"Participant 1";"A;da";;\r\nx;y;3\r\n',
+    "quotes, tabs, BOM": b'\xef\xbb\xbf"Identifier"\t"Grade"\t"Note"\n"Participant 1"\t"0"\t"a ""b""\nc"\n\n',
+    "no line end at the end": b"Grade,Identifier\n,Participant 1",
+    "umlauts": "Identifier,Grade,Größe\nParticipant 1,,ß\nZoë,-,ß\n".encode(),
+}
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_one_column_is_filled_and_every_other_byte_stays(table):
+    filled, missing = lms.fill_marks(table, "Identifier", "Grade", {"participant 1": 77})
+    assert missing == []
+    start = next(i for i, (a, b) in enumerate(zip(table, filled, strict=False)) if a != b)
+    old, new = table[start:], filled[start:]
+    assert new.startswith(b"77")
+    assert old in (new[2:], b"0" + new[2:]), "nothing but the mark changed"
+
+
+def test_a_table_that_cannot_be_filled_is_refused():
+    for table, words in (
+        (b"Identifier,b\n1,2\n", "needs one column 'Grade'"),
+        (b"", "needs one column"),
+        (b"Identifier,Grade,Grade\n", "needs one column 'Grade'"),
+        (b"Identifier,Grade\nx,1\nX,2\n", "comes twice"),
+        (b"Identifier,Grade\nx\n", "too few fields"),
+        (b"Identifier,Grade\n\xff,1\n", "not UTF-8"),
+        (b'Identifier,Grade\n"x"y,1\n', "cannot be read at byte"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            lms.fill_marks(table, "Identifier", "Grade", {"x": 1})
+
+
+def test_only_real_marks_are_filled_in(classroom, tmp_path, capsys):
+    table, out = tmp_path / "export.csv", tmp_path / "filled.csv"
+    table.write_bytes(b"id,mark\nada,\nfay,\nzoe,\n")
+    asked = ["grade", str(classroom), "--exercises", *NAMES, "--workers", "1", "--fill", str(table)]
+    assert cli.main([*asked, "--id-column", "id", "--mark-column", "mark", "--output", str(out)]) == 0
+    assert out.read_bytes() == b"id,mark\nada,3\nfay,\nzoe,\n"
+    assert "bob, cyn, dan, eve, fay" in capsys.readouterr().err
+
+
+# -- other platforms -------------------------------------------------------------------------------------------------
+
+
+def test_other_platforms_files(classroom, capsys):
+    one = ["grade", str(classroom / "bob.ipynb"), "--exercises", *NAMES, "--format"]
+    assert cli.main([*one, "gradescope"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["score"] == 1
+    assert [(t["score"], t["max_score"], t["status"]) for t in told["tests"]] == [
+        (0, 2, "failed"),
+        (1, 1, "passed"),
+    ]
+    assert "divide alpha by the rank" in told["tests"][0]["output"]
+    assert cli.main([*one, "classroom50"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["schema"] == "classroom50/result/v1"
+    assert (told["score"], told["max-score"]) == (1, 3)
+    assert told["tests"][0] == {"test-name": "merge", "passed": False, "score": 0, "max-score": 2}
+    assert cli.main(["grade", str(classroom), "--format", "gradescope"]) == 1
+    assert "is for one submission" in capsys.readouterr().err
+
+
+def test_a_failed_grading_is_no_score_anywhere(classroom, monkeypatch, capsys):
+    monkeypatch.setattr("minilora.grading.batch.grade", lambda *a: 1 / 0)
+    one = ["grade", str(classroom / "ada.ipynb"), "--exercises", *NAMES]
+    assert cli.main([*one, "--format", "gradescope"]) == 3
+    assert "score" not in json.loads(capsys.readouterr().out)
+    assert cli.main([*one, "--format", "classroom50"]) == 1
+    assert cli.main([*one, "--format", "csv"]) == 3
+    assert "ada,failed,,3" in capsys.readouterr().out
+
+
+def test_a_notebook_as_handed_out_says_what_counts():
+    from minilora.grading.command import choose_exercises
+
+    handed_out = Path(__file__).parent.parent / "exercises" / "07_swappable_adapters.ipynb"
+    names = choose_exercises([str(handed_out)])
+    assert names == ("swappable-adapters", "save-adapter", "swap-adapters", "blend", "mixed-batch")
+    assert set(choose_exercises(None)) == set(registry.BY_NAME)
+    with pytest.raises(ValueError, match="there is no exercise"):
+        choose_exercises(["mergee"])
+
+
+def test_text_for_a_person_says_how_safe_it_was(classroom):
+    result = grade_all(entries(classroom / "ada.ipynb"), COURSE, choose("plain"))[0]
+    text = formats.as_text(result)
+    assert "ada: 3 of 3 points" in text
+    assert "not a security boundary" in text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("bash"), reason="Gradescope's machines have bash")
+def test_the_gradescope_zip_runs_in_a_scratch_root(classroom, tmp_path, capsys):
+    built, root = tmp_path / "autograder.zip", tmp_path / "root"
+    assert cli.main(["grade", "--gradescope-zip", str(built), "--exercises", *NAMES]) == 0
+    with zipfile.ZipFile(built) as archive:
+        archive.extractall(root / "source")
+        modes = {
+            name: archive.getinfo(name).external_attr >> 16 & 0o777 for name in ("setup.sh", "run_autograder")
+        }
+    assert set(modes.values()) == {0o755}
+    (root / "submission").mkdir()
+    shutil.copy(classroom / "bob.ipynb", root / "submission")
+    (root / "submission_metadata.json").write_text('{"users": [{"email": "bob"}]}', encoding="utf-8")
+    environment = os.environ | {"AUTOGRADER_ROOT": str(root), "MINILORA_PYTHON": sys.executable}
+    run = ["bash", str(root / "source" / "run_autograder")]
+    subprocess.run(run, env=environment, check=True, capture_output=True, timeout=200)
+    assert json.loads((root / "results" / "results.json").read_text(encoding="utf-8"))["score"] == 1
+    (root / "results" / "results.json").unlink()
+    shutil.rmtree(root / "source" / "minilora")
+    subprocess.run(run, env=environment | {"MINILORA_PYTHON": "false"}, check=True, capture_output=True)
+    assert "no zero" in (root / "results" / "results.json").read_text(encoding="utf-8")
