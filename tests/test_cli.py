@@ -136,7 +136,7 @@ def test_a_file_that_is_not_utf8_is_refused_with_the_place(tmp_path, capsys):
     assert "position 2 is 0xfc" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["doctor", "fetch", "finetune", "generate", "plan"])
+@pytest.mark.parametrize("name", ["doctor", "fetch", "finetune", "generate", "plan", "grade"])
 def test_every_help_has_an_example_that_parses(name, capsys, monkeypatch):
     with pytest.raises(SystemExit) as stopped:
         cli.main([name, "--help"])

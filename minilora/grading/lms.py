@@ -78,7 +78,9 @@ def read_fields(table: bytes) -> list[list[Field]]:
     position = 3 if table.startswith(b"\xef\xbb\xbf") else 0
     first_line = re.split(rb"[\r\n]", re.sub(rb'"[^"]*"', b"", table), maxsplit=1)[0]
     delimiter = max((bytes([d]) for d in DELIMITERS), key=first_line.count)
-    pattern = re.compile(rb'("(?:[^"]|"")*"|[^' + delimiter + rb"\r\n]*)(" + delimiter + rb"|\r\n|\r|\n|$)")
+    pattern = re.compile(
+        rb'("(?:[^"]|"")*"|(?!")[^' + delimiter + rb"\r\n]*)(" + delimiter + rb"|\r\n|\r|\n|$)"
+    )
     rows: list[list[Field]] = [[]]
     while position < len(table) or (rows[-1] and table[position - 1 : position] == delimiter):
         match = pattern.match(table, position)
