@@ -107,10 +107,8 @@ class Worker:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
-        if self.sandbox.own_user:  # every process of that user, also one that left the group
-            subprocess.run(
-                [*_other_user(self.user), "/bin/sh", "-c", "kill -KILL -1"], check=False, capture_output=True
-            )
+        if self.sandbox.own_user:
+            _kill_all_of(self.user)
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe:
@@ -206,6 +204,16 @@ def _other_user(user: int) -> list[str]:
         "--bounding-set=-all",
         "--",
     ]
+
+
+def _kill_all_of(user: int) -> None:
+    """Every process of a worker's user, also one that left its group.
+
+    subtle: `kill -1` from root would end everything on the machine, so the shell looks who it is before it does.
+    """
+    guarded = '[ "$1" -ge 20000 ] && [ "$(id -u)" = "$1" ] && [ "$(id -ru)" = "$1" ] && kill -KILL -1'
+    command = [*_other_user(user), "/bin/sh", "-c", guarded, "sh", str(user)]
+    subprocess.run(command, check=False, capture_output=True)
 
 
 def _free_user() -> tuple[int, int]:
