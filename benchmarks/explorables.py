@@ -3,7 +3,7 @@
     python benchmarks/explorables.py [--moves N] [--only NAME] [--json FILE]
 
 For each explorable it opens a notebook of one cell, and presses arrow keys on its sliders and lists. A move is timed in
-the page, from the key event to the second animation frame after the picture changed, so drawing on the screen counts.
+the page, from the key event until the frame with the new picture has been painted, and starts from rest.
 At the end it makes sure that nothing has leaked: live objects of the page after a garbage collection, and widgets of
 the kernel, before and after the moves. Needs the dev packages, and Chromium: $CHROMIUM, or one that is on the path.
 """
@@ -50,17 +50,32 @@ CHROMIUM = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 
-# Times one move inside the page: focuses a control, waits for its key event, then for the picture, then for the screen.
+# Times one move inside the page: waits for its key event, then for the picture, then until that is on the screen.
+# A task that is queued in an animation frame runs after the frame was painted.
 TIMER = """
 (picture) => new Promise((resolve) => {
   let start;
   document.addEventListener("keydown", () => { start = performance.now(); }, { capture: true, once: true });
   const observer = new MutationObserver(() => {
+    if (start === undefined) return;
     observer.disconnect();
-    requestAnimationFrame(() => requestAnimationFrame(() => resolve(performance.now() - start)));
+    requestAnimationFrame(() => {
+      const channel = new MessageChannel();
+      channel.port1.onmessage = () => resolve(performance.now() - start);
+      channel.port2.postMessage(0);
+    });
   });
   observer.observe(picture, { childList: true, subtree: true, characterData: true });
   setTimeout(() => { observer.disconnect(); resolve(5000); }, 5000); // no new picture: counts as very slow
+})
+"""
+# Resolves once the picture has been still for a while: text that streams after one move is not the next one's answer.
+REST = """
+(picture) => new Promise((resolve) => {
+  let timer = setTimeout(done, 120);
+  const observer = new MutationObserver(() => { clearTimeout(timer); timer = setTimeout(done, 120); });
+  function done() { observer.disconnect(); resolve(); }
+  observer.observe(picture, { childList: true, subtree: true, characterData: true });
 })
 """
 STATE = "node => node.value ?? node.getAttribute('aria-valuenow')"
@@ -156,6 +171,7 @@ def measure(page: Page, moves: int) -> dict[str, float]:
         control = controls[(number // 8) % len(controls)]
         key = ("ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp")[(number // 4 % 2) * 2 + _is_list(control)]
         control.focus()
+        page.evaluate(REST, picture)
         before = control.evaluate(STATE)
         page.evaluate(f"(picture) => {{ window.move = ({TIMER})(picture) }}", picture)
         page.keyboard.press(key)

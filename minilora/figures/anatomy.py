@@ -45,7 +45,7 @@ def draw(
     )
     parts += [text(2 * wide + 1.5 * gap, top + high / 2 + 6, "=", size=24, anchor="middle")]
     parts += _matrix(
-        2 * (wide + gap), top, summed, size, "what the layer does", f"{rows} × {columns}", "neutral"
+        2 * (wide + gap), top, summed, size, "their sum, in use", f"{rows} × {columns}", "neutral"
     )
     at_b = wide + gap - 34 - rank * CELL
     parts += _matrix(
@@ -89,7 +89,7 @@ def _legend(x: float, y: float, width: float) -> list[str]:
         for i, c in enumerate(shades)
     ]
     labels = zip(
-        (x, x + width / 2, x + width), ("start", "middle", "end"), ("below zero", "0", "above"), strict=True
+        (x, x + width / 2, x + width), ("start", "middle", "end"), ("below", "0", "above"), strict=True
     )
     return strip + [text(at, y + 28, words, size=13, anchor=anchor) for at, anchor, words in labels]
 

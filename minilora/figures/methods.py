@@ -10,7 +10,7 @@ from minilora.figures.svg import WIDTH, bytes_in_words, frame, rect, svg, text, 
 from minilora.memory import MemoryPlan, gigabytes
 
 GAP = 10.0
-BOX, TOP, HIGH = (WIDTH - 3 * GAP) / 4, 34.0, 96.0
+BOX, TOP, HIGH = (WIDTH - 3 * GAP) / 4, 56.0, 96.0
 LINE = 19.0
 LETTERS = 82
 WAYS = {  # name, and the colours of its weights: most of them, and those that train
@@ -28,13 +28,14 @@ def draw(
     plans: Mapping[str, MemoryPlan],
     card: float,
     code: str = "",
+    situation: str = "",
 ) -> tuple[str, str]:
     """method: the advice, a key of WAYS. reasons: (words, where the number comes from), the weightiest first.
 
-    plans: by method, without "none". card: GB. code: the lines that do it, or "".
+    plans: by method, without "none". card: GB. code: the lines that do it. situation: what was asked.
     """
     sentence = f"{heading}. {reasons[0][0]}"
-    parts = [title(heading)]
+    parts = [title(heading), text(0, 40, situation)]
     for i, way in enumerate(WAYS):
         parts += _box(i * (BOX + GAP), way, plans.get(way), card, chosen=way == method)
     y = TOP + HIGH + 30

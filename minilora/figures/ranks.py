@@ -44,8 +44,7 @@ def draw(
     if losses and rank in losses:
         sentence += f" LoRA of rank {rank} reaches a validation loss of {losses[rank]:.3f}"
         sentence += f"; full fine-tuning {losses['full']:.3f}." if "full" in losses else "."
-    few = "a few directions" if rank > 1 else "one direction"
-    parts = [title(f"{percent(energy)} of the change lies in {few if rank < 17 else f'{rank} directions'}")]
+    parts = [title(f"{rank} of {len(change)} directions hold {percent(energy)} of the change")]
     parts += _bars(rank, change, references)
     parts += _energy(rank, name, change, references, 0, 290 if losses else WIDTH - 60)
     if losses:
@@ -114,7 +113,7 @@ def _losses(rank: int, losses: Mapping[int | str, float], left: float, right: fl
     ranks = sorted(key for key in losses if isinstance(key, int))
     low, high = min(losses.values()), max(losses.values())
     room = (high - low or 1) * 0.12
-    x, y = _rank_axis(max(ranks), left + 46, right), scale(low - room, high + room, LOWER[1], LOWER[0])
+    x, y = _rank_axis(max(ranks), left + 46, right), scale(low - 2 * room, high + room, LOWER[1], LOWER[0])
     parts = [
         text(left, LOWER[0] - 18, "Validation loss that a rank reaches", bold=True),
         *_frame(x, left + 46, right, max(ranks)),
@@ -124,9 +123,7 @@ def _losses(rank: int, losses: Mapping[int | str, float], left: float, right: fl
             parts += [
                 line(left + 46, y(losses[key]), right, y(losses[key]), COLORS[role], thick=2, dash="6 4")
             ]
-            parts += [
-                text(right, y(losses[key]) + (16 if key == "base" else -6), words, size=13, anchor="end")
-            ]
+            parts += [text(right, y(losses[key]) + 15, words, size=13, anchor="end")]
     parts += [text(left + 40, y(value) + 5, f"{value:.2f}", size=13, anchor="end") for value in (low, high)]
     parts += [curve([(x(r), y(losses[r])) for r in ranks], COLORS["trainable"])]
     parts += [dot(x(r), y(losses[r]), 7 if r == rank else 3, COLORS["trainable"]) for r in ranks]

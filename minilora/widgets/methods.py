@@ -26,6 +26,7 @@ DISTANCES = {
     "skill": "a new domain or skill",
     "far": "much new knowledge, a new language",
 }
+SHORT = {"prompt": "as the base", "style": "style", "skill": "skill", "far": "much new"}
 RANKS = {
     "prompt": 8,
     "style": 8,
@@ -113,7 +114,13 @@ class MethodChooser(Explorer):
 
     def draw(self, card: float, **answers: Any) -> tuple[str, str]:
         self.advice = advise(card=card, **answers)
-        return draw(**vars(self.advice), card=card)
+        return draw(**vars(self.advice), card=card, situation=_in_words(card=card, **answers))
+
+
+def _in_words(model: str, card: float, distance: str, examples: int, tasks: int, serve_together: bool) -> str:
+    together = ", at the same time" if serve_together else ""
+    wanted = f"{tasks} task{'s' * (tasks > 1)}{together}"
+    return f"{model}, {card:g} GB, {wanted}, {examples:,} examples ({SHORT[distance]})"
 
 
 # -- the reasons -------------------------------------------------------------------------------------------------------

@@ -71,8 +71,8 @@ def measure(
             f"expected rounded values of shape {tuple(x.shape)}, or an object with .dequantize() that returns them; "
             f"received {tuple(rounded.shape)}. Did you forget a return, or return the codes?"
         )
-    others = torch.arange(len(x)) != PLACE
-    error = float((rounded - x)[others].norm() / x[others].norm())
+    others = torch.cat([torch.arange(PLACE), torch.arange(PLACE + 1, len(x))])
+    error = float(((rounded - x)[others].square().sum() / x[others].square().sum()).sqrt())
     bits = float(getattr(result, "bits_per_weight", float("nan")))
     return rounded, f"{prefix}{code}, blocks of {block_size}", error, bits
 
