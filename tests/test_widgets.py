@@ -101,7 +101,7 @@ def test_nothing_grows_over_200_moves(explorer):
     objects, alive = move(20)
     objects_after, alive_after = move(200)
     assert alive_after == alive
-    assert objects_after - objects < 200, "one object kept per move would be 200"
+    assert objects_after - objects < 100, "one object kept per move would be 200"
 
 
 # -- one by one --------------------------------------------------------------------------------------------------------
