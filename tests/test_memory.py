@@ -1,6 +1,9 @@
 """The planner against arithmetic by hand, against tensors that are alive in a real step, and against its own sense."""
 
+import dataclasses
 import importlib.util
+import json
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -317,3 +320,23 @@ def test_measured_memory_prints():
     text = str(measure_memory(GPT(TINY), sequence_length=8))
     assert "optimizer" in text
     assert "whole process" in text
+
+
+def test_the_planner_holds_against_the_recorded_gpu():
+    """Plans made now, not those in the file, against the allocator's peaks of one H100."""
+    memory_gpu = benchmark("memory_gpu")
+    recorded = json.loads((BENCHMARKS / "results" / "memory_gpu.json").read_text(encoding="utf-8"))
+    fields = {field.name for field in dataclasses.fields(memory_gpu.Case)}
+    errors = {}
+    for row in recorded["rows"]:
+        if "measured" in row:
+            targets = row["target_modules"]
+            case = memory_gpu.Case(
+                **{k: v for k, v in row.items() if k in fields}
+                | {"target_modules": tuple(targets) if isinstance(targets, list) else targets}
+            )
+            plan = memory_gpu.plan(case, MODELS[case.shape])
+            errors[case] = abs(plan.total / row["measured"] - 1)
+    assert len(errors) >= 16
+    assert statistics.median(errors.values()) <= 0.03
+    assert max(errors.values()) <= 0.10, max(errors, key=errors.get)

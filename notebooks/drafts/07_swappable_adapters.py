@@ -1,0 +1,303 @@
+# %% [markdown]
+# # 07 · Swappable adapters
+#
+# **After this page you can** keep several specialities on one model, change between them in the time of a blink's tiny
+# part, blend two, serve them all in one batch, and say what this saves and what it costs. **Time:** 15 minutes, of which
+# half a minute is waiting.
+#
+# Think of one actor with three masks. The actor learned to speak long ago, once. A mask is light, it is changed between
+# two sentences, and the actor behind it stays who they were. Three actors who know one part each would need three
+# dressing rooms.
+
+# %%
+print("Loading PyTorch; the first time takes a few seconds ...")
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from minilora import GPT, LoraConfig, LoraModel, Trainer, encode_text, evaluate, style_corpus
+from minilora.catalog import MODELS
+from minilora.checkpoints import ASSETS
+from minilora.figures.charts import storage
+from minilora.memory import gigabytes, plan_memory
+from minilora.widgets import adapter_switcher
+from minilora.widgets.adapters import base_digest
+
+STYLES = ("legal", "code", "support")
+folder = Path(tempfile.mkdtemp())  # for what this page saves
+print("Ready.")
+
+# %% [markdown]
+# ## Three masks for one actor
+#
+# We load the base **once** and take its fingerprint: a checksum (SHA-256) over every bit of every weight. If one weight
+# moves by the smallest step that a computer knows, the fingerprint is another.
+
+# %%
+model = LoraModel(GPT.from_pretrained("tiny-gpt"))
+untouched = base_digest(model)
+print("the base's fingerprint:", untouched[:32], "...")
+
+tokenizer = model.tokenizer
+train = {style: encode_text(style_corpus(style, documents=64), tokenizer, block_size=64) for style in STYLES}
+kept_back = {
+    style: encode_text(style_corpus(style, "validation", documents=6), tokenizer, block_size=64) for style in STYLES
+}
+for style in STYLES:
+    print(f"{style:8}", train[style], "and kept back", kept_back[style])
+
+# %% [markdown]
+# **Predict:** we train three adapters one after the other, on this one model in memory. Does the second training start
+# from a base that the first has changed? And does the first adapter still know its style when the third has been trained?
+# Two times yes, two times no, or one of each?
+
+# %% tags=["claim:many-one-base", "nbval-ignore-output"]
+model = LoraModel(GPT.from_pretrained("tiny-gpt"))  # fresh, so that you can run this cell again
+fingerprints = [base_digest(model)]
+first_loss = None
+for style in STYLES:
+    torch.manual_seed(0)
+    model.add_adapter(f"my-{style}", LoraConfig(r=8, lora_alpha=16, target_modules="attention"))
+    print(f"{style}: {model.trainable_parameter_count()}")
+    Trainer(model, train[style], steps=20, batch_size=8, learning_rate=1e-2).train()
+    fingerprints.append(base_digest(model))
+    if first_loss is None:  # what the first adapter can do, before the others are trained
+        first_loss = evaluate(model, kept_back["legal"])
+
+model.set_adapter("my-legal")
+first_loss_now = evaluate(model, kept_back["legal"])
+print("\nfingerprints of the base:", ", ".join(fingerprint[:12] for fingerprint in fingerprints))
+print(f"the first adapter on its own style: loss {first_loss:.4f} when new, {first_loss_now:.4f} after the two others")
+assert set(fingerprints) == {untouched}
+assert first_loss_now == first_loss
+
+# %% [markdown]
+# Two times no. Four fingerprints, all equal; and the first adapter does exactly what it did. The trainings cannot get
+# into each other's way, since each moves numbers of its own and the base moves for nobody.
+#
+# ## Does each mask fit its own part?
+#
+# Each adapter reads text of each style that was kept back. The number is the loss, its surprise per token: lower is
+# better.
+#
+# **Predict:** is the adapter for legal prose better or worse than the bare base on support letters, a style that it never
+# saw?
+
+# %% tags=["nbval-ignore-output"]
+names = ["no adapter", *(f"my-{style}" for style in STYLES)]
+print(f"{'text of style':16}" + "".join(f"{name:>13}" for name in names))
+table = {}
+for style in STYLES:
+    with model.disable_adapter():
+        table[style] = {"no adapter": evaluate(model, kept_back[style])}
+    for name in names[1:]:
+        model.set_adapter(name)
+        table[style][name] = evaluate(model, kept_back[style])
+    print(f"{style:16}" + "".join(f"{table[style][name]:13.2f}" for name in names))
+
+for style in STYLES:
+    assert min(table[style], key=table[style].get) == f"my-{style}"
+
+# %% [markdown]
+# In every row the style's own adapter wins, by far. A foreign adapter does not help; here it is mostly worse than none,
+# as a legal mask does not make a letter to a customer any better. An adapter promises something for the kind of text that
+# it was trained on, and for nothing else.
+#
+# ## How long does a change take?
+#
+# The package ships three adapters, trained longer than yours. We snap them in from their files, and then measure three
+# ways to come to another speciality: changing between adapters that are in memory, fetching an adapter from the disk, and
+# loading a whole model.
+#
+# **Predict:** how many changes of adapter fit in the time in which this very small model loads: ten, a thousand, ten
+# thousand?
+
+# %% tags=["claim:snap-in", "nbval-ignore-output"]
+model = LoraModel(GPT.from_pretrained("tiny-gpt"))
+for style in STYLES:
+    model.load_adapter(ASSETS / "adapters" / style, style)
+
+
+def shortest(action, times):
+    """Seconds of one call, the least of five rounds: what else the machine does can only make it longer."""
+    rounds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        for _ in range(times):
+            action()
+        rounds.append((time.perf_counter() - start) / times)
+    return min(rounds)
+
+
+def change_through_all():
+    for style in STYLES:
+        model.set_adapter(style)
+
+
+swap = shortest(change_through_all, times=1000) / len(STYLES)
+fetch = shortest(lambda: model.load_adapter(ASSETS / "adapters" / "code", "code", replace=True), times=1)
+load = shortest(lambda: GPT.from_pretrained("tiny-gpt"), times=1)
+print(f"change of adapter, all in memory {swap * 1e6:12,.1f} µs")
+print(f"adapter from its file            {fetch * 1e6:12,.0f} µs")
+print(f"whole model from its file        {load * 1e6:12,.0f} µs, as long as {load / swap:,.0f} changes")
+
+size = 2 * MODELS["llama-3.1-8b"].parameter_count  # bytes, at two bytes for each weight
+print(f"\nA model of {gigabytes(size)} from a disk that reads 3 GB a second: at least {size / 3e9:.1f} s")
+assert swap < load / 100
+assert base_digest(model) == untouched
+
+# %% [markdown]
+# A change of adapter copies nothing, whatever the size of the model: all layers look at one small note that says who
+# speaks now, and the note is rewritten. Our model is so small that even loading it is quick; the last line says what it
+# would be for one of the size that people use.
+#
+# ## Try the masks on
+#
+# Below, the base writes on the left and the adapted model on the right, from the same beginning and with the same rolls
+# of the dice. Choose an adapter, a pair of them, or none; turn the strength from 0 to 1.5; type a beginning of your own.
+# The last line is the base's fingerprint, taken again after each text.
+#
+# **Predict:** what will you read at strength 0?
+
+# %% tags=["nbval-ignore-output"]
+switcher = adapter_switcher(model, list(STYLES), prompt="The little dog ran to the garden and")
+switcher
+
+# %% [markdown]
+# The next cell moves the controls in your place, and keeps what was written:
+
+# %% tags=["nbval-ignore-output"]
+for adapter, strength in (("legal", 0.0), ("legal", 1.0), ("code", 1.0), ("support", 1.0), ("legal + support", 1.0)):
+    switcher.adapter.value, switcher.strength.value = adapter, strength
+    switcher.finish()
+    print(f"{strength:g} × {adapter}: {' '.join(switcher.texts['adapted'].split())[:150]}\n")
+    if strength == 0:
+        assert switcher.texts["adapted"] == switcher.texts["base"]
+assert switcher.digests == (untouched, untouched)
+
+# %% [markdown]
+# At strength 0 the base speaks, letter for letter. A blend adds the two corrections, each at half its strength; that is
+# exact arithmetic, but whether the mixture is good taste nobody promises. Read it and judge.
+#
+# ## What it saves
+#
+# **Predict:** you want twenty specialities. How much longer is the shelf with twenty full copies of the model than the one
+# with a single model and twenty adapters: twice, five times, twenty times?
+
+# %% tags=["claim:cheaper-than-copies", "nbval-ignore-output"]
+def bytes_of(path):
+    return sum(file.stat().st_size for file in path.iterdir() if file.suffix == ".safetensors")
+
+
+model_bytes = bytes_of(ASSETS / "tiny-gpt")
+adapter_bytes = [bytes_of(ASSETS / "adapters" / style) for style in STYLES]
+print(f"one model {model_bytes:12,} bytes\nadapters  {adapter_bytes} bytes")
+for count in (1, 3, 20):
+    shared = model_bytes + count * max(adapter_bytes)
+    copies = count * model_bytes
+    print(f"{count:3} specialities: {shared:12,} bytes shared, {copies:12,} in copies, {copies / shared:4.1f} times")
+assert 20 * model_bytes > 10 * (model_bytes + 20 * max(adapter_bytes))
+storage(model_bytes, max(adapter_bytes), tasks=20)
+
+# %% [markdown]
+# With a single speciality the adapter only adds; from the second on it saves, and the more specialities the more. The
+# factor approaches the size of the model over the size of an adapter. For a model that people use, the planner knows
+# both sizes:
+
+# %%
+for name in ("tiny-gpt", "smollm2-135m", "llama-3.1-8b", "llama-3.1-70b"):
+    plan = plan_memory(name, "lora", r=8, target_modules="attention")
+    whole = 2 * MODELS[name].parameter_count  # two bytes for each weight
+    shared = whole + 20 * plan.file_bytes
+    print(
+        f"{name:14} model {gigabytes(whole):>10}   adapter {gigabytes(plan.file_bytes):>9}   "
+        f"20 copies are {20 * whole / shared:4.1f} times one model with 20 adapters"
+    )
+
+# %% [markdown]
+# ## All masks at once
+#
+# A server does not get its requests sorted by style. Since adapters are so thin, each row of a batch can have its own,
+# and the heavy work of the base is done for all rows together.
+#
+# **Predict:** will the row of "legal" in a mixed batch get the same scores as when it is computed alone with that adapter?
+
+# %% tags=["nbval-ignore-output"]
+who = ["legal", "code", "support", None]  # None: the base
+prompt = tokenizer.encode("Dear Sir, I want you to").ids
+ids = torch.tensor([prompt] * len(who))  # (4 rows, tokens)
+
+with torch.no_grad(), model.rows(who):
+    for _ in range(20):
+        mixed = model(ids)  # (4, tokens, vocabulary)
+        ids = torch.cat([ids, mixed[:, -1:].argmax(-1)], dim=1)  # each row goes on with its likeliest token
+    mixed = model(ids)
+
+for row, name in enumerate(who):
+    model.blend({} if name is None else {name: 1.0})
+    with torch.no_grad():
+        alone = model(ids[row : row + 1])[0]  # (tokens, vocabulary)
+    difference = (mixed[row] - alone).abs().max().item()
+    print(f"{name or 'no adapter':10} {tokenizer.decode(ids[row].tolist())!r}")
+    print(f"{'':10} scores differ from those computed alone by {difference:.0e} at most")
+    assert difference < 1e-3
+
+# %% [markdown]
+# The same, up to the rounding of the last digits (a sum in another order rounds a little differently).
+#
+# ## What it costs
+#
+# Books on this subject praise the saving and rarely name the price: an adapter that stays separate must be computed too,
+# at each layer, for each token. **Merging** adds it into the weights and is free afterwards, but then this copy of the
+# weights serves one speciality only. How much is the price here?
+
+# %% tags=["nbval-ignore-output"]
+print("reading the same text again and again, in three ways ...")
+row = kept_back["legal"].input_ids[:4]
+model.set_adapter("legal")
+
+
+def read():
+    with torch.no_grad():
+        model(row)
+
+
+def read_without():
+    with model.disable_adapter():
+        read()
+
+
+seconds = {"base alone": [], "with an adapter": [], "with the adapter merged": []}
+for _ in range(4):  # in turn, so that a busy moment of the machine hits all three
+    seconds["base alone"].append(shortest(read_without, times=1))
+    seconds["with an adapter"].append(shortest(read, times=1))
+    model.merge()
+    seconds["with the adapter merged"].append(shortest(read, times=1))
+    model.unmerge()
+for name, times in seconds.items():
+    print(f"{name:24} {1e3 * min(times):6.1f} ms for {row.numel()} tokens, {min(times) / min(seconds['base alone']):.2f}")
+assert base_digest(model) == untouched  # merging and unmerging left it alone, too
+
+# %% [markdown]
+# **What we saw.** Many adapters live on one base that never changes; a change costs microseconds; each further speciality
+# costs an adapter's bytes and not a model's; the price is a little time for each token, which merging takes away together
+# with the freedom to change.
+#
+# **When it would be otherwise.**
+#
+# * An adapter belongs to the base on which it was trained. A newer base needs new adapters: ours refuses the wrong one
+#   instead of writing nonsense.
+# * If you need one speciality for ever, merge it and forget that there was an adapter.
+# * On a graphics card the small products of an adapter cost more than their arithmetic, because each is a task of its own
+#   to start. Servers for many adapters group those tasks.
+# * A high rank on all layers makes thick adapters. The saving shrinks with them: compute it, as above, before you promise it.
+#
+# ## Your turn
+#
+# * Train `my-legal` further, or with another rank, and look whether the other adapters notice.
+# * Blend unequally: `model.blend({"legal": 0.7, "support": 0.5})`, then `model.generate(...)`. `model.add_blend(...)` makes
+#   an adapter of it that you can save.
+# * Exercises that fit this page: `swap-adapters`, `mixed-batch`, `blend-adapters`, `merge`, `unmerge`. And the question of
+#   the chapter: name three adapters that you would train on one base, and say why three copies would be worse.
