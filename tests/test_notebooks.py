@@ -36,7 +36,7 @@ def test_claims_that_have_a_cell_assert_something():
             for tag in cell.metadata.get("tags", []):
                 if tag.startswith("claim:"):
                     ids.append(tag)
-                    assert re.search(r"^assert (?!True)", cell.source, re.MULTILINE), f"{page.name}: {tag}"
+                    assert re.search(r"^ *assert (?!True)", cell.source, re.MULTILINE), f"{page.name}: {tag}"
     assert len(ids) == len(set(ids)), "a claim is proven in one place"
 
 
