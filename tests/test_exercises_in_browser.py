@@ -1,7 +1,6 @@
 """Exercises in JupyterLab in a real browser: an empty, a wrong and a right answer, and what the learner then sees."""
 
 import importlib.util
-import os
 import shutil
 from pathlib import Path
 
@@ -9,17 +8,14 @@ import nbformat
 import pytest
 
 from minilora.exercises import registry
+from tests.browser import missing
 
 ROOT = Path(__file__).parents[1]
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.timeout(600),
-    pytest.mark.skipif(
-        CHROMIUM is None or importlib.util.find_spec("playwright") is None,
-        reason="needs playwright and Chromium",
-    ),
+    pytest.mark.skipif(bool(missing()), reason=missing()),
 ]
 
 SET_SOURCE = """

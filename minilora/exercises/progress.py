@@ -62,13 +62,18 @@ def update(name: str, change: Callable[[Record], None]) -> Record:
 def write(records: dict[str, Record]) -> None:
     target = path()
     target.parent.mkdir(parents=True, exist_ok=True)
-    new = target.with_name(f"{target.name}.{os.getpid()}.new")
+    write_whole(target, json.dumps(records, indent=1, ensure_ascii=False, sort_keys=True).encode("utf-8"))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Puts a file in its place at once: who is interrupted keeps the old one."""
+    new = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        with open(new, "w", encoding="utf-8", newline="\n") as file:
-            json.dump(records, file, indent=1, ensure_ascii=False, sort_keys=True)
+        with open(new, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(new, target)
+        os.replace(new, path)
     finally:
         new.unlink(missing_ok=True)
 

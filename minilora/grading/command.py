@@ -13,6 +13,7 @@ from pathlib import Path
 
 from minilora.exercises import registry
 from minilora.exercises.exercise import Exercise
+from minilora.exercises.progress import write_whole
 from minilora.exercises.question import Question
 from minilora.grading import answers, batch, formats, gradescope, lms, report, results, sandbox, submission
 from minilora.grading.grade import FAILED, UNREADABLE, Course
@@ -51,12 +52,12 @@ def run(
     else:
         text = render(found, form)
         if output:
-            results.write_whole(output, (text.rstrip("\n") + "\n").encode("utf-8", "replace"))
+            write_whole(output, (text.rstrip("\n") + "\n").encode("utf-8", "replace"))
         else:
             print(text.rstrip("\n"))
     if folder and len(found) > 1:
-        results.write_whole(folder / "report.md", report.as_markdown(found).encode("utf-8", "replace"))
-        results.write_whole(folder / "marks.csv", formats.as_csv(found).encode("utf-8", "replace"))
+        write_whole(folder / "report.md", report.as_markdown(found).encode("utf-8", "replace"))
+        write_whole(folder / "marks.csv", formats.as_csv(found).encode("utf-8", "replace"))
     failed = [result["student"] for result in found if result["status"] == FAILED]
     if failed:
         print(f"minilora: {len(failed)} not graded, and not zero: {', '.join(failed[:5])}", file=sys.stderr)
@@ -92,7 +93,7 @@ def fill_table(
     unsure = (FAILED, UNREADABLE)
     marks = {result["student"]: result["score"] for result in found if result["status"] not in unsure}
     filled, missing = lms.fill_marks(table.read_bytes(), id_column, mark_column, marks)
-    results.write_whole(output, filled)
+    write_whole(output, filled)
     left = missing + [result["student"] for result in found if result["status"] in unsure]
     if left:
         print(f"minilora: no mark was filled in for {', '.join(left)}", file=sys.stderr)

@@ -16,7 +16,7 @@ import zipfile
 from pathlib import Path
 
 import minilora
-from minilora.grading import results
+from minilora.exercises.progress import write_whole
 
 SETUP = """#!/usr/bin/env bash
 # Runs once, when Gradescope builds the machine.
@@ -64,7 +64,7 @@ def build_zip(path: Path, names: tuple[str, ...], secret: bytes) -> None:
         for file in sorted(package.rglob("*")):
             if file.is_file() and "__pycache__" not in file.parts:
                 archive.write(file, Path("minilora") / file.relative_to(package))
-    results.write_whole(path, data.getvalue())
+    write_whole(path, data.getvalue())
 
 
 def requirements() -> list[str]:

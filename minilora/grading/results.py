@@ -16,6 +16,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from minilora.exercises.progress import write_whole
 from minilora.grading.grade import FAILED
 
 SECRET_VARIABLE = "MINILORA_COURSE_SECRET"
@@ -48,19 +49,6 @@ def write(folder: Path, result: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(result, indent=1, ensure_ascii=False, sort_keys=True)
     write_whole(path_for(folder, result["student"]), text.encode("utf-8", "replace") + b"\n")
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Puts a file in its place at once: who is interrupted keeps the old one."""
-    new = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        with open(new, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def course_secret(path: Path | None) -> bytes:
