@@ -2,8 +2,8 @@
 
     python benchmarks/grading.py [--count 500] [--workers 2] [--seed 0] [--json benchmarks/results/grading.json]
 
-Two pages are handed in: one whose exercises need NumPy alone, and one for which a worker must load torch. The generator
-knows what each submission deserves, so the marks are compared as well as timed, and exit status 1 says that some differ.
+Two pages are handed in: one whose exercises need NumPy alone, and one for which a worker loads torch. The generator
+knows what each submission deserves, so marks are compared as well as timed, and exit status 1 says that some differ.
 Deadlines are those of the command: an endless loop costs its ten seconds. At the end the run is repeated, when every
 result is kept already.
 

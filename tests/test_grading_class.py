@@ -16,8 +16,9 @@ import pytest
 
 from minilora import cli
 from minilora.exercises import registry
-from minilora.grading import formats, lms, report, results
+from minilora.grading import formats, lms, plots, report, results
 from minilora.grading.batch import grade_all
+from minilora.grading.command import write_reports
 from minilora.grading.grade import FAILED, Course
 from minilora.grading.sandbox import choose
 from minilora.grading.submission import entries
@@ -111,12 +112,65 @@ def test_a_killed_grader_leaves_whole_results_and_the_next_run_finishes(classroo
 
 
 def test_the_report_names_the_mistake_and_who_to_look_at(classroom):
-    text = report.as_markdown(grade_all(entries(classroom), COURSE, choose(), workers=1))
+    counted = report.of_class(grade_all(entries(classroom), COURSE, choose(), workers=1))
+    text = report.as_markdown(counted)
     assert "6 submissions, 5 graded" in text
     sentence = next(wrong.sentence for wrong in registry.get("merge").wrong if wrong.key == "alpha-only")
     assert f"| 2 | merge | {sentence} |" in text
     assert "- fay (unreadable): fay.ipynb: the file is not a notebook" in text
     assert "- dan (graded): cell 2: its process ended" in text
+    assert counted.scores == [3, 1, 0, 3, 3]
+    assert counted.tenths == [1, 0, 0, 1, 0, 0, 0, 0, 0, 3]
+    told = [(e.title, e.tried, e.full) for e in counted.exercises]
+    assert told == [(registry.get("merge").title, 5, 3 / 5), (registry.get("unmerge").title, 4, 1.0)]
+
+
+def result_of(student, *questions, **more):
+    """A made-up result: (exercise, earned, mistakes) for each question."""
+    told = [
+        {
+            "name": name,
+            "title": registry.get(name).title,
+            "points": registry.get(name).points,
+            "earned": earned,
+            "outcome": "correct" if earned == registry.get(name).points else "incorrect",
+            "mistakes": mistakes,
+        }
+        for name, earned, mistakes in questions
+    ]
+    score = sum(earned for _, earned, _ in questions)
+    most = sum(question["points"] for question in told)
+    result = {"student": student, "status": "graded", "score": score, "max_score": most, "questions": told}
+    return result | {"remarks": []} | more
+
+
+def test_the_picture_shows_the_numbers_of_the_report():
+    question = registry.QUESTIONS[0]
+    slip, sentence = next((w[0], w[2]) for p in question.parts for w in p.wrong(question.numbers("ada")))
+    found = [result_of(f"s{n}", ("merge", 0, ["minus"]), (question.name, 6, [])) for n in range(3)]
+    found += [result_of("t", ("merge", 2, []), (question.name, 5, [slip]))]
+    counted = report.of_class(found)
+    marks, exercises, mistakes = plots.draw(counted).axes
+    assert [bar.get_height() for bar in marks.patches] == counted.tenths == [0] * 7 + [3, 1, 0]
+    assert [bar.get_width() for bar in exercises.patches] == [25, 75]
+    assert [bar.get_width() for bar in mistakes.patches] == [3, 1]
+    labels = [" ".join(label.get_text().split()) for label in mistakes.get_yticklabels()]
+    assert labels[0].startswith("merge: You take the correction away")
+    assert labels[1].startswith(f"{question.name}: {sentence[:20]}")
+    assert plots.as_png(counted).startswith(b"\x89PNG")
+    assert plots.as_png(report.of_class([])).startswith(b"\x89PNG")  # nothing graded yet
+
+
+def test_the_picture_lies_beside_the_report_and_is_not_needed(tmp_path, monkeypatch, capsys):
+    found = [result_of("ada", ("merge", 2, [])), result_of("bob", ("merge", 0, ["minus"]))]
+    write_reports(tmp_path, found)
+    assert (tmp_path / "report.png").exists()
+    assert "](report.png)" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    monkeypatch.setitem(sys.modules, "minilora.grading.plots", None)
+    monkeypatch.delattr("minilora.grading.plots", raising=False)
+    write_reports(tmp_path, found)
+    assert "png" not in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "matplotlib" in capsys.readouterr().err
 
 
 # -- tables ----------------------------------------------------------------------------------------------------------

@@ -56,8 +56,7 @@ def run(
         else:
             print(text.rstrip("\n"))
     if folder and len(found) > 1:
-        write_whole(folder / "report.md", report.as_markdown(found).encode("utf-8", "replace"))
-        write_whole(folder / "marks.csv", formats.as_csv(found).encode("utf-8", "replace"))
+        write_reports(folder, found)
     failed = [result["student"] for result in found if result["status"] == FAILED]
     if failed:
         print(f"minilora: {len(failed)} not graded, and not zero: {', '.join(failed[:5])}", file=sys.stderr)
@@ -82,8 +81,23 @@ def render(found: list[formats.Result], form: str) -> str:
     if form == "classroom50":
         return formats.as_classroom50(found[0])
     if len(found) > 1:
-        return report.as_markdown(found)
+        return report.as_markdown(report.of_class(found))
     return formats.as_text(found[0])
+
+
+def write_reports(folder: Path, found: list[formats.Result]) -> None:
+    """For the instructor: a table of marks, and the report with a picture where Matplotlib is installed."""
+    counted = report.of_class(found)
+    picture = ""
+    try:
+        from minilora.grading import plots
+    except ImportError:
+        print("minilora: the report has no picture, for want of matplotlib", file=sys.stderr)
+    else:
+        picture = "report.png"
+        write_whole(folder / picture, plots.as_png(counted))
+    write_whole(folder / "report.md", report.as_markdown(counted, picture).encode("utf-8", "replace"))
+    write_whole(folder / "marks.csv", formats.as_csv(found).encode("utf-8", "replace"))
 
 
 def fill_table(

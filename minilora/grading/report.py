@@ -1,100 +1,145 @@
 """What an instructor wants to know of a class: the marks, the hardest exercises, the most frequent named mistakes.
 
-Not here: one student's result (formats.py).
+`of_class` counts; `as_markdown` tells it in tables, and plots.py draws it. Not here: one student's result (formats.py).
 """
 
 from __future__ import annotations
 
 import collections
+import dataclasses
 import statistics
 from typing import Any
 
 from minilora.exercises import registry
 from minilora.exercises.exercise import Exercise
+from minilora.exercises.question import Choice, Number
 from minilora.grading.grade import GRADED
 
 Result = dict[str, Any]
 SHOWN = 12  # mistakes
 
 
-def as_markdown(found: list[Result]) -> str:
-    """The report on a class."""
+@dataclasses.dataclass(frozen=True)
+class ExerciseCounts:
+    """How one exercise went for those who tried it. full: the share that earned all points; mean: of points."""
+
+    title: str
+    tried: int
+    full: float
+    mean: float
+    points: int
+
+
+@dataclasses.dataclass(frozen=True)
+class MistakeCounts:
+    """How many submissions made a mistake that the registry knows, and what it says of it."""
+
+    count: int
+    exercise: str
+    sentence: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """A class in numbers. tenths: submissions with 0 to 10 % of the points, 10 to 20 % …; exercises: hardest first."""
+
+    submissions: int
+    scores: list[int]
+    max_score: int
+    tenths: list[int]
+    exercises: list[ExerciseCounts]
+    mistakes: list[MistakeCounts]
+    to_look_at: list[Result]
+
+    @property
+    def summary(self) -> str:
+        """One sentence on the marks."""
+        if not self.scores:
+            return "No submission is graded."
+        middle = f"median {statistics.median(self.scores):g} of {self.max_score} points"
+        return f"{middle}, from {min(self.scores)} to {max(self.scores)}."
+
+
+def of_class(found: list[Result]) -> Report:
+    """Counts the results of a class; only graded submissions count, the others are to be looked at."""
     graded = [result for result in found if result["status"] == GRADED]
-    lines = [f"# {len(found)} submissions, {len(graded)} graded", ""]
     scores = [result["score"] for result in graded]
-    if scores:
-        middle = f"median {statistics.median(scores):g} of {graded[0]['max_score']} points"
-        lines += [
-            f"{middle}, from {min(scores)} to {max(scores)}.",
-            "",
-            *_histogram(scores, graded[0]["max_score"]),
-            "",
-        ]
+    top = graded[0]["max_score"] if graded else 0
+    counts = collections.Counter(min(10 * score // max(top, 1), 9) for score in scores)
     others = [result for result in found if result["status"] != GRADED or result["remarks"]]
-    if others:
+    tenths = [counts[tenth] for tenth in range(10)]
+    return Report(len(found), scores, top, tenths, _exercises(graded), _mistakes(graded), others)
+
+
+def as_markdown(report: Report, picture: str = "") -> str:
+    """The report as text with tables. picture: file name of the plots, if there are any."""
+    lines = [f"# {report.submissions} submissions, {len(report.scores)} graded", "", report.summary, ""]
+    if picture:
+        lines += [f"![Marks, exercises and mistakes as in the tables below]({picture})", ""]
+    if report.scores:
+        lines += ["| share of points | submissions | |", "|---|---:|:---|"]
+        for tenth, count in enumerate(report.tenths):
+            bar = "█" * round(30 * count / max(report.tenths))
+            lines.append(f"| {10 * tenth} to {10 * tenth + 10} % | {count} | {bar} |")
+        lines.append("")
+    if report.to_look_at:
         lines += ["## To look at", ""]
         lines += [
-            f"- {_inline(r['student'])} ({r['status']}): {_inline('; '.join(r['remarks']))}" for r in others
+            f"- {_inline(r['student'])} ({r['status']}): {_inline('; '.join(r['remarks']))}"
+            for r in report.to_look_at
         ]
         lines.append("")
-    lines += _exercises(graded) + _mistakes(graded)
+    lines += ["## Exercises, the hardest first", ""]
+    lines += ["| exercise | tried | fully right | mean |", "|---|---:|---:|---:|"]
+    lines += [
+        f"| {e.title} | {e.tried} | {e.full:.0%} | {e.mean:.1f} of {e.points} |" for e in report.exercises
+    ]
+    if report.mistakes:
+        lines += ["", "## The most frequent mistakes", ""]
+        lines += ["| submissions | exercise | mistake |", "|---:|---|---|"]
+        lines += [f"| {m.count} | {m.exercise} | {_inline(m.sentence)} |" for m in report.mistakes[:SHOWN]]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _histogram(scores: list[int], top: int) -> list[str]:
-    """Ten classes of marks, each as a bar."""
-    counts = collections.Counter(min(10 * score // max(top, 1), 9) for score in scores)
-    rows = ["| share of points | submissions | |", "|---|---:|:---|"]
-    for tenth in range(10):
-        bar = "█" * round(30 * counts[tenth] / max(counts.values()))
-        rows.append(f"| {10 * tenth} to {10 * tenth + 10} % | {counts[tenth]} | {bar} |")
-    return rows
-
-
-def _exercises(graded: list[Result]) -> list[str]:
+def _exercises(graded: list[Result]) -> list[ExerciseCounts]:
     """From the hardest to the easiest, counting those who tried."""
     tried: dict[str, list[dict[str, Any]]] = collections.defaultdict(list)
     for result in graded:
         for question in result["questions"]:
             if question["outcome"] != "not attempted":
                 tried[question["title"]].append(question)
-    rows = [
-        "## Exercises, the hardest first",
-        "",
-        "| exercise | tried | fully right | mean |",
-        "|---|---:|---:|---:|",
-    ]
     told = []
     for title, questions in tried.items():
         full = sum(q["earned"] == q["points"] for q in questions) / len(questions)
         mean = statistics.mean(q["earned"] for q in questions)
-        told.append(
-            (full, f"| {title} | {len(questions)} | {full:.0%} | {mean:.1f} of {questions[0]['points']} |")
-        )
-    return [*rows, *(row for _, row in sorted(told)), ""]
+        told.append(ExerciseCounts(title, len(questions), full, mean, questions[0]["points"]))
+    return sorted(told, key=lambda exercise: (exercise.full, exercise.title))
 
 
-def _mistakes(graded: list[Result]) -> list[str]:
+def _mistakes(graded: list[Result]) -> list[MistakeCounts]:
     counts = collections.Counter(
         (question["name"], mistake)
         for result in graded
         for question in result["questions"]
         for mistake in set(question["mistakes"])
     )
-    if not counts:
-        return []
-    rows = ["## The most frequent mistakes", "", "| submissions | exercise | mistake |", "|---:|---|---|"]
-    for (name, mistake), count in counts.most_common(SHOWN):
-        rows.append(f"| {count} | {name} | {_inline(_sentence(name, mistake))} |")
-    return rows
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [MistakeCounts(count, name, _sentence(name, mistake)) for (name, mistake), count in ordered]
 
 
 def _sentence(name: str, mistake: str) -> str:
     """What the registry says of it."""
     exercise = registry.BY_NAME.get(name)
+    known: list[tuple[str, str]] = []
     if isinstance(exercise, Exercise):
-        return next((wrong.sentence for wrong in exercise.wrong if wrong.key == mistake), mistake)
-    return mistake
+        known = [(wrong.key, wrong.sentence) for wrong in exercise.wrong]
+    elif exercise:
+        for part in exercise.parts:
+            if isinstance(part, Choice):
+                known += [(option.mistake, option.sentence) for option in part.options]
+            elif isinstance(part, Number):
+                known += [(slip.mistake, slip.sentence) for slip in part.slips]
+    return next((sentence for key, sentence in known if key == mistake), mistake)
 
 
 def _inline(text: str) -> str:
