@@ -1,5 +1,6 @@
 """Hostile, broken and ordinary submissions in every sandbox of this machine: each earns what its code is worth."""
 
+import functools
 import json
 import os
 import socket
@@ -11,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minilora.exercises import registry
+from minilora.exercises import judging, registry
 from minilora.exercises.judging import CORRECT, NOT_ATTEMPTED
 from minilora.grading import protocol, sandbox
 from minilora.grading.grade import FAILED, GRADED, UNREADABLE, Course, grade
-from minilora.grading.session import Deadlines, GraderFailure
+from minilora.grading.session import Cell, Deadlines, GraderFailure, Session
 from minilora.grading.submission import Entry, Submission, entries, load, read_notebook
 
 MERGE, UNMERGE = registry.get("merge"), registry.get("unmerge")
@@ -23,9 +24,23 @@ GOOD, ALSO_GOOD = MERGE.solution_source(), UNMERGE.solution_source()
 # Long enough for a correct answer on a busy machine, short enough for a test of endless loops.
 COURSE = Course(b"a secret of thirty-two bytes ...", ("merge", "unmerge"), Deadlines(cell=5, call=4, all=90))
 BOXES = {name: box for name, box in sandbox.available().items() if not isinstance(box, str)}
+STRONGEST, *WEAKER = BOXES.values()
 each_box = pytest.mark.parametrize("box", BOXES.values(), ids=BOXES)
+weaker = pytest.mark.parametrize("box", WEAKER, ids=[box.name for box in WEAKER])
 WALLED = [box for box in BOXES.values() if box.name != "plain"]
 walled = pytest.mark.parametrize("box", WALLED, ids=[box.name for box in WALLED])
+
+
+def in_boxes(notebooks, everywhere):
+    """Every notebook in the strongest sandbox, and in the weaker ones those on which a sandbox has an influence.
+
+    What guards against the others is the same code for all, outside of the worker; the weaker sandboxes see them too,
+    but many in one worker.
+    """
+    assert set(everywhere) <= set(notebooks)
+    pairs = [(STRONGEST, name) for name in notebooks]
+    pairs += [(box, name) for box in WEAKER for name in notebooks if name in everywhere]
+    return pytest.mark.parametrize(("box", "name"), pairs, ids=[f"{name}-{box.name}" for box, name in pairs])
 
 
 def as_cell(cell):
@@ -165,16 +180,77 @@ WORTHLESS = {
 }
 
 
-@each_box
-@pytest.mark.parametrize("cell", WORTHLESS.values(), ids=WORTHLESS)
+# Of these, a sandbox's walls, its user's limits, or the way in which it ends a worker decide. Of those that never end
+# by themselves the most stubborn ones; the others end in the same way.
+UP_TO_THE_SANDBOX = {
+    "ignores SIGTERM",
+    "endless print",
+    "recursion beyond the stack",
+    "memory bomb",
+    "one huge array",
+}
+UP_TO_THE_SANDBOX |= {
+    "sys.exit",
+    "os._exit",
+    "segfault",
+    "kills itself",
+    "closes all descriptors",
+    "peft inside",
+}
+UP_TO_THE_SANDBOX |= {
+    "the solution inside",
+    "frame walking",
+    "forged replies on every descriptor",
+    "an AST hook",
+}
+UP_TO_THE_SANDBOX |= {
+    "garbage on every descriptor",
+    "a reply to an older call",
+    "rewrites the comparison",
+    "a tracer",
+}
+# These may cost their whole notebook its points; nothing forbids that.
+SELF_DESTROYING = {"a reply to an older call", "rewrites the comparison"}
+SELF_DESTROYING |= {"forged replies on every descriptor", "garbage on every descriptor"}
+
+
+@pytest.fixture
+def _little_memory(monkeypatch):
+    """Until a bomb has filled what a submission may have takes seconds; a limit is a limit at 1 GB too."""
+    monkeypatch.setitem(sandbox.LIMITS, "AS", 2**30)
+
+
+@in_boxes(WORTHLESS, UP_TO_THE_SANDBOX)
+@pytest.mark.usefixtures("_little_memory")
 @pytest.mark.slow
-def test_a_worthless_answer_earns_nothing_and_costs_only_itself(box, cell):
-    result = graded(box, "import numpy as np", cell, ALSO_GOOD)
+def test_a_worthless_answer_earns_nothing_and_costs_only_itself(box, name):
+    result = graded(box, "import numpy as np", WORTHLESS[name], ALSO_GOOD)
     assert result.status == GRADED, result.remarks
-    if "p.write_message" in cell or "on every descriptor" in cell or "rewrites" in cell:
+    if name in SELF_DESTROYING:
         assert earned(result)[0] == 0
     else:
         assert earned(result) == [0, 1]
+
+
+@weaker
+@pytest.mark.slow
+def test_all_other_worthless_answers_in_one_worker(box):
+    """Each in a cell of its own, under names of its own; a right answer among them passes after every one."""
+    never_end = {"endless loop", "swallows every exception"}
+    names = [name for name in WORTHLESS if name not in UP_TO_THE_SANDBOX | never_end]
+    cells = [Cell("import numpy as np", "first"), Cell(GOOD, "right", {"merge": "merge"})]
+    for number, name in enumerate(names):
+        source = WORTHLESS[name].replace("merge", f"merge_{number}").replace("Yes", f"Yes_{number}")
+        cells.append(Cell(source, name, {f"merge_{number}": f"merge_{number}"}))
+    with Session(box, cells, deadlines=COURSE.deadlines) as session:
+
+        def outcome(function):
+            run = functools.partial(session.call, function, takes=MERGE.takes, gives=MERGE.gives)
+            return judging.judge(MERGE, run, seed=7)
+
+        for number, name in enumerate(names):
+            assert outcome(f"merge_{number}").earned == 0, name
+            assert outcome("merge").outcome == CORRECT, f"after {name}"
 
 
 # -- hostile cells before right answers: they never raise the mark, and never stop the grader ------------------------
@@ -193,11 +269,10 @@ SPOILED = {
 }
 
 
-@each_box
-@pytest.mark.parametrize("cell", SPOILED.values(), ids=SPOILED)
+@in_boxes(SPOILED, {"patched import", "threads that never end", "an exit handler", "an alarm"})
 @pytest.mark.slow
-def test_a_spoiled_interpreter_never_raises_a_mark(box, cell):
-    result = graded(box, "import numpy as np", cell, merge_that("return W"), ALSO_GOOD)
+def test_a_spoiled_interpreter_never_raises_a_mark(box, name):
+    result = graded(box, "import numpy as np", SPOILED[name], merge_that("return W"), ALSO_GOOD)
     assert result.status == GRADED, result.remarks
     assert earned(result) in ([0, 0], [0, 1])
 
@@ -212,11 +287,11 @@ DEADLY = {
 }
 
 
-@each_box
-@pytest.mark.parametrize("cell", DEADLY.values(), ids=DEADLY)
+@in_boxes(DEADLY, {"os._exit", "segfault", "memory", "stops itself"})
+@pytest.mark.usefixtures("_little_memory")
 @pytest.mark.slow
-def test_a_deadly_cell_costs_only_what_it_holds(box, cell):
-    result = graded(box, "import numpy as np", GOOD, cell, ALSO_GOOD)
+def test_a_deadly_cell_costs_only_what_it_holds(box, name):
+    result = graded(box, "import numpy as np", GOOD, DEADLY[name], ALSO_GOOD)
     assert earned(result) == [2, 1], result
 
 
@@ -290,11 +365,22 @@ ORDINARY = {
 }
 
 
-@each_box
-@pytest.mark.parametrize("cells", ORDINARY.values(), ids=ORDINARY)
+# What reads cells and finds answers in them is outside; what runs them meets the sandbox.
+RUN_BY_THE_WORKER = {
+    "as it should be",
+    "the notebook's own first cell",
+    "warnings",
+    "prints",
+    "writes to stderr",
+}
+RUN_BY_THE_WORKER |= {"a cell that fails", "magics and commands", "input()", "await at the top", "float32"}
+RUN_BY_THE_WORKER |= {"display and get_ipython", "torch, with a gradient"}
+
+
+@in_boxes(ORDINARY, RUN_BY_THE_WORKER)
 @pytest.mark.slow
-def test_a_right_answer_keeps_its_points(box, cells):
-    result = graded(box, *cells)
+def test_a_right_answer_keeps_its_points(box, name):
+    result = graded(box, *ORDINARY[name])
     assert earned(result) == [2, 1], result
     assert result.status == GRADED
 
@@ -314,32 +400,122 @@ def test_a_known_mistake_is_named():
 # -- what is outside of the walls ------------------------------------------------------------------------------------
 
 
-@walled
-@pytest.mark.slow
-def test_a_fork_bomb_is_stopped(box):
-    bomb = merge_that("while True:\n    try: os.fork()\n    except OSError: pass", "import os")
-    result = graded(box, bomb, ALSO_GOOD)
-    assert earned(result) == [0, 1]
-    assert processes_with("def merge") == []
+def name_that_ps_shows(mark):
+    """Code that gives a process a name, which all that it forks will bear."""
+    assert len(mark) < 16, "the kernel keeps no more"
+    return f"__import__('ctypes').CDLL(None).prctl(15, {mark.encode()!r})"  # 15: PR_SET_NAME
 
 
 @walled
 @pytest.mark.slow
-def test_no_daemon_survives(box, tmp_path):
-    mark = f"minilora-daemon-{os.getpid()}"
+def test_a_fork_bomb_is_stopped_and_takes_no_process_from_the_next(box):
+    mark = f"bomb-{os.getpid()}"
+    body = "while True:\n    try: os.fork()\n    except OSError: pass"
+    bomb = merge_that(f"{name_that_ps_shows(mark)}\n{body}", "import os")
+    assert earned(graded(box, bomb, ALSO_GOOD)) == [0, 1]
+    forks = merge_that(f"if not os.fork(): os._exit(0)\nreturn {RIGHT}", "import os")
+    assert earned(graded(box, forks, ALSO_GOOD)) == [2, 1]
+    assert none_left(mark)
+
+
+@walled
+@pytest.mark.slow
+def test_no_daemon_survives(box):
+    mark = f"daemon-{os.getpid()}"
     daemon = merge_that(
-        "if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n"
-        f"        os.execv('/bin/sh', ['{mark}', '-c', 'sleep 1000; : {mark}'])\n    os._exit(0)\nreturn {RIGHT}",
-        "import os",
+        f"if os.fork() == 0:\n    os.setsid()\n    {name_that_ps_shows(mark)}\n    if os.fork() == 0:\n"
+        f"        time.sleep(1000)\n    os._exit(0)\nos.wait()\nreturn {RIGHT}",
+        "import os, time",
     )
-    assert earned(graded(box, daemon, ALSO_GOOD)) == [2, 1]
-    assert processes_with(mark) == []
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sandbox.Worker, "kill", lambda worker: (seen.extend(alive(mark)), KILL(worker)))
+        assert earned(graded(box, daemon, ALSO_GOOD)) == [2, 1]
+    assert seen, "there were daemons to end"
+    assert none_left(mark)
 
 
-def processes_with(word):
-    time.sleep(0.3)  # for those that are just ending
-    listed = subprocess.run(["ps", "-eo", "pid,user,args"], capture_output=True, text=True, check=True).stdout
-    return [line for line in listed.split("\n") if word in line and str(os.getpid()) != line.split()[0]]
+KILL = sandbox.Worker.kill
+
+
+def alive(mark):
+    """Processes of that name, without those that have ended and are not cleared away yet."""
+    listed = subprocess.run(["ps", "-eo", "stat,pid,user,comm"], capture_output=True, text=True, check=True)
+    return [line for line in listed.stdout.split("\n") if line.endswith(mark) and not line.startswith("Z")]
+
+
+def none_left(mark):
+    """Killing takes effect when the system gets to it; on a busy machine not at once."""
+    limit = time.monotonic() + 60
+    while alive(mark) and time.monotonic() < limit:
+        time.sleep(0.1)
+    return not alive(mark)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems have no such users")
+def test_a_user_with_processes_left_is_not_given_to_the_next_submission(monkeypatch):
+    monkeypatch.setattr(sandbox, "_users_with_processes", set)
+    first, lock = sandbox._free_user()
+    second, other = sandbox._free_user()  # the first is in use
+    os.close(lock)
+    os.close(other)
+    assert second > first >= sandbox.FIRST_USER
+    monkeypatch.setattr(sandbox, "_users_with_processes", lambda: {0, first})
+    user, lock = sandbox._free_user()
+    os.close(lock)
+    assert user > first
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="Linux only, as the walls are")
+def test_users_with_processes_include_one_that_has_ended_but_is_not_cleared_away():
+    ended = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # leaves it as it is
+    assert Path(f"/proc/{ended.pid}").stat().st_uid == os.getuid()
+    assert os.getuid() in sandbox._users_with_processes()
+    ended.wait()
+
+
+def test_ending_a_workers_processes_is_done_as_that_worker_and_no_one_else(monkeypatch):
+    """Nothing is ended here: what would be run is only recorded."""
+    commands = []
+    monkeypatch.setattr(sandbox.subprocess, "run", lambda command, **_: commands.append(command))
+    monkeypatch.setattr(sandbox.os, "kill", lambda *_: pytest.fail("no signal is sent from here"))
+    sandbox._kill_all_of(20_007)
+    (command,) = commands
+    changes, shell = command[: command.index("--")], command[command.index("--") + 1 :]
+    assert changes[0] == "setpriv"
+    assert {"--reuid=20007", "--regid=20007", "--no-new-privs", "--bounding-set=-all"} <= set(changes)
+    assert shell == ["/bin/sh", "-c", f"{sandbox.IS_WORKER} && {sandbox.KILL_ALL}", "sh", "20007"]
+    for user in (-1, 0, 1, 1000, os.getuid(), sandbox.FIRST_USER - 1):
+        if user < sandbox.FIRST_USER:
+            with pytest.raises(ValueError, match="is no worker's"):
+                sandbox._kill_all_of(user)
+    assert len(commands) == 1
+
+
+@pytest.mark.skipif(not Path("/bin/sh").exists(), reason="needs a shell")
+@pytest.mark.parametrize(
+    ("real", "effective", "asked", "would_kill"),
+    [
+        ("20007", "20007", "20007", True),
+        ("0", "0", "20007", False),  # setpriv did not work, so this is still root
+        ("0", "20007", "20007", False),
+        ("20007", "0", "20007", False),
+        ("20008", "20008", "20007", False),
+        ("0", "0", "0", False),
+        ("1000", "1000", "1000", False),
+        ("0", "0", "", False),
+        ("0", "0", "-1", False),
+    ],
+)
+def test_the_shell_makes_sure_whose_processes_it_ends(real, effective, asked, would_kill):
+    """The guard alone, with an `id` that answers as told, and an echo in the place of what it guards."""
+    fake_id = f'id() {{ if [ "$1" = -ru ]; then echo {real}; else echo {effective}; fi; }}'
+    program = f"{fake_id}; {sandbox.IS_WORKER} && echo would kill"
+    assert "kill -" not in program
+    shell = ["/bin/sh", "-c", program, "sh", asked]
+    said = subprocess.run(shell, capture_output=True, text=True, check=False).stdout
+    assert said == ("would kill\n" if would_kill else "")
 
 
 @walled

@@ -32,6 +32,7 @@ from minilora.grading import protocol, worker
 MEGABYTE = 2**20
 SCRATCH = 64 * MEGABYTE  # of files that a submission may write under bubblewrap
 LIMITS = {"AS": 4096 * MEGABYTE, "FSIZE": 32 * MEGABYTE, "NOFILE": 256, "CORE": 0, "CPU": 900}
+FIRST_USER, LAST_USER = 20_000, 60_000  # ids for workers; containers often know none above 65535
 PROCESSES = 24  # threads count; enforced where the worker has a user of its own
 PYTHON = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
@@ -206,18 +207,27 @@ def _other_user(user: int) -> list[str]:
     ]
 
 
+IS_WORKER = f'[ "$1" -ge {FIRST_USER} ] && [ "$(id -u)" = "$1" ] && [ "$(id -ru)" = "$1" ]'
+KILL_ALL = "kill -KILL -1"
+
+
 def _kill_all_of(user: int) -> None:
     """Every process of a worker's user, also one that left its group.
 
     subtle: `kill -1` from root would end everything on the machine, so the shell looks who it is before it does.
     """
-    guarded = '[ "$1" -ge 20000 ] && [ "$(id -u)" = "$1" ] && [ "$(id -ru)" = "$1" ] && kill -KILL -1'
-    command = [*_other_user(user), "/bin/sh", "-c", guarded, "sh", str(user)]
+    if user < FIRST_USER:
+        raise ValueError(f"user {user} is no worker's; nothing of theirs is ended")
+    command = [*_other_user(user), "/bin/sh", "-c", f"{IS_WORKER} && {KILL_ALL}", "sh", str(user)]
     subprocess.run(command, check=False, capture_output=True)
 
 
 def _free_user() -> tuple[int, int]:
-    """A user id that no one has, and the lock that keeps it for this worker alone, with its limits and signals."""
+    """A user id that no one has, and the lock that keeps it for this worker alone, with its limits and signals.
+
+    subtle: what a killed worker leaves counts among its user's processes until the system has cleared it away. A user
+    who still has some is not given to the next submission, which could start none.
+    """
     import fcntl
     import pwd
 
@@ -225,17 +235,26 @@ def _free_user() -> tuple[int, int]:
     locks.mkdir(mode=0o700, exist_ok=True)
     if locks.is_symlink() or locks.stat().st_uid != os.getuid():
         raise OSError(f"{locks} belongs to someone else; remove it")
-    for user in range(20_000, 60_000):  # containers often know no id above 65535
+    for user in range(FIRST_USER, LAST_USER):
         with contextlib.suppress(KeyError):
             pwd.getpwuid(user)
             continue
         lock = os.open(locks / str(user), os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
-        try:
+        with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return user, lock
-        except BlockingIOError:
-            os.close(lock)
-    raise OSError("no user id between 20000 and 60000 is free")
+            if user not in _users_with_processes():
+                return user, lock
+        os.close(lock)
+    raise OSError(f"no user id between {FIRST_USER} and {LAST_USER} is free")
+
+
+def _users_with_processes() -> set[int]:
+    """Also those whose processes have ended and are not cleared away yet."""
+    users = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it is gone just now
+            users.add(process.stat().st_uid)
+    return users
 
 
 # -- which one -----------------------------------------------------------------------------------------------------
