@@ -330,6 +330,8 @@ def add_grade(commands) -> None:
     )
     parser.add_argument("--id-column", default="", help="its column with the students' ids")
     parser.add_argument("--mark-column", default="", help="its column for the marks")
+    parser.add_argument("--export-written", help="write the texts that a person marks to this new CSV file")
+    parser.add_argument("--merge-written", help="take over marks from such a file, once it is filled in")
     parser.add_argument(
         "--gradescope-zip", help="grade nothing: write an autograder for Gradescope to this file"
     )
@@ -360,6 +362,8 @@ def grade(options: argparse.Namespace) -> int:
         fill=path(options.fill),
         id_column=options.id_column,
         mark_column=options.mark_column,
+        export_written=path(options.export_written),
+        merge_written=path(options.merge_written),
     )
 
 

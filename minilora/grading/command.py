@@ -15,7 +15,18 @@ from minilora.exercises import registry
 from minilora.exercises.exercise import Exercise
 from minilora.exercises.progress import write_whole
 from minilora.exercises.question import Question
-from minilora.grading import answers, batch, formats, gradescope, lms, report, results, sandbox, submission
+from minilora.grading import (
+    answers,
+    batch,
+    formats,
+    gradescope,
+    lms,
+    report,
+    results,
+    sandbox,
+    submission,
+    written,
+)
 from minilora.grading.grade import FAILED, UNREADABLE, Course
 
 NOT_ALL = 3
@@ -34,6 +45,8 @@ def run(
     fill: Path | None = None,
     id_column: str = "",
     mark_column: str = "",
+    export_written: Path | None = None,
+    merge_written: Path | None = None,
 ) -> int:
     """Grades what lies at `path` and writes it in the form asked for; returns the exit status."""
     entries = submission.entries(path, student)
@@ -43,9 +56,15 @@ def run(
         )
     if fill and not (id_column and mark_column and output):
         raise ValueError("--fill needs --id-column, --mark-column and --output besides")
+    if (export_written or merge_written) and not folder:
+        raise ValueError("--export-written and --merge-written need --results: marks are kept there")
+    if export_written and export_written.exists():
+        raise FileExistsError(f"{export_written} exists, and may hold marks; name a new file")
     course = Course(results.course_secret(secret), choose_exercises(exercises))
     chosen = sandbox.choose(box)
     found = batch.grade_all(entries, course, chosen, folder, workers)
+    if folder:
+        found = with_written_marks(folder, found, course, merge_written, export_written)
     if fill and output:
         fill_table(fill, id_column, mark_column, found, output)
         print(formats.as_csv(found), end="")
@@ -85,6 +104,24 @@ def render(found: list[formats.Result], form: str) -> str:
     return formats.as_text(found[0])
 
 
+def with_written_marks(
+    folder: Path, found: list[formats.Result], course: Course, merge: Path | None, export: Path | None
+) -> list[formats.Result]:
+    """Takes marks of texts over from a sheet, writes a sheet, and adds all marks of texts that are known by now."""
+    marks = written.read_kept(folder)
+    if merge:
+        new = written.read_sheet(merge.read_bytes(), found)
+        marks |= new
+        written.keep(folder, marks)
+        print(f"minilora: {len(new)} marks of texts taken over from {merge}", file=sys.stderr)
+    if export:
+        write_whole(export, written.as_sheet(found, marks))
+    if not marks:
+        return found
+    most = sum(exercise.prose_points for exercise in course.exercises if isinstance(exercise, Question))
+    return written.with_marks(found, marks, most)
+
+
 def write_reports(folder: Path, found: list[formats.Result]) -> None:
     """For the instructor: a table of marks, and the report with a picture where Matplotlib is installed."""
     counted = report.of_class(found)
@@ -103,12 +140,16 @@ def write_reports(folder: Path, found: list[formats.Result]) -> None:
 def fill_table(
     table: Path, id_column: str, mark_column: str, found: list[formats.Result], output: Path
 ) -> None:
-    """Marks into the LMS's table; who has no mark, or handed in nothing readable, is left as it was."""
-    unsure = (FAILED, UNREADABLE)
-    marks = {result["student"]: result["score"] for result in found if result["status"] not in unsure}
+    """Marks into the LMS's table; who has no mark, or handed in nothing readable, is left as it was.
+
+    Once texts are marked, they count, and who has a text that waits has no mark yet.
+    """
+    totals = {result["student"]: result.get("total", result["score"]) for result in found}
+    readable = {result["student"] for result in found if result["status"] not in (FAILED, UNREADABLE)}
+    marks = {name: total for name, total in totals.items() if name in readable and total is not None}
     filled, missing = lms.fill_marks(table.read_bytes(), id_column, mark_column, marks)
     write_whole(output, filled)
-    left = missing + [result["student"] for result in found if result["status"] in unsure]
+    left = missing + [name for name in totals if name not in marks]
     if left:
         print(f"minilora: no mark was filled in for {', '.join(left)}", file=sys.stderr)
 

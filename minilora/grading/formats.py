@@ -31,6 +31,10 @@ def as_text(result: Result) -> str:
     left = len(result["questions"]) - len(attempted)
     if left:
         lines.append(f"  not attempted: {left}")
+    if "written" in result:
+        points = "not all marked yet, out of" if result["written"] is None else f"{result['written']} of"
+        lines.append(f"  texts, marked by a person: {points} {result['written_max']} points")
+        lines += [f"           {comment}" for comment in result["comments"]]
     lines.append(
         f"  sandbox: {result['sandbox']}" + (f". {result['sandbox_note']}" if result["sandbox_note"] else "")
     )
@@ -47,10 +51,12 @@ def as_csv(found: list[Result]) -> str:
     names = [question["name"] for question in max(found, key=lambda r: len(r["questions"]))["questions"]]
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["student", "status", "score", "max_score", *names])
+    by_hand = [name for name in ("written", "written_max", "total") if name in found[0]]
+    writer.writerow(["student", "status", "score", "max_score", *names, *by_hand])
     for result in found:
         earned = {question["name"]: question["earned"] for question in result["questions"]}
         marks = [earned.get(name) for name in names]
+        marks += [result[name] for name in by_hand]
         writer.writerow([result["student"], result["status"], result["score"], result["max_score"], *marks])
     return table.getvalue()
 

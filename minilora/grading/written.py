@@ -1,0 +1,212 @@
+"""Texts that a person marks: out as a sheet with their rubric, and back as marks beside the program's.
+
+    minilora grade class/ --results marks/ --export-written to-mark.csv
+    (open it in a spreadsheet, fill the columns `mark` and `comment`, save it as CSV)
+    minilora grade class/ --results marks/ --merge-written to-mark.csv
+
+A sheet is merged whole or not at all. Marks are kept beside the results and belong to a text: who hands in another text
+is to be marked again, and who hands in the same one keeps the mark, whatever else is graded anew.
+
+Not here: judging texts. No program does.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from minilora.exercises import registry
+from minilora.exercises.progress import write_whole
+from minilora.exercises.question import Question
+from minilora.grading.grade import GRADED
+
+Result = dict[str, Any]
+COLUMNS = ("student", "exercise", "part", "points", "mark", "comment", "text", "rubric", "model answer", "id")
+KEPT = "written-marks.json"
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute a field that begins so
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """One text to mark. id: of the text and of whose it is, so that no mark goes to another one."""
+
+    student: str
+    exercise: str
+    part: str
+    points: int
+    text: str
+    rubric: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        told = json.dumps([self.student, self.exercise, self.part, self.text])
+        return "t" + hashlib.sha256(told.encode()).hexdigest()[:16]  # a letter first: it is no number
+
+    @property
+    def model_answer(self) -> str:
+        exercise = registry.BY_NAME.get(self.exercise)
+        parts = exercise.prose if isinstance(exercise, Question) else ()
+        return next((part.model_answer for part in parts if part.key == self.part), "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Mark:
+    """What a person gave for one text."""
+
+    points: int
+    comment: str = ""
+
+
+Marks = dict[str, Mark]  # by the id of the text
+
+
+def texts(result: Result) -> Iterator[Text]:
+    """What a submission holds for a person to read."""
+    for question in result["questions"]:
+        for item in question["written"]:
+            place = (result["student"], question["name"], item["key"])
+            yield Text(*place, item["points"], item["text"], tuple(item["rubric"]))
+
+
+def as_sheet(found: list[Result], marks: Marks) -> bytes:
+    """All texts of a class as CSV, one question after the other, with the marks given already."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    for text in sorted(
+        (text for result in found for text in texts(result)), key=lambda t: (t.exercise, t.part, t.student)
+    ):
+        mark = marks.get(text.id)
+        given = (mark.points, mark.comment) if mark else ("", "")
+        rubric = " ".join(f"({number}) {criterion}" for number, criterion in enumerate(text.rubric, 1))
+        place = (text.student, text.exercise, text.part, text.points)
+        row = (*place, *given, text.text, rubric, text.model_answer, text.id)
+        writer.writerow(map(harmless, row))
+    return table.getvalue().encode("utf-8-sig", "replace")  # without the mark in front, Excel guesses wrong
+
+
+def harmless(value: Any) -> Any:
+    """A field that no spreadsheet takes for a formula.
+
+    >>> harmless("=1+1"), harmless("a = 1")
+    ("'=1+1", 'a = 1')
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def read_sheet(table: bytes, found: list[Result]) -> Marks:
+    """The marks in a filled sheet; ValueError lists all that is wrong with it, by row. Empty marks are left out."""
+    known = {text.id: text for result in found for text in texts(result)}
+    marks: Marks = {}
+    problems = []
+    for number, row in enumerate(_rows(table), 2):
+        place = f"row {number} ({row['student']}, {row['exercise']}, {row['part']})"
+        if not row["mark"]:
+            continue
+        text = known.get(row["id"])
+        if text is None:
+            problems.append(f"{place}: this text is not in the results; was another one handed in since?")
+        elif row["id"] in marks:
+            problems.append(f"{place}: the text comes twice")
+        elif (row["student"].removeprefix("'"), row["exercise"], row["part"]) != (
+            text.student.strip().removeprefix("'"),
+            text.exercise,
+            text.part,
+        ):
+            problems.append(f"{place}: the id is that of another text; were some columns sorted alone?")
+        elif (points := _points(row["mark"])) is None or points > text.points:
+            problems.append(
+                f"{place}: the mark {row['mark']!r} is not a whole number from 0 to {text.points}"
+            )
+        else:
+            marks[row["id"]] = Mark(points, row["comment"])
+    if problems:
+        more = f"\n  and {len(problems) - 10} more" if len(problems) > 10 else ""
+        raise ValueError("no mark was taken over:\n  " + "\n  ".join(problems[:10]) + more)
+    return marks
+
+
+def _points(mark: str) -> int | None:
+    """A whole number, also as some spreadsheets write it: 2.0 or 2,00."""
+    match = re.fullmatch(r"([0-9]{1,6})(?:[.,]0+)?", mark)
+    return int(match[1]) if match else None
+
+
+def _rows(table: bytes) -> Iterator[dict[str, str]]:
+    try:
+        text = table.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError("the sheet is not UTF-8; save it as CSV in UTF-8") from error
+    first = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=first.count)  # spreadsheets choose by language
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise ValueError(f"the sheet cannot be read as CSV: {error}") from error
+    header = [name.strip() for name in rows[0]] if rows else []
+    needed = ("student", "exercise", "part", "mark", "comment", "id")
+    missing = [name for name in needed if header.count(name) != 1]
+    if missing:
+        raise ValueError(
+            f"the sheet needs one column each of {', '.join(missing)}; it has {', '.join(header) or 'none'}"
+        )
+    places = {name: header.index(name) for name in needed}
+    for row in rows[1:]:
+        if any(field.strip() for field in row):
+            yield {name: row[n].strip() if n < len(row) else "" for name, n in places.items()}
+        else:
+            yield dict.fromkeys(needed, "")  # so that row numbers stay those of the sheet
+
+
+# -- kept beside the results ---------------------------------------------------------------------------------------
+
+
+def read_kept(folder: Path) -> Marks:
+    """The marks merged so far. A file that cannot be read is an error: it holds a person's work."""
+    path = folder / KEPT
+    if not path.exists():
+        return {}
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return {key: Mark(int(mark["points"]), str(mark["comment"])) for key, mark in kept.items()}
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}); repair or remove it, and merge the sheet again"
+        ) from error
+
+
+def keep(folder: Path, marks: Marks) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    told = {key: dataclasses.asdict(mark) for key, mark in sorted(marks.items())}
+    write_whole(
+        folder / KEPT, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")
+    )
+
+
+def with_marks(found: list[Result], marks: Marks, written_max: int) -> list[Result]:
+    """The results with `written`, `written_max` and `total`. While a text of someone waits, so does the total: None.
+
+    written_max: the points that all texts of the exercises can earn.
+    """
+    return [_with_marks(result, marks, written_max) for result in found]
+
+
+def _with_marks(result: Result, marks: Marks, written_max: int) -> Result:
+    own = [marks.get(text.id) for text in texts(result)]
+    given = [mark.points for mark in own if mark]
+    written = sum(given) if result["status"] == GRADED and len(given) == len(own) else None
+    total = None if written is None else result["score"] + written
+    comments = [
+        f"{text.exercise}, {text.part}: {mark.points} of {text.points}"
+        + (f". {mark.comment}" if mark.comment else "")
+        for text, mark in zip(texts(result), own, strict=True)
+        if mark
+    ]
+    return result | {"written": written, "written_max": written_max, "total": total, "comments": comments}
