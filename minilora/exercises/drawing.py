@@ -30,8 +30,8 @@ def layer(rng: np.random.Generator, in_features: int, out_features: int, r: int)
 
 
 def alpha_for(rng: np.random.Generator, r: int) -> float:
-    """An alpha such that alpha / r, alpha, 1, r / alpha and alpha / sqrt(r) are all different."""
-    return float(rng.choice([alpha for alpha in (3, 5, 6, 12, 20) if alpha not in (r, r * r)]))
+    """An alpha for which alpha / r, alpha // r, alpha, 1, r / alpha and alpha / sqrt(r) all differ, if r is not 1."""
+    return float(rng.choice([alpha for alpha in (3, 5, 7, 10, 20) if r == 1 or alpha % r]))
 
 
 def sum_rounding(terms: int, magnitudes: np.ndarray) -> np.ndarray:
