@@ -325,6 +325,7 @@ def add_grade(commands) -> None:
     parser.add_argument("--secret-file", help="the course's secret, from which hidden inputs follow")
     parser.add_argument("--sandbox", choices=("auto", "bubblewrap", "setpriv", "plain"), default="auto")
     parser.add_argument("--workers", type=int, help="submissions at a time (default: one for each core)")
+    parser.add_argument("--dask", metavar="ADDRESS", help="grade on the Dask cluster with this scheduler")
     parser.add_argument(
         "--fill", help="a CSV that your platform exported: written to --output with marks in it"
     )
@@ -335,18 +336,24 @@ def add_grade(commands) -> None:
     parser.add_argument(
         "--gradescope-zip", help="grade nothing: write an autograder for Gradescope to this file"
     )
+    parser.add_argument(
+        "--classroom50-folder", help="grade nothing: write an autograder for Classroom 50 to this new folder"
+    )
 
 
 def grade(options: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from minilora.grading.command import build_gradescope, run
+    from minilora.grading.command import build_classroom50, build_gradescope, run
 
     def path(text: str | None) -> Path | None:
         return Path(text) if text else None
 
     if options.gradescope_zip:
         return build_gradescope(Path(options.gradescope_zip), options.exercises, path(options.secret_file))
+    if options.classroom50_folder:
+        folder = Path(options.classroom50_folder)
+        return build_classroom50(folder, options.exercises, path(options.secret_file))
     if not options.path:
         raise ValueError("name a notebook, a folder or a zip; see minilora grade --help")
     return run(
@@ -364,6 +371,7 @@ def grade(options: argparse.Namespace) -> int:
         mark_column=options.mark_column,
         export_written=path(options.export_written),
         merge_written=path(options.merge_written),
+        dask=options.dask,
     )
 
 

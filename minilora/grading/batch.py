@@ -36,14 +36,14 @@ def grade_all(
     """
     workers = min(workers or os.cpu_count() or 1, len(found))
     if workers <= 1:
-        return [grade_one(entry, course, sandbox, folder) for entry in _progress(found, len(found))]
+        return [grade_one(entry, course, sandbox, folder) for entry in progress(found, len(found))]
     done: dict[Entry, Result] = {}
     for _ in range(3):  # a process of ours that dies, for want of memory say, takes its pool along
         waiting = [entry for entry in found if entry not in done]
         if waiting:
             done |= _in_parallel(waiting, course, sandbox, folder, workers)
     lost = "grading did not work: its process died three times"
-    return [done.get(entry) or _failed(entry, course, sandbox, lost) for entry in found]
+    return [done.get(entry) or failed(entry, course, sandbox.name, lost) for entry in found]
 
 
 def grade_one(entry: Entry, course: Course, sandbox: Sandbox, folder: Path | None = None) -> Result:
@@ -55,7 +55,7 @@ def grade_one(entry: Entry, course: Course, sandbox: Sandbox, folder: Path | Non
             return kept
         result = grade(submission, course, sandbox).as_dict()
     except Exception as error:  # ours: it must not stop the others, and is no zero
-        result = _failed(entry, course, sandbox, f"grading did not work: {type(error).__name__}: {error}")
+        result = failed(entry, course, sandbox.name, f"grading did not work: {type(error).__name__}: {error}")
     if folder:
         results.write(folder, result)
     return result
@@ -71,7 +71,7 @@ def _in_parallel(
             pool.submit(grade_one, entry, course, sandbox, folder): entry for entry in waiting
         }
         try:
-            for future in _progress(as_completed(names), len(waiting)):
+            for future in progress(as_completed(names), len(waiting)):
                 done[names[future]] = future.result()
         except BrokenProcessPool:
             pass
@@ -81,12 +81,11 @@ def _in_parallel(
     return done
 
 
-def _failed(entry: Entry, course: Course, sandbox: Sandbox, why: str) -> Result:
+def failed(entry: Entry, course: Course, sandbox: str, why: str) -> Result:
+    """A result that says that there is none."""
     empty = course.key(Submission(entry.student))
-    return Grade(
-        entry.student, FAILED, None, course.max_score, [], [why], "", empty, sandbox.name, sandbox.note
-    ).as_dict()
+    return Grade(entry.student, FAILED, None, course.max_score, [], [why], "", empty, sandbox, "").as_dict()
 
 
-def _progress(steps: Iterable[Any], total: int) -> Iterable[Any]:
+def progress(steps: Iterable[Any], total: int) -> Iterable[Any]:
     return tqdm(steps, total=total, desc="graded", unit="submission", disable=total < 2)

@@ -18,6 +18,8 @@ from minilora.exercises.question import Question
 from minilora.grading import (
     answers,
     batch,
+    classroom50,
+    cluster,
     formats,
     gradescope,
     lms,
@@ -47,6 +49,7 @@ def run(
     mark_column: str = "",
     export_written: Path | None = None,
     merge_written: Path | None = None,
+    dask: str | None = None,
 ) -> int:
     """Grades what lies at `path` and writes it in the form asked for; returns the exit status."""
     entries = submission.entries(path, student)
@@ -61,8 +64,10 @@ def run(
     if export_written and export_written.exists():
         raise FileExistsError(f"{export_written} exists, and may hold marks; name a new file")
     course = Course(results.course_secret(secret), choose_exercises(exercises))
-    chosen = sandbox.choose(box)
-    found = batch.grade_all(entries, course, chosen, folder, workers)
+    if dask:
+        found = cluster.grade_all(entries, course, box, folder, dask)
+    else:
+        found = batch.grade_all(entries, course, sandbox.choose(box), folder, workers)
     if folder:
         found = with_written_marks(folder, found, course, merge_written, export_written)
     if fill and output:
@@ -87,6 +92,14 @@ def build_gradescope(path: Path, exercises: list[str] | None, secret: Path | Non
     names = choose_exercises(exercises)
     gradescope.build_zip(path, names, results.course_secret(secret))
     print(f"{path}: upload it as the autograder; it gives {Course(b'', names).max_score} points")
+    return 0
+
+
+def build_classroom50(folder: Path, exercises: list[str] | None, secret: Path | None) -> int:
+    """Writes the folder to put into the classroom's repository."""
+    names = choose_exercises(exercises)
+    classroom50.build_folder(folder, names, results.course_secret(secret))
+    print(f"{folder}: the autograder of an assignment; it gives {Course(b'', names).max_score} points")
     return 0
 
 
