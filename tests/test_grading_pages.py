@@ -1,6 +1,7 @@
 """The instructors' pages (docs/grading), followed to the letter: what they say to type is typed, in an empty folder."""
 
 import csv
+import getpass
 import io
 import json
 import os
@@ -187,14 +188,16 @@ def test_github_actions(place):
     assert "2 submissions, 2 graded" in summary.read_text(encoding="utf-8")
 
 
-def test_nbgrader_and_minilora_on_what_it_collected(place):
+def test_nbgrader_releases_and_collects_and_both_grade(place):
     pytest.importorskip("nbgrader")  # it has no release for Python 3.10
     for block in blocks_of("nbgrader.md"):
         type_in(place, block)
-    assert (place / "course" / "autograded" / "ada" / "lora" / PAGE.name).exists()
-    assert marks_of(place / "marks") == {"ada": MOST}
     released = (place / "course" / "release" / "lora" / PAGE.name).read_text(encoding="utf-8")
     assert "BEGIN SOLUTION" not in released
+    (student,) = (folder.name for folder in (place / "course" / "submitted").iterdir())
+    assert student == getpass.getuser()
+    assert (place / "course" / "autograded" / student / "lora" / PAGE.name).exists()
+    assert marks_of(place / "marks") == {student: MOST}
 
 
 def test_every_link_on_the_pages_leads_somewhere():
