@@ -157,6 +157,11 @@ def test_the_picture_shows_the_numbers_of_the_report():
     labels = [" ".join(label.get_text().split()) for label in mistakes.get_yticklabels()]
     assert labels[0].startswith("merge: You take the correction away")
     assert labels[1].startswith(f"{question.name}: {sentence[:20]}")
+    figure = plots.draw(counted)
+    figure.canvas.draw()
+    for axes in figure.axes:
+        box = axes._left_title.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.x1, "a title is cut off"
     assert plots.as_png(counted).startswith(b"\x89PNG")
     assert plots.as_png(report.of_class([])).startswith(b"\x89PNG")  # nothing graded yet
 

@@ -39,17 +39,15 @@ def draw(report: Report) -> Figure:
         [f"{e.title} ({e.tried} tried)" for e in hardest],
         [100 * e.full for e in hardest],
         "%.0f %%",
-        COLORS["frozen"],
     )
-    exercises.set_title("The hardest exercises: share of those who tried that earned all points", loc="left")
+    exercises.set_title("The hardest exercises: how many earned all points", loc="left")
     exercises.set_xlim(0, 110)
-    exercises.set_xlabel("percent")
+    exercises.set_xlabel("percent of those who tried")
     _bars(
         named,
         [f"{m.exercise}: {m.sentence}" for m in mistakes],
         [m.count for m in mistakes],
         "%.0f",
-        COLORS["trainable"],
     )
     named.set_title("The most frequent mistakes that have a name", loc="left")
     named.set_xlabel("submissions")
@@ -58,9 +56,7 @@ def draw(report: Report) -> Figure:
 
 
 def _marks(axes: Axes, report: Report) -> None:
-    bars = axes.bar(
-        [10 * tenth + 5 for tenth in range(10)], report.tenths, width=9, color=COLORS["activations"]
-    )
+    bars = axes.bar([10 * tenth + 5 for tenth in range(10)], report.tenths, width=9, color=COLORS["neutral"])
     axes.bar_label(bars, [str(count) if count else "" for count in report.tenths])
     axes.set_title(f"{len(report.scores)} marks: {report.summary}", loc="left")
     axes.set_xlabel("share of the points, in percent")
@@ -70,13 +66,13 @@ def _marks(axes: Axes, report: Report) -> None:
     axes.margins(y=0.15)
 
 
-def _bars(axes: Axes, names: list[str], values: list[float] | list[int], label: str, color: str) -> None:
+def _bars(axes: Axes, names: list[str], values: list[float] | list[int], label: str) -> None:
     """Horizontal bars, the first one on top."""
     if not names:
         axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center")
         axes.set_yticks([])
         return
-    bars = axes.barh(range(len(names)), values, color=color)
+    bars = axes.barh(range(len(names)), values, color=COLORS["neutral"])
     axes.bar_label(bars, fmt=label, padding=3)
     # subtle: a dollar sign would begin a formula, and text of a course may hold one
     shown = ["\n".join(textwrap.wrap(name, 60, max_lines=2)).replace("$", r"\$") for name in names]

@@ -12,7 +12,10 @@ import dataclasses
 import hashlib
 import io
 import json
+import lzma
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,6 +25,16 @@ MAX_TOTAL = 60 * 2**20  # of all that one student hands in
 MAX_FILES = 200
 MAX_CELLS = 2000
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+BROKEN_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+)
 Files = Iterator[tuple[str, bytes | str]]  # name -> content, or why there is none
 
 
@@ -202,7 +215,7 @@ def _files_of_zip(path: Path, inside: str) -> Files:
             for member in sorted(members, key=lambda m: m.filename):
                 if _wanted(member.filename):
                     yield from _members(archive, member)
-    except (zipfile.BadZipFile, OSError, NotImplementedError, EOFError) as error:
+    except BROKEN_ZIP as error:
         yield path.name, f"the zip cannot be read: {error}"
 
 
@@ -211,7 +224,7 @@ def _members(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Files:
     try:
         with archive.open(member) as file:
             data = file.read(MAX_FILE + 1)  # subtle: the size that the zip claims may be a lie
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError, ValueError) as error:
+    except BROKEN_ZIP as error:
         yield member.filename, f"it cannot be read from the zip: {error}"
         return
     if len(data) > MAX_FILE:
@@ -226,7 +239,7 @@ def _members(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Files:
                 for name in sorted(inner.namelist()):
                     if _wanted(name):
                         yield from _members(inner, inner.getinfo(name))
-        except (zipfile.BadZipFile, OSError) as error:
+        except BROKEN_ZIP as error:
             yield member.filename, f"the zip cannot be read: {error}"
 
 
@@ -235,7 +248,7 @@ def _entries_of_zip(path: Path) -> list[Entry]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if _wanted(name)]
-    except zipfile.BadZipFile:
+    except BROKEN_ZIP:
         return [Entry(path.stem, path)]  # reading it says what is wrong
     roots = sorted({name.split("/")[0] + ("/" if "/" in name else "") for name in names})
     if len(roots) <= 1:
