@@ -158,7 +158,7 @@ def test_the_picture_shows_the_numbers_of_the_report():
     assert labels[0].startswith("merge: You take the correction away")
     assert labels[1].startswith(f"{question.name}: {sentence[:20]}")
     figure = plots.draw(counted)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     for axes in figure.axes:
         box = axes._left_title.get_window_extent()
         assert 0 <= box.x0 < box.x1 <= figure.bbox.x1, "a title is cut off"
