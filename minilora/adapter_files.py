@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -91,7 +94,7 @@ def read_adapter(folder: str | os.PathLike) -> AdapterFile:
     settings = _read_settings(folder / CONFIG)
     flat, metadata = read_tensors(folder / WEIGHTS)
     if "minilora_settings" in metadata:
-        saved = json.loads(metadata["minilora_settings"])
+        saved = _settings_in(metadata["minilora_settings"], folder / WEIGHTS)
         differs = [key for key in OURS if saved[key] != settings[key]]
         if differs:
             warnings.warn(
@@ -118,7 +121,49 @@ def _read_settings(path: Path) -> dict[str, Any]:
         if config.get(key) not in plain:
             raise ValueError(f"{path}: {key} is {config[key]!r}; only plain LoRA is computed here")
     defaults = {"lora_dropout": 0.0, "use_rslora": False}
-    return {key: config.get(key, defaults.get(key)) for key in OURS}
+    settings = {key: config.get(key, defaults.get(key)) for key in OURS}
+    _check_types(path, settings)
+    return settings
+
+
+def _settings_in(text: str, path: Path) -> dict[str, Any]:
+    """The settings that the weights' file repeats in its metadata."""
+    try:
+        saved = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path}: the settings in its metadata are not JSON ({error}); save it again"
+        ) from None
+    if not isinstance(saved, dict) or set(saved) != set(OURS):
+        raise ValueError(f"{path}: the settings in its metadata are not {', '.join(OURS)}; save it again")
+    _check_types(path, saved)
+    return saved
+
+
+def _check_types(path: Path, settings: dict[str, Any]) -> None:
+    """Types and ranges; LoraConfig would find most of it too, but does not know the file."""
+    targets = settings["target_modules"]
+    if targets is not None and not isinstance(targets, str):
+        fine = isinstance(targets, list) and all(isinstance(name, str) for name in targets)
+    else:
+        try:  # a single string may be a pattern
+            fine = targets is None or bool(targets and re.compile(targets))
+        except (re.error, RecursionError, OverflowError):
+            fine = False
+    checks = {
+        "r": type(settings["r"]) is int and settings["r"] > 0,
+        "lora_alpha": _is_number(settings["lora_alpha"]) and 0 < settings["lora_alpha"] < math.inf,
+        "target_modules": fine,
+        "lora_dropout": _is_number(settings["lora_dropout"]) and 0 <= settings["lora_dropout"] < 1,
+        "use_rslora": isinstance(settings["use_rslora"], bool),
+    }
+    for key, good in checks.items():
+        if not good:
+            raise ValueError(f"{path}: {key} is {settings[key]!r:.80}, which no adapter has; save it again")
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
 
 
 def _pair_up(path: Path, flat: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
@@ -129,6 +174,10 @@ def _pair_up(path: Path, flat: dict[str, Tensor]) -> dict[str, tuple[Tensor, Ten
         if not (name.startswith(PREFIX) and name.endswith(".weight") and dot and side in ("A", "B")):
             raise ValueError(
                 f"{path}: tensor '{name}' is not of the form {PREFIX}<layer>.lora_A.weight; did another tool save it?"
+            )
+        if not tensor.is_floating_point() or not tensor.to(torch.float32).isfinite().all():
+            raise ValueError(
+                f"{path}: tensor '{name}' holds {tensor.dtype} or no finite numbers; save it again"
             )
         sides.setdefault(layer.removeprefix(PREFIX), {})[side] = tensor
     alone = [

@@ -10,6 +10,7 @@ Not here: adapters (adapter_files.py), and checkpoints in other formats than saf
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -82,15 +83,17 @@ def read_config(folder: Path) -> dict[str, Any]:
                 f"{folder / 'config.json'}: {key} is {value!r}; this model computes only {allowed}"
             )
     rope = raw.get("rope_parameters") or {}
+    if not isinstance(rope, dict):
+        raise ValueError(f"{folder / 'config.json'}: rope_parameters is {rope!r:.80}, not settings in braces")
     if rope.get("rope_type", "default") != "default":
         raise ValueError(
             f"{folder / 'config.json'}: rotary positions of type {rope['rope_type']!r} are not computed"
         )
     try:
-        heads, hidden = raw["num_attention_heads"], raw["hidden_size"]
+        heads = raw["num_attention_heads"]
         fields = {
             "vocab_size": raw["vocab_size"],
-            "hidden_size": hidden,
+            "hidden_size": raw["hidden_size"],
             "intermediate_size": raw["intermediate_size"],
             "num_hidden_layers": raw["num_hidden_layers"],
             "num_attention_heads": heads,
@@ -100,15 +103,28 @@ def read_config(folder: Path) -> dict[str, Any]:
             "rope_theta": raw.get("rope_theta") or rope.get("rope_theta", 10000.0),
             "tie_word_embeddings": raw.get("tie_word_embeddings", False),
         }
-        if raw.get("head_dim", hidden // heads) != hidden // heads:
-            raise ValueError(
-                f"{folder / 'config.json'}: head_dim {raw['head_dim']} is not hidden_size / heads"
-            )
     except KeyError as error:
         raise ValueError(
             f"{folder / 'config.json'} has no {error}; it does not describe a Llama-layout model"
         ) from None
+    for key, value in fields.items():
+        if not _plausible(key, value):
+            raise ValueError(f"{folder / 'config.json'}: {key} is {value!r:.80}; no model has such a value")
+    head_dim = fields["hidden_size"] // heads
+    if raw.get("head_dim", head_dim) != head_dim:
+        raise ValueError(
+            f"{folder / 'config.json'}: head_dim {raw['head_dim']!r:.80} is not hidden_size / heads"
+        )
     return fields
+
+
+def _plausible(key: str, value: Any) -> bool:
+    """Whether a setting has the right type, and a size that does not keep us building a model for hours."""
+    if key == "tie_word_embeddings":
+        return isinstance(value, bool)
+    if key in ("rms_norm_eps", "rope_theta"):
+        return type(value) in (int, float) and 0 < value < math.inf
+    return type(value) is int and 0 < value <= (1000 if key == "num_hidden_layers" else 2**24)
 
 
 def read_weights(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -116,11 +132,25 @@ def read_weights(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
     index = folder / "model.safetensors.index.json"
     names = ["model.safetensors"]
     if index.exists():
-        names = sorted(set(read_json(index)["weight_map"].values()))
+        names = _shards(index)
     tensors: dict[str, Tensor] = {}
     for name in names:
         tensors |= read_tensors(folder / name, dtype)[0]
+    for name, tensor in tensors.items():
+        if tensor.dtype != dtype:
+            raise ValueError(
+                f"{folder}: tensor '{name}' holds {tensor.dtype}, which are no weights of this model"
+            )
     return tensors
+
+
+def _shards(index: Path) -> list[str]:
+    """The files that an index names; they lie beside it."""
+    places = read_json(index).get("weight_map")
+    names = list(places.values()) if isinstance(places, dict) else []
+    if not names or not all(isinstance(name, str) and name == Path(name).name for name in names):
+        raise ValueError(f"{index} has no weight_map from tensors to files of this folder; copy it again")
+    return sorted(set(names))
 
 
 def read_tokenizer(folder: Path) -> Tokenizer | None:
@@ -135,11 +165,19 @@ def read_tokenizer(folder: Path) -> Tokenizer | None:
 
 def read_chat_template(folder: Path) -> str | None:
     """The Jinja template of a chat model, from either of the two places where it is kept; None for other models."""
-    if (folder / "chat_template.jinja").exists():
-        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    if (folder / "tokenizer_config.json").exists():
-        return read_json(folder / "tokenizer_config.json").get("chat_template")
-    return None
+    path = folder / "chat_template.jinja"
+    if path.exists():
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not UTF-8 text ({error}); copy it again") from None
+    path = folder / "tokenizer_config.json"
+    template = read_json(path).get("chat_template") if path.exists() else None
+    if template is not None and not isinstance(template, str):
+        raise ValueError(
+            f"{path}: chat_template is a {type(template).__name__}; only one template, as text, is read"
+        )
+    return template
 
 
 def write_checkpoint(
@@ -209,7 +247,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{path} does not exist; is this the right folder, and complete?")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # the second: brackets in brackets, thousands deep
         raise ValueError(f"{path} is not valid JSON ({error}); was it cut off or edited?") from None
     if not isinstance(value, dict):
         raise ValueError(
@@ -226,8 +264,15 @@ def read_tensors(path: Path, dtype: torch.dtype | None = None) -> tuple[dict[str
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no plain iteration)
             metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
+    except (
+        Exception
+    ) as error:  # the library raises many kinds, for a type that torch does not have for example
         raise ValueError(f"{path} is not a whole safetensors file ({error}); copy or save it again") from None
     if dtype is not None:
-        tensors = {name: t.to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
+        try:
+            tensors = {name: t.to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
+        except (RuntimeError, NotImplementedError) as error:  # floats that torch can hold and not convert
+            raise ValueError(
+                f"{path} holds numbers of a type that cannot be read as {dtype}: {error}"
+            ) from None
     return tensors, metadata

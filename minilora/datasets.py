@@ -217,7 +217,7 @@ def _ids(text: str, tokenizer: Tokenizer) -> list[int]:
 def _parse(where: str, line: str) -> Any:
     try:
         return json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # the second: brackets in brackets, thousands deep
         raise ValueError(f"{where} is not JSON: {error}") from error
 
 
@@ -232,6 +232,7 @@ def _encode_chat(
         try:
             # subtle: each piece is encoded by itself, for at generation the prompt ends where the answer begins
             for text, spoken in chat.chat_pieces(chat.as_messages(example), template):
+                text.encode("utf-8")  # JSON can write half a character, which no tokenizer takes
                 piece = _ids(text, tokenizer)
                 ids += piece
                 learned += piece if spoken else [IGNORE] * len(piece)

@@ -339,8 +339,13 @@ class GPT(nn.Module):
     def from_pretrained(cls, name_or_folder: str | os.PathLike, dtype: torch.dtype = torch.float32) -> GPT:
         """Loads the embedded model ("tiny-gpt"), a fetched one, a checkpoint folder, or "org/name" from the hub."""
         folder = checkpoints.find_checkpoint(name_or_folder)
+        fields = checkpoints.read_config(folder)
+        try:
+            config = GPTConfig(**fields)
+        except ValueError as error:
+            raise ValueError(f"{folder / 'config.json'}: {error}") from None
         with torch.device("meta"):  # no memory and no time for random weights that are replaced at once
-            model = cls(GPTConfig(**checkpoints.read_config(folder)))
+            model = cls(config)
         tensors = checkpoints.read_weights(folder, dtype)
         if model.config.tie_word_embeddings and "model.embed_tokens.weight" in tensors:
             tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]

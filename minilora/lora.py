@@ -447,7 +447,10 @@ class LoraModel(nn.Module):
             layer.lora_B[name].requires_grad_(trainable)
 
     def _check_fits(self, folder: Any, config: LoraConfig, tensors: dict[str, tuple[Tensor, Tensor]]) -> None:
-        wanted = set(find_targets(self.base_model, config.target_modules))
+        try:
+            wanted = set(find_targets(self.base_model, config.target_modules))
+        except ValueError as error:
+            raise ValueError(f"the adapter in {folder} does not fit this base: {error}") from None
         problems = [
             f"{path}: named by target_modules, but the file has no matrices for it"
             for path in wanted - set(tensors)
@@ -459,6 +462,10 @@ class LoraModel(nn.Module):
             given = tuple(tuple(matrix.shape) for matrix in tensors[path])
             if given != expected:
                 problems.append(f"{path}: A and B are {given}, this base with r={config.r} needs {expected}")
+            elif config.r > min(in_features, out_features):
+                problems.append(
+                    f"{path}: r={config.r} is above the layer's own rank, {min(in_features, out_features)}"
+                )
         if problems:
             more = f" (and {len(problems) - 4} more)" if len(problems) > 4 else ""
             raise ValueError(

@@ -318,15 +318,25 @@ class Trainer:
         tensors, metadata = read_tensors(path)
         try:
             state = json.loads(metadata["minilora_training"])
-        except (KeyError, json.JSONDecodeError):
+            run, step, history = dict(state["run"]), state["step"], History(**state["history"])
+        except (KeyError, TypeError, ValueError, RecursionError):
             raise ValueError(f"{path} is a safetensors file, but no saved training state") from None
         differs = [
-            f"{key} was {value!r} and is now {self._description()[key]!r}"
-            for key, value in state["run"].items()
-            if value != self._description()[key]
+            f"{key} was {run.get(key)!r:.80} and is now {value!r:.80}"
+            for key, value in self._description().items()
+            if run.get(key) != value
         ]
         if differs:
             raise ValueError(f"{path} belongs to another run: {'; '.join(differs)}")
+        for name, parameter in self.parameters.items():  # all checks before the first change
+            for key in ("weight", "exp_avg", "exp_avg_sq"):
+                saved = tensors.get(f"{key}/{name}")
+                if saved is None and (key == "weight" or step):
+                    raise ValueError(f"{path} lacks {key} of {name}; was it edited? Resume from another save")
+                if saved is not None and (saved.shape != parameter.shape or saved.dtype != parameter.dtype):
+                    raise ValueError(
+                        f"{path}: {key} of {name} is {tuple(saved.shape)} of {saved.dtype}; edited?"
+                    )
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(tensors[f"weight/{name}"])
@@ -334,8 +344,7 @@ class Trainer:
                     if f"{key}/{name}" in tensors:
                         value = tensors[f"{key}/{name}"]
                         self.optimizer.state[parameter][key] = value.to(self.device).clone()
-        self.step = state["step"]
-        self.history = History(**state["history"])
+        self.step, self.history = step, history
 
     def _description(self) -> dict[str, Any]:
         """What must be equal for a run to go on exactly. The number of processes and of parts may change."""
