@@ -319,6 +319,13 @@ class Trainer:
         try:
             state = json.loads(metadata["minilora_training"])
             run, step, history = dict(state["run"]), state["step"], History(**state["history"])
+            empty = dataclasses.asdict(History())
+            if type(step) is not int or any(
+                type(state["history"][key]) is not type(empty[key]) for key in empty
+            ):
+                raise TypeError("a number where a list belongs, or the reverse")
+            if step < 0 or len(history.losses) != step:
+                raise ValueError("not as many losses as steps")
         except (KeyError, TypeError, ValueError, RecursionError):
             raise ValueError(f"{path} is a safetensors file, but no saved training state") from None
         differs = [

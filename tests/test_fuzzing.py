@@ -10,6 +10,7 @@ A case is a reader and a number, from which the damage follows, so that every fa
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import faulthandler
 import io
@@ -22,7 +23,7 @@ import tempfile
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,24 @@ def places(value: Any) -> list[tuple[Any, Any]]:
     return found
 
 
+@contextlib.contextmanager
+def any_digits() -> Iterator[None]:
+    """Lets numbers be written that Python refuses to read."""
+    limit = sys.get_int_max_str_digits() if hasattr(sys, "get_int_max_str_digits") else 0
+    if limit:
+        sys.set_int_max_str_digits(0)
+    try:
+        yield
+    finally:
+        if limit:
+            sys.set_int_max_str_digits(limit)
+
+
+def digits(value: Any) -> str:
+    with any_digits():
+        return str(value)
+
+
 def damage_json(value: Any, rng: random.Random) -> bytes:
     """Another value, type or name somewhere, something missing, or said twice; the text is still JSON, mostly."""
     value = copy.deepcopy(value)
@@ -126,16 +145,12 @@ def damage_json(value: Any, rng: random.Random) -> bytes:
             container[rng.choice([f"{key}x", "", "\ud800", "__class__"])] = container.pop(key)
         elif kind == 2:
             container[key] = rng.choice(
-                [container[key], [container[key]], {"x": container[key]}, str(container[key])]
+                [container[key], [container[key]], {"x": container[key]}, digits(container[key])]
             )
         else:
             container[key] = rng.choice(NASTY)
-    limit = sys.get_int_max_str_digits() if hasattr(sys, "get_int_max_str_digits") else None
-    if limit is not None:
-        sys.set_int_max_str_digits(0)  # so that numbers which Python refuses to read can be written
-    text = json.dumps(value, default=lambda _: "DEEP")
-    if limit is not None:
-        sys.set_int_max_str_digits(limit)
+    with any_digits():
+        text = json.dumps(value, default=lambda _: "DEEP")
     text = text.replace('"DEEP"', "[" * 100_000 + "]" * 100_000)
     if rng.random() < 0.05 and text.startswith("{") and len(text) > 2:
         text = text[:-1] + ", " + text[1:]  # every name twice
