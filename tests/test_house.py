@@ -1,0 +1,118 @@
+"""The floors of the house: imports point down only, and what is heavy or optional stays out of the engine."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "minilora"
+
+# From the ground up. A module may import from its own floor and from those below.
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("reference", "quantization", "catalog", "live_tensors", "grammar", "chat"),
+    ("checkpoints", "linear4bit"),
+    ("adapter_files", "datasets", "fetch"),
+    ("lora", "gpt"),
+    ("training",),
+    ("memory", "finetune"),
+    ("__init__",),
+    ("figures", "doctor"),
+    ("widgets", "exercises"),
+    ("grading",),
+    ("cli",),
+)
+ENGINE = {"adapter_files", "catalog", "checkpoints", "datasets", "gpt", "linear4bit", "live_tensors", "lora"}
+ENGINE |= {"memory", "quantization", "training"}
+MAY_IMPORT = {  # of what others wrote; the standard library is always allowed, other folders are not held to a list
+    "engine": {"numpy", "torch", "safetensors", "tokenizers", "tqdm", "jinja2"}
+    | {
+        "psutil",
+        "huggingface_hub",
+    },  # inside functions: Windows' peak memory; a real model that is on this machine
+    "reference": {"numpy"},
+    "figures": {"numpy", "matplotlib"},
+}
+LEAF = {"reference"}  # imports nothing of ours
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Full names of all modules that a file imports, at its top or inside a function, but not for types alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if node in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are written in full"
+            modules = [f"{node.module}.{alias.name}" for alias in node.names]
+            inside = (
+                node.module == "minilora"
+            )  # `from minilora import lora` imports a module, `… import GPT` does not
+            yield from (name if inside and is_module(name) else str(node.module) for name in modules)
+
+
+def is_module(name: str) -> bool:
+    path = PACKAGE.joinpath(*name.split(".")[1:])
+    return path.is_dir() or path.with_suffix(".py").exists()
+
+
+def room(name: str) -> str:
+    """The part of the house that a module stands in: 'lora' for minilora.lora, 'widgets' for all in that folder."""
+    return [*name.split("."), "__init__"][1]
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def floor(name: str) -> int:
+    found = [number for number, rooms in enumerate(FLOORS) if name in rooms]
+    assert len(found) == 1, f"minilora/{name} has no floor; put it into FLOORS"
+    return found[0]
+
+
+def ours(path: Path) -> set[str]:
+    return {room(name) for name in imports(path) if name.split(".")[0] == "minilora"}
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+
+
+@each_file
+def test_arrows_point_down(path):
+    here = room_of(path)
+    higher = {other for other in ours(path) - {here} if floor(other) > floor(here)}
+    assert not higher, f"{here} stands on floor {floor(here)} and imports from above: {sorted(higher)}"
+    if here in LEAF:
+        assert ours(path) <= {here}, f"{here} imports nothing of ours"
+
+
+@each_file
+def test_what_others_wrote_stays_where_it_belongs(path):
+    kind = "engine" if room_of(path) in ENGINE else room_of(path)
+    if kind in MAY_IMPORT:
+        others = {name.split(".")[0] for name in imports(path)} - set(sys.stdlib_module_names) - {"minilora"}
+        assert others <= MAY_IMPORT[kind], f"a module of {kind} imports {sorted(others - MAY_IMPORT[kind])}"
+
+
+def test_no_two_rooms_need_each_other():
+    """Within a floor an arrow may run sideways, but never in a circle."""
+    needs: dict[str, set[str]] = {}
+    for path in FILES:
+        needs.setdefault(room_of(path), set()).update(ours(path) - {room_of(path)})
+    while needs:
+        free = {name for name, needed in needs.items() if not needed & set(needs)}
+        assert free, f"these import each other in a circle: {sorted(needs)}"
+        needs = {name: needed for name, needed in needs.items() if name not in free}
