@@ -16,9 +16,11 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import peft
 import torch
+from page_parts import side_by_side_table, versions
 from side_by_side import compare
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -188,6 +190,11 @@ MEASUREMENTS = {
     "generation against transformers": (generation, 1),
     "import minilora against import torch": (importing, 1 / 1.3),
 }
+
+
+def page(recorded: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    return f"{versions(recorded['machine'])}.\n\n{side_by_side_table(recorded['rows'])}"
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from page_parts import table, versions
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from minilora import GPT, GPTConfig, LoraConfig, TokenData, Trainer, add_lora
@@ -120,20 +121,35 @@ def compare(method: str, processes: int, rows: int) -> list[dict[str, Any]]:
     runs = [("one process", 1, rows, one)]
     for name, batch in (("as many rows in each", rows * processes), ("as many rows in all together", rows)):
         runs.append((f"{processes} processes, {name}", processes, batch, launch(processes, method, batch)))
-    table = []
+    lines = []
     for name, count, batch, result in runs:
         row = {"method": method, "run": name, "processes": count, "batch_size": batch} | result
         row["speed_against_one"] = result["tokens_per_second"] / one["tokens_per_second"]
         if count > 1 and batch == rows:
             pairs = zip(result["losses"], one["losses"], strict=True)
             row["largest_difference_of_a_loss"] = max(abs(a - b) / b for a, b in pairs)
-        table.append(row)
+        lines.append(row)
         print(
             f"{method:5} {name:44}{result['tokens_per_second']:12,.0f} tokens/s ({row['speed_against_one']:.2f}×)"
             f"{gigabytes(result['bytes_sent_per_step']):>12} a step",
             flush=True,
         )
-    return table
+    return lines
+
+
+def page(recorded: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    setting = recorded["setting"]
+    rows = [
+        [f"{row['method']}, {row['run']}", f"{row['tokens_per_second']:,.0f}", f"{row['speed_against_one']:.2f}",
+         gigabytes(row["bytes_sent_per_step"])]
+        for row in recorded["rows"]
+    ]  # fmt: skip
+    return (
+        f"{versions(recorded['machine'])}; {setting['shape']}, {setting['dtype']}, {setting['rows']} rows of "
+        f"{setting['length']} tokens in one process. Speed: against one process.\n\n"
+        + table(["", "tokens/s", "speed", "sent a step"], rows)
+    )
 
 
 def main() -> None:

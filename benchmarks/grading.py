@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
 from mutate_exercises import EQUIVALENT, mutants  # noqa: E402
+from page_parts import table  # noqa: E402
 
 from minilora.exercises import registry  # noqa: E402
 from minilora.exercises.exercise import STUB, Exercise  # noqa: E402
@@ -54,6 +55,23 @@ ATTACKS = (
     "import sys; sys.exit(0)",
 )
 Notebook = dict[str, Any]
+
+
+def page(recorded: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    rows = []
+    for kind in PAGES:
+        found = recorded[kind]
+        rows += [
+            [f"{found['page']} ({kind})", found["submissions"], f"{found['seconds']:.0f} s",
+             found["submissions_per_minute"],
+             f"{found['seconds_when_all_is_kept']:.1f} s", len(found["marks_not_as_deserved"])]
+        ]  # fmt: skip
+    head = ["page", "submissions", "time", "a minute", "the second time", "marks not as deserved"]
+    return (
+        f"{recorded['machine']}, {recorded['workers']} workers, one worker process for each submission. A tenth of the "
+        "class is hostile and a tenth broken; an endless loop costs its ten seconds.\n\n" + table(head, rows)
+    )
 
 
 def main() -> int:

@@ -22,6 +22,7 @@ from typing import Any
 os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")  # no gaps between configurations
 
 import torch
+from page_parts import table, versions
 from torch import nn
 
 from minilora import GPT, GPTConfig, LoraConfig, add_lora, quantize_model
@@ -170,6 +171,24 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "median_error": statistics.median(errors),
         "worst": max(errors),
     }
+
+
+def page(recorded: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    summed = recorded["summary"]
+    rows = [
+        [f"{row['shape']}, {row['method']}", f"{row['batch_size']} × {row['sequence_length']}",
+         row["dtype"] + " checkpointing" * row["checkpointing"], gigabytes(row["planned"]),
+         gigabytes(row["measured"]) if "measured" in row else row["failed"][:60],
+         f"{row['error']:+.2%}" if "error" in row else ""]
+        for row in recorded["rows"]
+    ]  # fmt: skip
+    return (
+        f"{versions(recorded['machine'])}. `plan_memory` beside the allocator's peak: {summed['ran']} of "
+        f"{summed['of']} configurations ran; off by {summed['worst']:.1%} at the worst, and by "
+        f"{summed['median_error']:.3%} in the median.\n\n"
+        + table(["model, method", "rows × tokens", "how", "planned", "measured", "error"], rows)
+    )
 
 
 def main() -> None:

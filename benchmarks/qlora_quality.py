@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from page_parts import table
 from torch import nn
 
 from minilora.datasets import TokenData, encode_text, style_corpus
@@ -137,6 +138,27 @@ def trained_on_top(steps: int) -> Iterator[dict[str, Any]]:
             flush=True,
         )
         yield row
+
+
+def page(recorded: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    alone = [
+        [row["scheme"], f"{row['loss']:.4f}",
+         f"{row['more']:+.4f} ± {row['standard_error']:.4f}" if "more" in row else "",
+         f"{row['error']:.2%}", f"{row['bits']:.3f}"]
+        for row in recorded.get("quantized", [])
+    ]  # fmt: skip
+    trained = [
+        [row["scheme"], f"{row['before']:.4f}", f"{statistics.mean(row['after']):.4f}",
+         f"{min(row['after']):.4f} to {max(row['after']):.4f}"]
+        for row in recorded.get("trained", [])
+    ]  # fmt: skip
+    return (
+        f"The tiny GPT on text that it never learned from ({recorded['text']}). Loss in nats a token.\n\n"
+        + table(["scheme", "loss", "more than float32", "weight error", "bits a weight"], alone)
+        + "\nLoRA, r=8 on all linear layers, on top of each base; three seeds.\n\n"
+        + table(["base", "before", "after, mean", "seeds"], trained)
+    )
 
 
 def main() -> None:

@@ -13,10 +13,12 @@ import json
 import statistics
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import bitsandbytes
 import bitsandbytes.functional as bnb
 import torch
+from page_parts import side_by_side_table, versions
 from side_by_side import compare
 
 from minilora import quantization
@@ -106,6 +108,14 @@ def measurements() -> dict[str, tuple[Timing, float | None]]:
         "QLoRA step beside LoRA step": (training_step(double_quant=False), 1 / 1.15),
         "QLoRA step, double quantization": (training_step(double_quant=True), 1 / 1.15),
     }
+
+
+def page(recorded: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    return (
+        f'4096 × 4096, blocks of 64, on a CPU; {versions(recorded["machine"])}. In the last two rows "theirs" is our '
+        "own LoRA step with a base that is not quantized.\n\n" + side_by_side_table(recorded["rows"])
+    )
 
 
 def main() -> None:

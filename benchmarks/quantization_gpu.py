@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from page_parts import table, versions
 from torch import Tensor, nn
 
 from minilora import quantization
@@ -191,6 +192,26 @@ def run(
         measure(table, linear, tokens, repeat)
         torch._dynamo.reset()
     return table.rows
+
+
+def page(recorded: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    rows = recorded["rows"]
+    checks = [f"{name}: {count:,}" for name, count in rows[0].items() if name not in ("what", "weights")]
+    timings = [
+        [f"{row['what']}: {row['how']}", f"{statistics.median(row['milliseconds']):.3f} ms",
+         f"{statistics.median(row['ratios']):.2f}" if row["ratios"] else "",
+         f"{min(row['ratios']):.2f} to {max(row['ratios']):.2f}" if row["ratios"] else ""]
+        for row in rows if "milliseconds" in row
+    ]  # fmt: skip
+    memory = [[f"{row['what']}: {row['how']}", f"{row['mb']:.0f} MB"] for row in rows if "mb" in row]
+    return (
+        f"{versions(recorded['machine'])}. Of {rows[0]['weights']:,} weights these differ. {'; '.join(checks)}. "
+        "A ratio below 1 is lost to bitsandbytes' own kernels; ours decode in plain PyTorch.\n\n"
+        + table(["", "median", "bitsandbytes / this", "spread"], timings)
+        + "\nThe most memory that decoding takes, its result included:\n\n"
+        + table(["", "at most"], memory)
+    )
 
 
 def main() -> None:

@@ -21,6 +21,8 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from page_parts import table  # noqa: E402
+
 from tests.test_fuzzing import READERS, run_apart  # noqa: E402
 from tests.test_kill import ROUNDS  # noqa: E402
 
@@ -50,6 +52,27 @@ def kill(name: str, kills: int) -> dict[str, Any]:
                 wrong.append(f"round {rounds}: {type(error).__name__}: {str(error)[:200]}")
                 counts["killed"] += 1
     return {"rounds": rounds, **counts, "wrong": wrong}
+
+
+def page(recorded: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    files = [
+        [name, figures["cases"], figures["outcomes"].get("loaded", 0),
+         figures["cases"] - figures["outcomes"].get("loaded", 0), len(figures["wrong"])]
+        for name, figures in recorded["files"].items()
+    ]  # fmt: skip
+    kills = [
+        [name, figures["killed"], figures.get("kills_within_a_save", figures.get("kills_within_the_class", "")),
+         len(figures["wrong"])]
+        for name, figures in recorded["kills"].items()
+    ]  # fmt: skip
+    return (
+        "Damaged files: each is loaded, if it still means something, or refused with an error that names it. Wrong "
+        "would be a crash, another kind of error, or a model half changed.\n\n"
+        + table(["file", "damaged", "loaded all the same", "refused", "wrong"], files)
+        + "\nPrograms killed with `kill -9` at work. Wrong would be anything lost.\n\n"
+        + table(["at work on", "kills", "of them amid writing", "wrong"], kills)
+    )
 
 
 def main() -> None:

@@ -30,6 +30,7 @@ from typing import Any
 os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
 import torch
+from page_parts import table, versions
 from torch import Tensor, nn
 
 from minilora import (
@@ -398,6 +399,34 @@ def run(bench: Bench, settings: tuple[Setting, ...], steps: int, out: Path | Non
         save("what_else_fits", attempts)
     save("side_by_side", side_by_side(bench, settings, lambda rows: save("side_by_side", rows)))
     return result
+
+
+def page(recorded: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    done = recorded["qlora_in_24_gb"]
+    attempts = [
+        [f"{row['method']}, {row['dtype']}", f"{row['budget_gb']} GB", gigabytes(row["planned"]),
+         gigabytes(row["peak"]) if row["fits"] else f"does not fit ({row['ended_while']})"]
+        for row in recorded["what_else_fits"]
+    ]  # fmt: skip
+    ways = [
+        [f"{row['batch']} × {row['length']}{', checkpointing' * row['checkpointing']}: {row['how']}",
+         f"{row['tokens_per_second']:,.0f}", f"{row['speed_ratio']:.2f}" if "speed_ratio" in row else "",
+         f"{row['batch'] * row['length'] / max(row['seconds']):,.0f} to "
+         f"{row['batch'] * row['length'] / min(row['seconds']):,.0f}",
+         gigabytes(row["peak"]), f"{row['peak_ratio']:.2f}" if row.get("peak_ratio") else ""]
+        if "failed" not in row else [row["how"], row["failed"], "", "", "", ""]
+        for row in recorded["side_by_side"]
+    ]  # fmt: skip
+    return (
+        f"{versions(recorded['machine'])}. {recorded['shape']}, r={recorded['r']} on {recorded['targets']}. QLoRA "
+        f"within {done['budget_gb']} GB: {done['batch']} × {done['length']} tokens a step, {gigabytes(done['peak'])} "
+        f"at the peak ({gigabytes(done['planned'])} planned), loss {done['losses'][0]:.2f} to {done['losses'][-1]:.2f} "
+        f"on one batch in {len(done['losses'])} steps.\n\n"
+        + table(["what else fits, one row of 512 tokens", "within", "planned", "measured"], attempts)
+        + "\nThe same step with the peers. A speed below 1 is slower than theirs.\n\n"
+        + table(["", "tokens/s", "speed", "spread, tokens/s", "peak", "memory"], ways)
+    )
 
 
 def main() -> None:
