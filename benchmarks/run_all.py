@@ -37,6 +37,7 @@ class Benchmark:
 
 
 BENCHMARKS = (
+    Benchmark("faithfulness", "The same results as the libraries"),
     Benchmark("lora_against_full", "LoRA against full fine-tuning"),
     Benchmark("adapters", "Adapters beside peft and transformers"),
     Benchmark("quantization", "Four bits beside bitsandbytes, on a CPU"),

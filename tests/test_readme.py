@@ -1,16 +1,144 @@
-"""What the front door says: its figures are the recorded ones, and its commands work."""
+"""What the front door says: its figures are the recorded ones, its links lead somewhere, and its commands work."""
 
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from minilora import cli, style_corpus
+
 ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCKS = [block.strip() for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)]
+ENVIRONMENT = [sys.executable, str(ROOT / "tools" / "environment.py")]
+
+
+def run(command: list[str], **options) -> subprocess.CompletedProcess:
+    return subprocess.run(command, capture_output=True, text=True, check=False, encoding="utf-8", **options)
+
+
+# -- in step -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="two of the benchmarks need a POSIX system")
 def test_the_page_of_results_is_what_the_records_give():
-    command = [sys.executable, str(ROOT / "benchmarks" / "run_all.py"), "--check"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run([sys.executable, str(ROOT / "benchmarks" / "run_all.py"), "--check"])
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+
+
+def test_tables_and_picture_are_in_step_with_what_they_come_from():
+    done = run([sys.executable, str(ROOT / "tools" / "build_docs.py"), "--check"])
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+    assert links or page.name == "contributing.md"
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert not missing
+
+
+def test_an_instructor_finds_every_page_in_the_map():
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        assert f"notebooks/{path.name}" in README
+
+
+# -- the commands --------------------------------------------------------------------------------------------
+
+
+def test_every_command_of_the_readme_is_run_here():
+    """A command that is new in README.md needs a test below; what each runs stands in RUN_BY."""
+    assert sorted(BLOCKS) == sorted(RUN_BY)
+    for test in RUN_BY.values():
+        assert test in globals()
+
+
+def test_finetune_generate_plan_doctor_as_printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("letters.txt").write_text("\n\n".join(style_corpus("legal", documents=30)), encoding="utf-8")
+    printed = {}
+    for block, test in RUN_BY.items():
+        if test == "test_finetune_generate_plan_doctor_as_printed":
+            program, *arguments = shlex.split(block)
+            assert program == "minilora"
+            quick = ["--epochs", "1"] if arguments[0] == "finetune" else []  # as printed otherwise
+            assert cli.main([*arguments, *quick]) == 0, block
+            printed[arguments[0]] = capsys.readouterr().out
+    assert {path.name for path in Path("my-style-adapter").iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }
+    assert "at the peak" in printed["plan"]
+    assert len(printed["generate"].split()) > 20
+
+
+def test_the_listing_as_printed(tmp_path, monkeypatch, capsys):
+    """With fewer documents: as printed it takes half a minute, and page 00 runs it so."""
+    monkeypatch.chdir(tmp_path)
+    [listing] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert "documents=240" in listing
+    space: dict = {}
+    exec(listing.replace("documents=240", "documents=20"), space)
+    assert space["trainer"].history.losses[-1] < space["trainer"].history.losses[0]
+    assert Path("my-style-adapter").is_dir()
+    assert "trainable of" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="two of the benchmarks need a POSIX system")
+@pytest.mark.slow
+def test_one_benchmark_by_the_command_that_runs_all(tmp_path):
+    """All would take an hour; the command takes names, and this one is quick. The records here stay as they are."""
+    program = (ROOT / "benchmarks" / "run_all.py").read_text(encoding="utf-8")
+    for path in (ROOT / "benchmarks").glob("*.py"):
+        (tmp_path / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "run_all.py").write_text(program, encoding="utf-8")
+    done = run([sys.executable, str(tmp_path / "run_all.py"), "faithfulness"], cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    recorded = json.loads((tmp_path / "results" / "faithfulness.json").read_text(encoding="utf-8"))
+    assert len(recorded["rows"]) >= 7
+    assert "The same results as the libraries" in (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", ["lab", "test"])
+def test_the_two_commands_name_the_same_programs_with_and_without_make(command):
+    """CI runs them; here, that make does nothing of its own, so that Windows' plain twins do all."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert f"\n{command}:" in makefile
+    assert f"$(INSIDE) {command} $(ARGS)" in makefile
+    assert "INSIDE = $(PYTHON) tools/environment.py" in makefile
+    assert f"python tools/environment.py {command}" in BLOCKS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "sign"), [("lab", r"^\d+\.\d+"), ("test", r"pytest \d+")])
+def test_the_two_commands_start_what_they_should(command, sign):
+    """`--version` makes jupyter and pytest say who they are and stop; the environment is brought up as always."""
+    if not (ROOT / ".venv" / "minilora-stamp").exists() and not os.environ.get("CI"):
+        pytest.skip("this checkout's environment was not made by tools/environment.py")
+    done = run([*ENVIRONMENT, command, "--version"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(sign, done.stdout + done.stderr, re.MULTILINE)
+
+
+RUN_BY = {
+    "make lab": "test_the_two_commands_start_what_they_should",
+    "make test": "test_the_two_commands_start_what_they_should",
+    "python tools/environment.py lab": "test_the_two_commands_start_what_they_should",
+    "python tools/environment.py test": "test_the_two_commands_start_what_they_should",
+    "minilora doctor": "test_finetune_generate_plan_doctor_as_printed",
+    "minilora finetune --data letters.txt --out my-style-adapter": "test_finetune_generate_plan_doctor_as_printed",
+    'minilora generate --adapter my-style-adapter --prompt "The little dog" --seed 1': (
+        "test_finetune_generate_plan_doctor_as_printed"
+    ),
+    "minilora plan --model llama-3.1-8b --gpu 24": "test_finetune_generate_plan_doctor_as_printed",
+    "python benchmarks/run_all.py": "test_one_benchmark_by_the_command_that_runs_all",
+}

@@ -1,0 +1,138 @@
+"""Writes what README.md and docs/ have from elsewhere: tables between marks, and the picture of an explorable.
+
+    python tools/build_docs.py            writes
+    python tools/build_docs.py --check    is everything in step? writes nothing
+
+A part stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; the function of that name below makes it. Figures
+come from benchmarks/results/, exercises from their registry, titles and times from the pages themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from minilora.exercises.exercise import Exercise
+from minilora.exercises.registry import EXERCISES
+from minilora.figures.svg import still
+from minilora.widgets import memory_explorer
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PICTURE = ROOT / "docs" / "memory-explorer.svg"
+PAGES = ("README.md", "docs/instructors.md")
+PART = re.compile(r"(<!-- begin ([a-z-]+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from lora_against_full import page as lora_against_full_page  # noqa: E402
+from page_parts import table  # noqa: E402
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="compare only")
+    options = parser.parse_args()
+    wanted = {ROOT / name: filled(ROOT / name) for name in PAGES}
+    wanted[PICTURE] = picture()
+    stale = [
+        path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+    for path in stale:
+        name = path.relative_to(ROOT).as_posix()
+        print(
+            f"{name} is out of step; run: python tools/build_docs.py" if options.check else f"{name}: written"
+        )
+        if not options.check:
+            path.write_text(wanted[path], encoding="utf-8", newline="\n")
+    return 1 if options.check and stale else 0
+
+
+def filled(path: Path) -> str:
+    """The file's text with each part made anew, its links as they are seen from the file's folder."""
+    up = "../" * (len(path.relative_to(ROOT).parts) - 1)
+
+    def part(match: re.Match) -> str:
+        made = re.sub(r"\]\((?=notebooks/|exercises/)", f"]({up}", PARTS[match[2]]())
+        return f"{match[1]}\n{made}\n{match[3]}"
+
+    return PART.sub(part, path.read_text(encoding="utf-8"))
+
+
+def record(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+# -- the parts -----------------------------------------------------------------------------------------------
+
+
+def pages() -> str:
+    """The map of the chapters: what each page is about, what it takes, and which exercises belong to it."""
+    seconds = record("course")["pages"]
+    rows = []
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        first = nbformat.read(path, as_version=4).cells[0].source
+        title = first.split("\n")[0].lstrip("# ")
+        minutes = re.search(r"\*\*Time:\*\* ([\w]+ minutes)", first)
+        assert minutes, f"{path.name} does not say how long it takes"
+        exercises = f"[exercises](exercises/{path.name})" if (ROOT / "exercises" / path.name).exists() else ""
+        runs = f"{seconds[path.stem]:.0f} s" if path.stem in seconds else ""
+        rows.append([f"[{title}](notebooks/{path.name})", minutes[1], runs, exercises])
+    return table(["page", "for a person", "for a machine of 2 cores", ""], rows)
+
+
+def faithful() -> str:
+    planner = record("memory_gpu")
+    card, found = planner["machine"]["gpu"], planner["summary"]
+    rows = [list(row) for row in record("faithfulness")["rows"]]
+    about = f"`minilora plan`, beside the measured peak of {found['ran']} trainings on one {card}"
+    rows.append([about, f"{found['worst']:.1%} off at the worst, {found['median_error']:.3%} in the median"])
+    return table(["what is compared", "the largest difference"], rows)
+
+
+def lora_against_full() -> str:
+    return lora_against_full_page(record("lora_against_full"))
+
+
+def mistakes() -> str:
+    """For each exercise, the mistakes that its check knows by name, the first of them."""
+    rows = []
+    for exercise in EXERCISES:
+        known = sentences(exercise)
+        rows.append([f"{exercise.title} (`{exercise.name}`)", len(known), known[0]])
+    return table(["exercise", "known mistakes", "for one"], rows).replace("|---|---:|---:|", "|---|---:|---|")
+
+
+def sentences(exercise: Any) -> list[str]:
+    """What a learner is told who makes a mistake that is known."""
+    if isinstance(exercise, Exercise):
+        return [wrong.sentence for wrong in exercise.wrong]
+    options = [option for part in exercise.parts for option in getattr(part, "options", ())]
+    return [option.sentence for option in options if option.sentence]
+
+
+def picture() -> str:
+    """An explorable as it stands on page 06, without a kernel."""
+    explorer = memory_explorer()
+    explorer.batch_size.value, explorer.checkpointing.value = 1, True
+    return still(explorer.svg) + "\n"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "pages": pages,
+    "faithful": faithful,
+    "lora-against-full": lora_against_full,
+    "mistakes": mistakes,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
