@@ -1,0 +1,245 @@
+"""What is installed where: versions that agree with each other, a wheel that is whole, and machines unlike ours."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+import minilora
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+LOCK = [
+    Requirement(line)
+    for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    if line and not line.startswith("#")
+]
+STEPS = """
+from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, style_corpus
+model = GPT.from_pretrained("tiny-gpt")
+data = encode_text(style_corpus("legal", documents=4), model.tokenizer, 64)
+model = add_lora(model, LoraConfig(target_modules=["attention"]))
+Trainer(model, data, steps=2, batch_size=2).train()
+model.save_adapter("my adapter é")
+print("trained", model.generate("The dog", 3, seed=1))
+"""
+
+
+def read_yaml(name: str) -> dict:
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+def run(*command: object, **options) -> str:
+    """What it printed; the test fails with what it said if it failed."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        check=False,
+        encoding="utf-8",
+        **options,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+# -- versions agree ------------------------------------------------------------------------------------------
+
+
+def test_the_lock_serves_what_the_package_asks_for():
+    wanted = [
+        *PROJECT["dependencies"],
+        *(line for extra in PROJECT["optional-dependencies"].values() for line in extra),
+    ]
+    for requirement in map(Requirement, wanted):
+        if requirement.name == "minilora":
+            continue
+        pins = [
+            pin for pin in LOCK if pin.name.lower().replace("_", "-") == requirement.name.replace("_", "-")
+        ]
+        assert pins, f"{requirement.name} is not in requirements.lock; run: python tools/lock.py"
+        for pin in pins:
+            [version] = [specifier.version for specifier in pin.specifier]
+            assert version in requirement.specifier, f"{requirement} is not met by {pin}"
+
+
+def test_the_workflow_tests_the_pythons_and_torches_that_are_supported():
+    jobs = read_yaml(".github/workflows/ci.yml")["jobs"]
+    pythons = jobs["systems"]["strategy"]["matrix"]["python"]
+    sys.path.insert(0, str(ROOT / "tools"))
+    try:
+        from environment import NEWEST, OLDEST
+    finally:
+        sys.path.pop(0)
+    assert pythons == [f"3.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
+    assert PROJECT["requires-python"] == f">={pythons[0]}"
+    assert {name.split("-")[0] for name in jobs["systems"]["strategy"]["matrix"]["os"]} == {
+        "ubuntu",
+        "macos",
+        "windows",
+    }
+    oldest, newest = (Version(row["torch"]) for row in jobs["torch"]["strategy"]["matrix"]["include"])
+    [torch] = [Requirement(line) for line in PROJECT["dependencies"] if line.startswith("torch")]
+    assert str(torch.specifier) == f">={oldest.major}.{oldest.minor}"
+    assert [str(pin.specifier) for pin in LOCK if pin.name == "torch"] == [f"=={newest}"]
+
+
+def test_the_workflow_runs_files_that_exist():
+    for job in read_yaml(".github/workflows/ci.yml")["jobs"].values():
+        for step in job["steps"]:
+            for path in re.findall(r"(?:tests|tools|minilora|\.ci)/[\w./]+", step.get("run", "")):
+                assert (ROOT / path).exists(), path
+
+
+def test_conda_users_get_what_the_lock_pins():
+    environment = read_yaml("environment.yml")
+    [python] = [part for part in environment["dependencies"] if str(part).startswith("python=")]
+    assert Version(python.split("=")[1]) in Requirement(f"p{PROJECT['requires-python']}").specifier
+    [pip] = [part["pip"] for part in environment["dependencies"] if isinstance(part, dict)]
+    assert pip == ["--requirement requirements.lock", "--editable ."]  # the same set, by being the same file
+    names = {part.split("=")[0] for part in environment["dependencies"] if isinstance(part, str)}
+    assert names == {"python", "pip"}
+
+
+def test_the_citation_names_this_version():
+    assert read_yaml("CITATION.cff")["version"] == minilora.__version__
+
+
+# -- the built package ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """A folder with wheel and sdist, built from a copy in a path with a space and an accent."""
+    work = tmp_path_factory.mktemp("bâti ici")
+    names = ("minilora", "pyproject.toml", "README.md", "LICENSE")
+    for name in names:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, work / "src" / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            (work / "src").mkdir(exist_ok=True)
+            shutil.copy(source, work / "src" / name)
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", work / "dist", work / "src")
+    return work / "dist"
+
+
+@pytest.fixture(scope="module")
+def installed(built, tmp_path_factory) -> Path:
+    """The Python of a fresh environment that has the wheel, and torch and the rest from this one."""
+    folder = tmp_path_factory.mktemp("été 2") / "env"
+    run(sys.executable, "-m", "venv", folder)
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    [wheel] = built.glob("*.whl")
+    run(python, "-m", "pip", "install", "--no-deps", "--no-index", "--quiet", wheel)
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+    # Only packages: an editable minilora is a .pth file there, and those are not read from a path in a .pth.
+    (site / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    return python
+
+
+def assets() -> set[str]:
+    kept = run("git", "ls-files", "minilora", cwd=ROOT).splitlines()
+    return set(kept)
+
+
+@pytest.mark.slow
+def test_wheel_and_sdist_hold_every_file_of_the_package(built):
+    [wheel], [sdist] = built.glob("*.whl"), built.glob("*.tar.gz")
+    in_wheel = set(zipfile.ZipFile(wheel).namelist())
+    with tarfile.open(sdist) as archive:
+        in_sdist = {name.partition("/")[2] for name in archive.getnames()}
+    assert assets() - in_wheel == set()
+    assert assets() - in_sdist == set()
+    assert wheel.stat().st_size < 40e6  # the tiny GPT and little else
+
+
+@pytest.mark.slow
+def test_the_wheel_trains_in_a_fresh_environment(installed, tmp_path):
+    """Outside the repository, in a folder with a space and accents; no network is there to be asked."""
+    where = run(installed, "-c", "import minilora; print(minilora.__file__)", cwd=tmp_path)
+    assert str(installed.parent.parent) in where
+    folder = tmp_path / "mes données ü"
+    folder.mkdir()
+    offline = dict(os.environ, HTTPS_PROXY="http://127.0.0.1:9", HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1")
+    assert "trained" in run(installed, "-c", STEPS, cwd=folder, env=offline)
+    assert {path.name for path in (folder / "my adapter é").iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="modes do not make a folder read-only there")
+def test_a_read_only_installation_works(installed, tmp_path):
+    """Nothing is written beside the package. Root may write anywhere, so the files are compared."""
+    package = Path(run(installed, "-c", "import minilora; print(minilora.__path__[0])", cwd=tmp_path).strip())
+    before = {path: path.stat().st_mtime_ns for path in package.rglob("*") if "__pycache__" not in path.parts}
+    folders = [package, *(path for path in package.rglob("*") if path.is_dir())]
+    try:
+        for folder in folders:
+            folder.chmod(0o555)
+        run(installed, "-B", "-c", STEPS, cwd=tmp_path)
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+    after = {path: path.stat().st_mtime_ns for path in package.rglob("*") if "__pycache__" not in path.parts}
+    changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    assert not {path for path in changed if path.is_file()}
+
+
+# -- other machines ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments", [["plan"], ["--help"], ["finetune", "--help"], ["doctor"]], ids=" ".join
+)
+def test_a_terminal_without_colours_gets_plain_text(arguments):
+    plain = dict(os.environ, NO_COLOR="1", TERM="dumb", COLUMNS="80")
+    plain.pop("FORCE_COLOR", None)
+    assert "\x1b" not in run(sys.executable, "-m", "minilora.cli", *arguments, env=plain)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of a process's memory work on Linux")
+def test_the_listing_needs_less_than_2_gb(tmp_path):
+    """Page 00's cell under a limit on the data of the process: what it writes to, not what it maps of libraries."""
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_DATA, (2 * 10**9, 2 * 10**9))\n"
+    listing = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[
+        0
+    ]
+    run(sys.executable, "-c", limit + listing.replace("epochs=3", "epochs=1"), cwd=tmp_path)
+
+
+@pytest.mark.slow
+def test_the_locks_packages_can_be_had(tmp_path):
+    """What environment.yml hands to pip: every pin for this Python and system is there to be installed."""
+    arguments = ["--dry-run", "--ignore-installed", "--no-deps", "--quiet", "--disable-pip-version-check"]
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        *arguments,
+        "-r",
+        ROOT / "requirements.lock",
+        cwd=tmp_path,
+        timeout=280,
+    )
