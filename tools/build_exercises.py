@@ -15,7 +15,6 @@ Not here: running notebooks of unknown people. `--run` is for our own.
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from pathlib import Path
 
 import jupytext
 import nbformat
-from build_notebooks import KERNEL
+from build_notebooks import KERNEL, chosen_sources, page_parser
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
@@ -44,22 +43,13 @@ TRIES = 2  # a kernel hangs now and then
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("pages", nargs="*", help="beginnings of page names, such as 03; default: all")
-    parser.add_argument("--check", action="store_true", help="compare only")
+    parser = page_parser(__doc__)
     parser.add_argument("--run", action="store_true", help="run the built notebooks")
-    parser.add_argument("--execute", nargs=2, metavar=("NOTEBOOK", "RESULT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.execute:
         execute(*map(Path, options.execute))
         return 0
-    sources = [
-        path for path in sorted(SOURCES.glob("*.py")) if path.name.startswith(tuple(options.pages or [""]))
-    ]
-    if not sources:
-        sys.exit(f"no page begins with {' or '.join(options.pages)}")
+    sources = chosen_sources(SOURCES, options.pages)
     if options.run:
         with ThreadPoolExecutor(max_workers=2) as pool:
             problems = [problem for found in pool.map(run_page, sources) for problem in found]

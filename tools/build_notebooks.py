@@ -38,20 +38,13 @@ BAR = re.compile(r"^ *\d+%\|[^|]*\| *\d+/(\d+).*$", re.MULTILINE)  # as tqdm wri
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("pages", nargs="*", help="beginnings of page names, such as 03; default: all")
-    parser.add_argument("--check", action="store_true", help="compare only")
+    parser = page_parser(__doc__)
     parser.add_argument("--twice", action="store_true", help="run every cell two times; write nothing")
-    parser.add_argument("--execute", nargs=2, metavar=("SOURCE", "RESULT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.execute:
         execute(Path(options.execute[0]), Path(options.execute[1]), options.twice)
         return 0
-    sources = [path for path in sorted(SOURCES.glob("*.py")) if is_wanted(path, options.pages)]
-    if not sources:
-        sys.exit(f"no page begins with {' or '.join(options.pages)}; there is: {', '.join(page_names())}")
+    sources = chosen_sources(SOURCES, options.pages)
     if options.check:
         problems = [problem for path in sources for problem in differences(path)]
         print("\n".join(problems) or f"{len(sources)} pages are in step with their sources")
@@ -61,12 +54,23 @@ def main() -> int:
     return 0
 
 
-def page_names() -> list[str]:
-    return sorted(path.stem for path in SOURCES.glob("*.py"))
+def page_parser(about: str | None) -> argparse.ArgumentParser:
+    """What this program and the builder of exercises understand alike: pages, --check, and --execute for a child."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pages", nargs="*", help="beginnings of page names, such as 03; default: all")
+    parser.add_argument("--check", action="store_true", help="compare only")
+    parser.add_argument("--execute", nargs=2, metavar=("NOTEBOOK", "RESULT"), help=argparse.SUPPRESS)
+    return parser
 
 
-def is_wanted(path: Path, beginnings: list[str]) -> bool:
-    return not beginnings or any(path.stem.startswith(beginning) for beginning in beginnings)
+def chosen_sources(folder: Path, beginnings: list[str]) -> list[Path]:
+    """The sources whose names begin so, all if nothing is asked for; ends the program if there is none."""
+    every = sorted(folder.glob("*.py"))
+    found = [path for path in every if path.name.startswith(tuple(beginnings or [""]))]
+    if not found:
+        names = ", ".join(path.stem for path in every)
+        sys.exit(f"no page begins with {' or '.join(beginnings)}; there is: {names}")
+    return found
 
 
 def target(source: Path) -> Path:
