@@ -70,6 +70,12 @@ def observe(answers: dict[str, Any], numbers: Numbers) -> Numbers:
         return {"problem": problem.args}
 
 
+NOT_FINITE = (
+    "not-finite",
+    "With the adapter the loss is no number any more; train with a smaller learning rate.",
+)
+
+
 class _Problem(Exception):
     """A mistake and its sentence."""
 
@@ -128,6 +134,8 @@ def _load(folder: str, base_name: str) -> Any:
     try:
         model.load_adapter(folder)
     except (ValueError, OSError) as error:
+        if "no finite numbers" in str(error):
+            raise _Problem(*NOT_FINITE) from None
         other = "another base" in str(error)
         raise _Problem(
             "another-base" if other else "unreadable",
@@ -149,10 +157,7 @@ def _run_problem(model: Any, numbers: Numbers, before: float, after: float) -> t
     if not any(layer.lora_B["default"].count_nonzero() for layer in model.lora_layers().values()):
         return "untrained", "All of B is zero: the adapter was saved before it was trained."
     if not math.isfinite(after):
-        return (
-            "not-finite",
-            "With the adapter the loss is no number any more; train with a smaller learning rate.",
-        )
+        return NOT_FINITE
     if after > before:
         return (
             "worse",
