@@ -48,6 +48,7 @@ def main() -> None:
 
     before = GPT.from_pretrained("tiny-gpt").state_dict()
     model, validation = train(None, options.steps)
+    model.cpu()  # where it was before; training may have moved it to a GPU
     losses = {"base": validation[0], "full": validation[-1]}
     print(f"full fine-tuning: validation loss {validation[0]:.3f} -> {validation[-1]:.3f}", file=sys.stderr)
     with torch.no_grad():

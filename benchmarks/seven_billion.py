@@ -243,6 +243,12 @@ class Ours:
 
     def __init__(self, bench: Bench):
         self.bench, self.model = bench, bench.packed()
+        self.decode_compiled = torch.compile(quantization._decode, dynamic=True)
+        self.blocks = []
+        for block in self.model.model.layers:
+            block.compile()
+            self.blocks.append(block._compiled_call_impl)
+        self.compiled(decoding=False, blocks=False)
 
     def prepare(self, setting: Setting) -> None:
         self.trainer = Trainer(
@@ -254,6 +260,19 @@ class Ours:
         self.trainer.steps = self.trainer.step + count
         return self.trainer.train().seconds[-count:]
 
+    def ways(self) -> list[tuple[str, Callable[[], None]]]:
+        return [
+            (", eager", lambda: self.compiled(decoding=False, blocks=False)),
+            (", decoding compiled", lambda: self.compiled(decoding=True, blocks=False)),
+            (", blocks compiled", lambda: self.compiled(decoding=False, blocks=True)),
+        ]
+
+    def compiled(self, decoding: bool, blocks: bool) -> None:
+        """What `compile_decoding()` and `block.compile()` do, and back again."""
+        quantization._decode_on_gpu = self.decode_compiled if decoding else quantization._decode
+        for block, program in zip(self.model.model.layers, self.blocks, strict=True):
+            block._compiled_call_impl = program if blocks else None
+
 
 class Theirs:
     """The peers' model in the usual loop: their own loss, the same optimizer and clipping."""
@@ -262,6 +281,9 @@ class Theirs:
 
     def __init__(self, bench: Bench):
         self.bench, self.model = bench, bench.peers().train()
+
+    def ways(self) -> list[tuple[str, Callable[[], None]]]:
+        return [("", lambda: None)]
 
     def prepare(self, setting: Setting) -> None:
         if setting.checkpointing:
@@ -304,8 +326,6 @@ def side_by_side(
     """Tokens per second and peak memory of each way to run the same step."""
     bench.free()
     bench.limit(80)
-    eager = quantization._decode
-    compiled = torch.compile(quantization._decode, dynamic=True) if bench.gpu else eager
     sides: list[tuple[Any, int]] = []
     failed: list[dict[str, Any]] = []
     for make in (Ours, Theirs):
@@ -323,16 +343,16 @@ def side_by_side(
             print(failed[-1], flush=True)
     rows = []
     for setting in settings:
-        # each way: its name, its side, and how 4 bits are decoded meanwhile
-        ways = [(f"{side.name}{how}", side, rest, decode) for side, rest in sides for how, decode in (
-            ((", decoding eager", eager), (", decoding compiled", compiled)) if side.name == "ours" else (("", eager),)
-        )]  # fmt: skip
+        # each way: its name, its side, the side's memory at rest, and what must be done before it runs
+        ways = [
+            (f"{side.name}{how}", side, rest, prepare) for side, rest in sides for how, prepare in side.ways()
+        ]
         seconds: dict[str, list[float]] = {name: [] for name, *_ in ways}
         peaks: dict[str, int] = {}
         for side, _ in sides:
             side.prepare(setting)
-        for name, side, rest, decode in ways:
-            quantization._decode_on_gpu = decode
+        for name, side, rest, prepare in ways:
+            prepare()
             try:
                 side.steps(2)  # compiles, and makes the optimizer's state
                 peaks[name] = peak_of(bench, side, rest)
@@ -341,13 +361,12 @@ def side_by_side(
                 print(failed[-1], flush=True)
                 del seconds[name]
         for _ in range(ROUNDS):
-            for name, side, _rest, decode in ways:
+            for name, side, _rest, prepare in ways:
                 if name in seconds:
-                    quantization._decode_on_gpu = decode
+                    prepare()
                     seconds[name] += side.steps(STEPS_A_ROUND)
         rows += [row(setting, name, times, seconds, peaks) for name, times in seconds.items()]
         save([*rows, *failed])
-    quantization._decode_on_gpu = eager
     return [*rows, *failed]
 
 
@@ -424,8 +443,19 @@ def page(recorded: dict[str, Any]) -> str:
         f"at the peak ({gigabytes(done['planned'])} planned), loss {done['losses'][0]:.2f} to {done['losses'][-1]:.2f} "
         f"on one batch in {len(done['losses'])} steps.\n\n"
         + table(["what else fits, one row of 512 tokens", "within", "planned", "measured"], attempts)
-        + "\nThe same step with the peers. A speed below 1 is slower than theirs.\n\n"
+        + f"\nOf full fine-tuning {outcome('full', recorded['what_else_fits'])}.\n"
+        + "\nThe same step with the peers. A speed below 1 is slower than theirs. Compiled blocks: `block.compile()` "
+        "on each block of the model, a line of the user's program; the peers run as their users run them.\n\n"
         + table(["", "tokens/s", "speed", "spread, tokens/s", "peak", "memory"], ways)
+    )
+
+
+def outcome(method: str, attempts: list[dict[str, Any]]) -> str:
+    """In words, what fits on the largest card that was tried: a textbook expects that full fine-tuning never does."""
+    largest = max(row["budget_gb"] for row in attempts)
+    found = [row for row in attempts if row["method"] == method and row["budget_gb"] == largest]
+    return " and ".join(
+        f"{row['dtype']} {'fits' if row['fits'] else 'does not fit'} in {largest} GB" for row in found
     )
 
 

@@ -3,7 +3,8 @@
     python tools/train_style_adapters.py [--steps N] [--out FOLDER]      a few minutes on two processor cores
 
 All three are trained on one base object, which is never written to. Each must then have the lowest perplexity on its
-own corpus, on held-out combinations; the table is written beside the adapters and checked by the tests.
+own corpus, on held-out combinations; the table is written beside the adapters, once for programs and once for people,
+and checked by the tests.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from minilora.datasets import STYLES
 from minilora.lora import LoraModel
 
 CONFIG = LoraConfig(r=8, lora_alpha=16, target_modules="attention")
+LEARNING_RATE = 5e-3
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--out", type=Path, default=ASSETS / "adapters")
     options = parser.parse_args()
     model = LoraModel(GPT.from_pretrained("tiny-gpt"))
@@ -34,14 +36,15 @@ def main() -> None:
         torch.manual_seed(0)
         model.add_adapter(style, CONFIG)
         rows = encode_text(style_corpus(style), tokenizer, 128)
-        history = Trainer(model, rows, steps=options.steps).train()
+        history = Trainer(model, rows, steps=options.steps, learning_rate=LEARNING_RATE).train()
         model.save_adapter(options.out / style, style)
         print(f"{style}: {model.trainable_parameter_count()}, {sum(history.seconds):.0f} s")
-    (options.out / "figures.json").write_text(
-        json.dumps({"steps": options.steps, "perplexity": perplexities(model)}, indent=2) + "\n",
-        encoding="utf-8",
-        newline="\n",
-    )
+    figures = {"steps": options.steps, "perplexity": perplexities(model)}
+    for name, text in (
+        ("figures.json", json.dumps(figures, indent=2) + "\n"),
+        ("README.md", card(model, **figures)),
+    ):
+        (options.out / name).write_text(text, encoding="utf-8", newline="\n")
 
 
 def perplexities(model: LoraModel) -> dict[str, dict[str, float]]:
@@ -60,6 +63,56 @@ def perplexities(model: LoraModel) -> dict[str, dict[str, float]]:
             "  ".join(f"{name} {value:8.2f}" for name, value in table[corpus].items()),
         )
     return table
+
+
+def card(model: LoraModel, steps: int, perplexity: dict[str, dict[str, float]]) -> str:
+    """What a person should know who finds these files."""
+    names = ["base", *STYLES]
+    best = {style: min(row, key=lambda name: row[name]) for style, row in perplexity.items()}
+    rows = [
+        f"| {style} | "
+        + " | ".join(f"**{row[name]:.2f}**" if name == best[style] else f"{row[name]:.2f}" for name in names)
+        + " |"
+        for style, row in perplexity.items()
+    ]
+    head = [f"| perplexity on text of style | {' | '.join(names)} |", "|---|" + "---:|" * len(names)]
+    return CARD.format(
+        trained=int(model.trainable_parameter_count()),
+        steps=steps,
+        table="\n".join([*head, *rows]),
+        config=CONFIG,
+    )
+
+
+CARD = """\
+# Three adapters for the tiny GPT
+
+Legal writing, a coding assistant, customer support: three voices for one base, `tiny-gpt`. They exist to be swapped
+and blended in minilora's lessons, and are good for nothing else: the tiny GPT knows old children's books, so what they
+write has the sound of a style and no sense.
+
+```python
+from minilora import GPT, LoraModel
+
+model = LoraModel(GPT.from_pretrained("tiny-gpt"))
+for style in ("legal", "code", "support"):
+    model.load_adapter(style, style)
+model.set_adapter("legal")
+print(model.generate("The little dog ran to the garden and", seed=1))
+```
+
+| | |
+|---|---|
+| method | LoRA, rank {config.r}, alpha {config.lora_alpha}, on {config.target_modules}; {trained:,} weights each |
+| data | `minilora.style_corpus`: text of our own, written by seeded grammars that come with the package |
+| training | {steps} steps of 16 rows of 128 tokens; `tools/train_style_adapters.py` is the program |
+| licence | MIT, as the project; the base's data is described in [its card](../tiny-gpt/MODEL_CARD.md) |
+
+Perplexity (e to the mean loss a token; lower is better) on validation text, whose combinations the training text does
+not have:
+
+{table}
+"""
 
 
 if __name__ == "__main__":

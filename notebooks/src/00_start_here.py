@@ -109,6 +109,12 @@ for file in sorted(Path("my-style-adapter").iterdir()):
     print(f"{file.name:28} {file.stat().st_size / 1000:7.1f} kB")
 
 # %% [markdown]
+# **What we saw.** A model that was trained at length, once, takes on a new voice in half a minute, since fewer than two of a
+# hundred weights had to move; what it learned fits into a small file, and without that file it is the old model.
+#
+# **When it would be otherwise.** A voice is a small change. A new *language* would not fit into so thin an adapter, and no
+# training of this kind makes a tiny model clever. Page 09 looks for that wall.
+#
 # ## Your turn
 #
 # * Change `"legal"` to `"code"` or `"support"` in the cell with the documents, then run the cells below it again.
@@ -118,8 +124,14 @@ for file in sorted(Path("my-style-adapter").iterdir()):
 #
 # ## Where to go next
 #
-# [08 PEFT in practice](08_peft_in_practice.ipynb) takes the program above apart: what each line does, what is in the file,
-# and how the same adapter opens in the library that most people use. Pages 01 to 07 and 09, on why all this works, are
-# being written.
+# * Why is this a trick worth knowing? [01 The problem](01_the_problem.ipynb) and
+#   [02 Change only a little](02_change_only_a_little.ipynb).
+# * What is an adapter, and why can it be so thin? [03 LoRA](03_lora.ipynb) and [04 Why it works](04_why_it_works.ipynb).
+# * How does it fit on a small machine? [05 QLoRA](05_qlora.ipynb) and [06 Modest hardware](06_modest_hardware.ipynb).
+# * What can you do with many of them? [07 Swappable adapters](07_swappable_adapters.ipynb).
+# * The program above, line by line: [08 PEFT in practice](08_peft_in_practice.ipynb). And when to use which method:
+#   [09 When to use what](09_when_to_use_what.ipynb).
+#
+# From page 02 on, each page has exercises that check themselves, in the folder [`exercises`](../exercises).
 #
 # Every statement in the pages is measured on *your* machine, in a cell that you can read, doubt and change.

@@ -170,7 +170,10 @@ assert difference == 0
 # Exactly nothing, for adding zero is exact. Training starts from what the model can do, not from a model that was knocked
 # off its feet.
 #
-# **When it would be otherwise:** if B started at random, the model would be damaged before its first lesson. Let us damage it:
+# **When it would be otherwise:** if B started at random, the model would be damaged before its first lesson. Let us damage it.
+#
+# **Predict:** a small random B in each layer. Does the loss rise by a hundredth, by one, or by several? And with the adapter
+# switched off?
 
 # %%
 with torch.no_grad():

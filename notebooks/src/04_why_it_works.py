@@ -19,6 +19,7 @@ import torch
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, evaluate, style_corpus
 from minilora.figures.charts import energy_curves, loss_by_rank
 from minilora.figures.ranks import captured_energy
+from minilora.figures.svg import percent
 from minilora.memory import gigabytes, measure_memory, plan_memory
 from minilora.widgets import rank_explorer
 
@@ -110,6 +111,7 @@ explorer
 # %% tags=["nbval-ignore-output"]
 explorer.rank.value = 32  # as if moved by hand
 print(explorer.sentence)
+assert percent(captured_energy(spectra["the change"], 32)) in explorer.sentence
 energy_curves(spectra, title="The change leans on few directions; chance does not")
 
 # %% [markdown]
@@ -199,8 +201,12 @@ loss_by_rank(losses, title="A few directions get most of the gain; more of them 
 
 # %% tags=["nbval-ignore-output"]
 measured = rank_explorer(spectra, losses)
-measured.rank.value = 4
 measured
+
+# %% tags=["nbval-ignore-output"]
+measured.rank.value = 4  # as if moved by hand
+print(measured.sentence)
+assert f"{losses[4]:.3f}" in measured.sentence
 
 # %% [markdown]
 # **What we saw.** One direction per layer already gets a good part of the way, four get most of it, and then each further

@@ -209,6 +209,9 @@ assert saved > 0.5
 #
 # All this as a little program. It tries the means from the cheapest for your patience to the dearest, and stops at the first
 # that fits with a gigabyte to spare.
+#
+# **Predict:** by which means does a model of 8 billion weights fit on 24 GB? And is there one of the four that no means bring
+# onto a card of 8 GB?
 
 
 # %%

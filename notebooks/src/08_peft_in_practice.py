@@ -131,6 +131,7 @@ dashboard
 
 # %% tags=["nbval-ignore-output"]
 print(dashboard.sentence)
+assert dashboard.sentence.startswith("Done: step 80 of 80")
 history = second_trainer.history
 loss_curves(
     {"LoRA, attention": trainer.history.losses, "LoRA, all-linear": history.losses},
@@ -176,6 +177,8 @@ print(f"\nThe weights' file takes {size / 1000:.0f} kB.")
 # ## Back into a fresh model
 #
 # A file is only worth what comes back from it. We load the base once more, snap the adapter in, and compare every score.
+#
+# **Predict:** will the scores be the same to the last bit, or nearly?
 
 # %%
 fresh = LoraModel(GPT.from_pretrained("tiny-gpt"))
@@ -191,6 +194,8 @@ assert difference == 0
 #
 # If `peft` and `transformers` are installed, they open our model and our adapter, for both are in their formats. (If they
 # are not, the cell says so, and nothing is lost.)
+#
+# **Predict:** that library was written by other people. Will its scores agree with ours in two digits, in five, or not at all?
 
 # %% tags=["nbval-ignore-output"]
 import logging
@@ -261,3 +266,10 @@ else:
 # **What we saw.** The program is short because the idea is: freeze, add, train, save. The count falls below one percent as
 # soon as the model is of a useful size. **When it would be otherwise:** with a high rank on all layers of a small model the
 # share can pass ten percent.
+#
+# ## Exercises
+#
+# In [`exercises/08_peft_in_practice.ipynb`](../exercises/08_peft_in_practice.ipynb):
+#
+# * `run-a-finetune`: fine-tune on your own and report the numbers; they are checked against the adapter that you saved
+#   (20 minutes).

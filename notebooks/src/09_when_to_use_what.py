@@ -252,7 +252,9 @@ loss_by_rank(
 #
 # ## What each choice costs
 #
-# Closeness is one side. This is the other, for a model of eight billion weights and rank 16 on all layers:
+# Closeness is one side. This is the other, for a model of eight billion weights and rank 16 on all layers.
+#
+# **Predict:** how many cards of 24 GB does each method take, and how large is the file that one keeps?
 
 # %%
 print(f"{'':12}{'memory to train':>18}{'trained weights':>18}{'file to keep':>16}{'cards of 24 GB':>18}")
@@ -292,5 +294,5 @@ assert plans["full"].total > 3 * plans["lora"].total > 3 * plans["qlora"].total
 # * In the comparison of three tasks, set `r=32, lora_alpha=32` and more steps. Who gains most from a longer school?
 # * Set `ROWS = 64` in the cell with the noise. Which rank does now what rank 2 did before?
 # * Give all three methods the same rate, `5e-3`. What does that do to full fine-tuning?
-# * Exercises that fit this page: `choose-rank`, `training-memory`, `count-trainable`. And the question of the chapter: when
-#   would *you* choose full fine-tuning, and why is that rare?
+# * In [`exercises/09_when_to_use_what.ipynb`](../exercises/09_when_to_use_what.ipynb): `full-or-lora`, the question of the
+#   chapter: when would *you* choose full fine-tuning, and why is that rare? (15 minutes)

@@ -299,5 +299,9 @@ assert base_digest(model) == untouched  # merging and unmerging left it alone, t
 # * Train `my-legal` further, or with another rank, and look whether the other adapters notice.
 # * Blend unequally: `model.blend({"legal": 0.7, "support": 0.5})`, then `model.generate(...)`. `model.add_blend(...)` makes
 #   an adapter of it that you can save.
-# * Exercises that fit this page: `swap-adapters`, `mixed-batch`, `blend-adapters`, `merge`, `unmerge`. And the question of
-#   the chapter: name three adapters that you would train on one base, and say why three copies would be worse.
+#
+# In [`exercises/07_swappable_adapters.ipynb`](../exercises/07_swappable_adapters.ipynb):
+#
+# * `swappable-adapters`, the question of the chapter: name three adapters that you would train on one base, and say why
+#   three copies would be worse (15 minutes);
+# * `save-adapter` (10 minutes), `swap-adapters` (10), `blend` (10), `mixed-batch` (15).
