@@ -42,6 +42,8 @@ BENCHMARKS = (
     Benchmark("adapters", "Adapters beside peft and transformers"),
     Benchmark("quantization", "Four bits beside bitsandbytes, on a CPU"),
     Benchmark("qlora_quality", "What four bits cost"),
+    Benchmark("planning", "How long a memory plan takes"),
+    Benchmark("published_peaks", "The memory planner against published peaks"),
     Benchmark("distributed", "Several processes against one", "--out"),
     Benchmark("explorables", "Explorables: from a key press to the picture"),
     Benchmark("grading", "Grading a class"),
