@@ -17,7 +17,9 @@ STEPS, LEARNING_RATE = 6, 1e-2  # of the worker
 # Two processes add up a gradient in another order than one, so it differs by S = 1e-6 of the usual size: some roundings
 # of 6e-8 each. Adam divides a gradient by its own size, so if that is a share g of the usual one, the weight's step
 # differs by the share min(1, S / g). Over all g from 0 to 1 the mean of its square is S + S² (1/S - 1), almost 2 S.
-FARTHEST = (2 * 1e-6) ** 0.5 * STEPS * LEARNING_RATE  # root mean square over a matrix; all steps off to the same side
+FARTHEST = (
+    (2 * 1e-6) ** 0.5 * STEPS * LEARNING_RATE
+)  # root mean square over a matrix; all steps off to the same side
 # r (in + out) for q, k, v and o of two blocks, and nothing of the adapter that rests
 TRAINED_BY_LORA = 4 * 2 * sum((64 + 64, 64 + 32, 64 + 32, 64 + 64))
 
