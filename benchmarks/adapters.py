@@ -9,6 +9,7 @@ alike; the table gives the median of the ratios and their range.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import statistics
 import subprocess
@@ -21,28 +22,23 @@ from typing import Any
 import peft
 import torch
 from page_parts import side_by_side_table, versions
+from shapes import gpt_config
 from side_by_side import compare
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from minilora.gpt import GPT, GPTConfig
+from minilora.catalog import MODELS
+from minilora.gpt import GPT
 from minilora.lora import LoraConfig, LoraModel, add_lora
 
-SHAPE = {  # the tiny GPT's neighbourhood: what the lessons run
-    "vocab_size": 2048,
-    "hidden_size": 256,
-    "intermediate_size": 704,
-    "num_hidden_layers": 6,
-    "num_attention_heads": 8,
-    "num_key_value_heads": 8,
-    "max_position_embeddings": 512,
-}
-TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj"]  # 24 layers
+CONFIG = gpt_config(MODELS["tiny-gpt"])  # what the lessons run
+TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj"]
+LAYERS = len(TARGETS) * CONFIG.num_hidden_layers
 NAMES = [f"adapter-{i}" for i in range(10)]
 
 
 def llama() -> LlamaForCausalLM:
     torch.manual_seed(0)
-    return LlamaForCausalLM(LlamaConfig(**SHAPE, tie_word_embeddings=True)).eval()
+    return LlamaForCausalLM(LlamaConfig(**dataclasses.asdict(CONFIG))).eval()
 
 
 def ours_with(names: list[str]) -> LoraModel:
@@ -80,7 +76,7 @@ def switching():
 
 
 def wrapping():
-    """Puts LoRA on 24 layers of a model, and takes it off again outside the clock."""
+    """Puts LoRA on the attention layers of a model, and takes it off again outside the clock."""
 
     def clocked(wrap, unwrap) -> float:
         base = llama()
@@ -110,7 +106,7 @@ def wrapping():
 def mixed_batch():
     """16 rows of 64 tokens, four adapters in turn."""
     ours, theirs = ours_with(NAMES[:4]), theirs_with(NAMES[:4])
-    ids = torch.randint(0, SHAPE["vocab_size"], (16, 64))
+    ids = torch.randint(0, CONFIG.vocab_size, (16, 64))
     rows = [NAMES[i % 4] for i in range(16)]
     with torch.no_grad(), ours.rows(rows):
         difference = (
@@ -139,7 +135,7 @@ def training_step():
         model.train()
         parameters = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
-        ids = torch.randint(0, SHAPE["vocab_size"], (16, 129))
+        ids = torch.randint(0, CONFIG.vocab_size, (16, 129))
 
         def step():
             logits = model(ids[:, :-1]).logits
@@ -155,9 +151,9 @@ def training_step():
 def generation():
     """100 greedy tokens after a prompt of 32, each with its key/value cache."""
     theirs = llama()
-    ours = GPT(GPTConfig(**SHAPE)).eval()
+    ours = GPT(CONFIG).eval()
     ours.load_state_dict(theirs.state_dict())
-    prompt = torch.randint(3, SHAPE["vocab_size"], (1, 32))
+    prompt = torch.randint(3, CONFIG.vocab_size, (1, 32))
     theirs.generation_config.eos_token_id = None  # both must make all 100
 
     def our_tokens():
@@ -184,7 +180,7 @@ def importing():
 
 MEASUREMENTS = {
     "switching among 10 adapters": (switching, 100),
-    "wrapping 24 layers": (wrapping, 5),
+    f"wrapping {LAYERS} layers": (wrapping, 5),
     "a batch of 4 mixed adapters": (mixed_batch, 1.3),
     "a LoRA training step": (training_step, 1 / 1.05),
     "generation against transformers": (generation, 1),

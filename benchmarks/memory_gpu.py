@@ -23,9 +23,10 @@ os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")  # 
 
 import torch
 from page_parts import table, versions
+from shapes import gpt_config
 from torch import nn
 
-from minilora import GPT, GPTConfig, LoraConfig, add_lora, quantize_model
+from minilora import GPT, LoraConfig, add_lora, quantize_model
 from minilora.catalog import ModelShape, model_shape
 from minilora.memory import MemoryPlan, gigabytes, measure_memory, plan_memory
 
@@ -84,12 +85,10 @@ def plan(case: Case, shape: ModelShape) -> MemoryPlan:
 
 def build(case: Case, shape: ModelShape, device: str) -> nn.Module:
     """The model of a case, made where it will train and in the type that it will have."""
-    names = {field.name for field in dataclasses.fields(GPTConfig)} & set(vars(shape))
-    config = GPTConfig(**{name: getattr(shape, name) for name in names})
     torch.set_default_dtype(TORCH_DTYPES[case.dtype])
     try:
         with torch.device(device):
-            model: nn.Module = GPT(config)
+            model: nn.Module = GPT(gpt_config(shape))
     finally:
         torch.set_default_dtype(torch.float32)
     if case.method == "qlora":

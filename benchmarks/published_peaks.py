@@ -1,6 +1,6 @@
 """The planner against peaks that others published with their own programs: which agree, and why the others do not.
 
-    python benchmarks/published_peaks.py
+    python benchmarks/published_peaks.py [--json FILE]
 
 Pure arithmetic. Where another engine is known to keep more or less than ours, the difference is computed beside the
 plan, never inside it. A figure agrees if plan and published peak are within 10 % of each other. (*): the number of
@@ -9,8 +9,13 @@ tokens is not published; 512 are assumed.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import json
+from pathlib import Path
 from typing import Any
+
+from page_parts import table
 
 from minilora.catalog import model_shape
 from minilora.memory import gigabytes, plan_memory
@@ -145,12 +150,32 @@ def compare(published: Published) -> dict[str, Any]:
             "off": off["expected"], "verdict": verdict}  # fmt: skip
 
 
+def page(recorded: list[dict[str, Any]]) -> str:
+    """Every figure as Markdown, with the reason of those that do not agree."""
+    agree = sum(row["verdict"].startswith("agrees") for row in recorded)
+    rows = [
+        [row["source"], *(gigabytes(row[name]) for name in ("published", "plan", "expected")), f"{row['off']:+.1%}",
+         row["verdict"]]
+        for row in recorded
+    ]  # fmt: skip
+    return (
+        f"{agree} of {len(recorded)} agree within {AGREES:.0%}. Expected: the plan and what that program is known to "
+        "do otherwise. (*): the number of tokens is not published; 512 are assumed.\n\n"
+        + table(["", "published", "planned", "expected", "off", "verdict"], rows)
+    )
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, help="also write the table to this file")
+    options = parser.parse_args()
+    rows = [compare(published) for published in PEAKS]
     print(f"{'':34}{'published':>11}{'planned':>11}{'expected':>11}{'':>8}")
-    for published in PEAKS:
-        row = compare(published)
+    for row in rows:
         sizes = "".join(f"{gigabytes(row[name]):>11}" for name in ("published", "plan", "expected"))
         print(f"{row['source']:34}{sizes}{row['off']:>+8.1%}  {row['verdict']}")
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

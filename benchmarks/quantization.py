@@ -22,7 +22,7 @@ from page_parts import side_by_side_table, versions
 from side_by_side import compare
 
 from minilora import quantization
-from minilora.gpt import GPT, GPTConfig
+from minilora.gpt import GPT
 from minilora.linear4bit import quantize_model
 from minilora.lora import LoraConfig, add_lora
 from minilora.quantization import quantize_4bit
@@ -70,11 +70,11 @@ def readable_twins() -> dict[str, Timing]:
 
 
 def training_step(double_quant: bool) -> Timing:
-    """QLoRA (ours) beside LoRA ("theirs") on the tiny GPT's shape: forward, backward, AdamW on 16 x 128 tokens."""
+    """QLoRA (ours) beside LoRA ("theirs") on the tiny GPT: forward, backward, AdamW on 16 x 128 tokens."""
 
     def stepper(quantized: bool) -> Callable[[], None]:
         torch.manual_seed(0)
-        base = GPT(GPTConfig())
+        base = GPT.from_pretrained("tiny-gpt")
         if quantized:
             quantize_model(base, double_quant=double_quant)
         model = add_lora(base, LoraConfig(r=8, target_modules="all-linear")).train()

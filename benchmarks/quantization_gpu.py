@@ -79,15 +79,18 @@ class Table:
             torch.cuda.synchronize()
 
 
-def their_layer(linear: nn.Linear, double_quant: bool) -> nn.Module:
+def their_layer(linear: nn.Linear, double_quant: bool, code: str = "nf4") -> nn.Module:
+    """bitsandbytes' 4-bit layer made from an ordinary one; tests/test_linear4bit.py compares with it too."""
     layer = bnb.nn.Linear4bit(
-        linear.in_features, linear.out_features, bias=False, compute_dtype=torch.bfloat16, quant_type="nf4",
+        linear.in_features, linear.out_features, bias=False, compute_dtype=linear.weight.dtype, quant_type=code,
         compress_statistics=double_quant,
     )  # fmt: skip
     layer.weight = bnb.nn.Params4bit(
-        linear.weight.detach().cpu(), quant_type="nf4", compress_statistics=double_quant, module=layer
+        linear.weight.detach().cpu(), quant_type=code, compress_statistics=double_quant, module=layer
     )
-    return layer.to(linear.weight.device)
+    layer.bias = linear.bias
+    layer.train()  # in eval mode this release rounds its absmax for good
+    return layer.to(linear.weight.device)  # here it quantizes
 
 
 def check(weight: Tensor) -> dict[str, Any]:

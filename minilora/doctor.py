@@ -26,11 +26,14 @@ PACKAGES = {
     "safetensors": ("files of weights", True, ()),
     "tokenizers": ("text to tokens", True, ()),
     "tqdm": ("progress bars", True, ()),
+    "jinja2": ("chat templates", True, ()),
     "jupyterlab": ("the lessons", False, ()),
     "ipykernel": ("the lessons", False, ("7.4.0",)),
     "ipywidgets": ("the explorables", False, ()),
+    "anywidget": ("the explorables", False, ()),
     "matplotlib": ("charts", False, ()),
     "gguf": ("fetching SmolLM2", False, ()),
+    "huggingface_hub": ("models from the hub", False, ()),
     "peft": ("tests against PEFT", False, ()),
     "transformers": ("tests against transformers", False, ()),
     "bitsandbytes": ("tests against bitsandbytes", False, ()),
@@ -58,6 +61,7 @@ def checks() -> Iterator[Check]:
         ("gpu", gpu),
         ("tiny-gpt", tiny_gpt),
         ("training", training_step),
+        ("explorables", explorable),
     ):
         yield guarded(name, look)
     yield from (
@@ -121,6 +125,22 @@ def training_step() -> str:
     trainer = Trainer(add_lora(model, LoraConfig()), data, steps=2, batch_size=4, progress=False)
     history = trainer.train()
     return f"loss {history.losses[0]:.2f} -> {history.losses[1]:.2f}, {history.seconds[1]:.2f} s a step"
+
+
+def explorable() -> str:
+    """One is built and moved, without a browser: that ipywidgets has a version number does not mean that it works."""
+    missing = [name for name in ("ipywidgets", "anywidget") if importlib.util.find_spec(name) is None]
+    if missing:
+        return f"not tried, without {' and '.join(missing)}"
+    from minilora.widgets import parameter_explorer
+
+    explorer = parameter_explorer()
+    start = time.perf_counter()
+    before = explorer.sentence
+    explorer.rank.value *= 2
+    if explorer.sentence == before:
+        raise RuntimeError("a slider was moved, and the explorable did not follow")
+    return f"{type(explorer).__name__} draws again in {(time.perf_counter() - start) * 1e3:.0f} ms"
 
 
 def writable(name: str, folder: Path) -> Check:

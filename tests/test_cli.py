@@ -1,8 +1,10 @@
 """The command line as a person uses it: it does what it says, and its errors are one line that helps."""
 
 import json
+import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import peft
@@ -14,6 +16,11 @@ from transformers import AutoModelForCausalLM
 from minilora import cli, doctor, style_corpus
 from minilora.checkpoints import EMBEDDED
 from minilora.memory import METHODS, gigabytes, plan_memory
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 
 @pytest.fixture
@@ -176,6 +183,36 @@ def test_a_version_that_is_known_to_be_broken_fails():
 
     assert doctor.package_check("numpy", "the engine", True, (numpy.__version__,)).status == "fail"
     assert doctor.package_check("no-such-package", "charts", False, ()).status == "warn"
+
+
+def test_doctor_builds_an_explorable_where_that_can_be(monkeypatch):
+    check = doctor.guarded("explorables", doctor.explorable)
+    assert (check.status, check.found[:17]) == ("ok", "ParameterExplorer")
+    with monkeypatch.context() as broken:  # installed, and its import fails
+        for name in [name for name in sys.modules if name.startswith("minilora.widgets")]:
+            broken.delitem(sys.modules, name)
+        broken.setitem(sys.modules, "ipywidgets", types.ModuleType("ipywidgets"))
+        broken.setattr(doctor.importlib.util, "find_spec", lambda name: name)
+        check = doctor.guarded("explorables", doctor.explorable)
+        assert check.status == "fail"
+        assert "ImportError" in check.found
+    with monkeypatch.context() as still:
+        from minilora.widgets import parameter_explorer
+
+        still.setattr(parameter_explorer, "_redraw_after_change", lambda self, change: None)
+        assert "did not follow" in doctor.guarded("explorables", doctor.explorable).found
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    check = doctor.guarded("explorables", doctor.explorable)
+    assert (check.status, check.found) == ("ok", "not tried, without ipywidgets and anywidget")
+
+
+def test_doctor_lists_what_the_package_installs():
+    """All that pyproject.toml asks for but what only one system, one extra for clusters, or a developer needs."""
+    project = tomllib.loads((Path(doctor.__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = project["project"]["optional-dependencies"]
+    asked = [*project["project"]["dependencies"], *extras["models"], *extras["lab"]]
+    names = {re.match(r"[\w-]+", line)[0] for line in asked} - {"psutil", "minilora"}
+    assert names <= doctor.PACKAGES.keys()
 
 
 def test_doctor_speaks_without_the_package(tmp_path):

@@ -1,5 +1,6 @@
 """A GGUF file becomes a folder whose logits are those of transformers' own reading of it."""
 
+import sys
 import zipfile
 from pathlib import Path
 
@@ -88,6 +89,22 @@ def test_another_architecture_is_refused(tmp_path):
 def test_an_unknown_name_lists_what_there_is():
     with pytest.raises(ValueError, match="there is: smollm2-135m-instruct"):
         fetch.fetch("gpt-5")
+
+
+@pytest.mark.parametrize(
+    "name", ["blk.0.attn_q.bias", "blk.1.ffn_gate_exps.weight", "rope_freqs.weight", "output"]
+)
+def test_an_unknown_tensor_is_named(name):
+    with pytest.raises(ValueError, match=f"a tensor '{name}', which"):
+        fetch.hugging_face_name(name)
+
+
+def test_a_missing_gguf_package_is_told_before_the_download(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINILORA_CACHE", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "gguf", None)  # as if it were not installed
+    monkeypatch.setattr(fetch, "_download", lambda *args: pytest.fail("downloads first"))
+    with pytest.raises(ImportError, match=r"pip install 'minilora\[models\]'"):
+        fetch.fetch("smollm2-135m-instruct")
 
 
 def test_no_network_says_what_to_do_and_leaves_nothing(tmp_path, monkeypatch):

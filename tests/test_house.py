@@ -20,9 +20,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("training",),
     ("memory", "finetune"),
     ("__init__",),
-    ("figures", "doctor"),
+    ("figures",),
     ("widgets", "exercises"),
-    ("grading",),
+    ("grading", "doctor"),
     ("cli",),
 )
 ENGINE = {"adapter_files", "catalog", "checkpoints", "datasets", "gpt", "linear4bit", "live_tensors", "lora"}

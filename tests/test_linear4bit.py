@@ -9,6 +9,7 @@ import peft
 import pytest
 import torch
 import transformers
+from quantization_gpu import their_layer
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -201,22 +202,12 @@ def test_forward_and_backward_compile_whole(double_quant, monkeypatch):
 # -- checkpoints -------------------------------------------------------------------------------------------------------
 
 
-def their_layer(linear: nn.Linear, code: str, double_quant: bool) -> bnb.nn.Linear4bit:
-    layer = bnb.nn.Linear4bit(linear.in_features, linear.out_features)
-    layer.weight = bnb.nn.Params4bit(
-        linear.weight.data, quant_type=code, compress_statistics=double_quant, module=layer
-    )
-    layer.bias = linear.bias
-    layer.train()  # in eval mode this release rounds its absmax for good
-    return layer.to("cpu")  # here it quantizes
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("double_quant", [False, True])
 @pytest.mark.parametrize("code", ["nf4", "fp4"])
 def test_state_dict_is_that_of_bitsandbytes_in_both_directions(code, double_quant, dtype):
     linear = nn.Linear(128, 48).to(dtype)
-    theirs = their_layer(linear, code, double_quant)
+    theirs = their_layer(linear, double_quant, code)
     ours = Linear4bit.from_linear(linear, code, double_quant=double_quant)
     state = ours.state_dict()
     assert_equal_tensors(dict(sorted(theirs.state_dict().items())), dict(sorted(state.items())))

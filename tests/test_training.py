@@ -89,6 +89,19 @@ def test_parts_of_a_batch_add_up_to_the_same_step():
     )
 
 
+@pytest.mark.parametrize("progress", [True, False])
+def test_the_progress_bar_tells_the_loss_and_the_speed_or_nothing_at_all(progress, capsys):
+    history = quiet(lora_model(), steps=3, progress=progress).train()
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    if progress:
+        assert "3/3" in shown.err
+        assert f"loss {history.losses[-1]:.3f}" in shown.err
+        assert "tokens/s" in shown.err
+    else:
+        assert shown.err == ""
+
+
 def test_the_loss_in_pieces_is_the_loss(monkeypatch):
     hidden = torch.randn(3, 7, 16, dtype=torch.float64, requires_grad=True)
     layer = nn.Linear(16, 50, bias=False, dtype=torch.float64)

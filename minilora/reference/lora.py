@@ -18,6 +18,8 @@ def initialize(in_features: int, out_features: int, r: int, seed: int = 0) -> tu
     >>> A, B = initialize(in_features=4, out_features=3, r=2)
     >>> A.shape, B.shape, float(np.abs(A).max()) <= 0.5, float(np.abs(B @ A).max())
     ((2, 4), (3, 2), True, 0.0)
+
+    Leaves out torch's generator: the numbers are others, their spread is the same.
     """
     bound = 1 / np.sqrt(in_features)
     A = np.random.default_rng(seed).uniform(-bound, bound, (r, in_features))
@@ -33,6 +35,8 @@ def forward(x: np.ndarray, W: np.ndarray, A: np.ndarray, B: np.ndarray, scaling:
     >>> A, B = np.array([[3.0, -1.0]]), np.array([[1.0], [0.0], [2.0]])  # r = 1; x Aᵀ = 3 - 2 = 1
     >>> forward(x, W, A, B, scaling=0.5)  # [1, 2, 3] + 0.5 · [1, 0, 2]
     array([[1.5, 2. , 4. ]])
+
+    Leaves out dropout, which would blank some of x on its way to A, and a bias.
     """
     return x @ W.T + scaling * ((x @ A.T) @ B.T)
 
@@ -50,6 +54,8 @@ def backward(
     >>> grad_A, grad_B, grad_x = backward(np.array([[1.0, 1.0, 1.0]]), x, W, A, B, scaling=0.5)
     >>> grad_A, grad_B.T, grad_x  # grad_low = 0.5 · (1 + 0 + 2) = 1.5
     (array([[1.5, 3. ]]), array([[0.5, 0.5, 0.5]]), array([[6.5, 0.5]]))
+
+    Leaves out what `forward` leaves out.
     """
     low = x @ A.T  # (batch, r)
     grad_low = scaling * (grad_y @ B)  # (batch, r)
@@ -96,5 +102,7 @@ def merge(W: np.ndarray, A: np.ndarray, B: np.ndarray, scaling: float) -> np.nda
     >>> x = np.array([[1.0, 2.0]])
     >>> x @ merged.T, forward(x, W, A, B, scaling=0.5)
     (array([[1.5, 2. , 4. ]]), array([[1.5, 2. , 4. ]]))
+
+    Leaves out the way back, and a W in 4 bits, which would have to be decoded first.
     """
     return W + scaling * (B @ A)

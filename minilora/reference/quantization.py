@@ -88,6 +88,8 @@ def quantize_blockwise(x: np.ndarray, code: np.ndarray, block_size: int) -> tupl
     >>> places, absmax = quantize_blockwise(np.float32([2, -1, 0.1, 4, 4, 4]), NF4, block_size=3)
     >>> places, absmax
     (array([15,  2,  8, 15, 15, 15], dtype=uint8), array([2., 4.], dtype=float32))
+
+    Leaves out values that are no numbers (nan, inf), which spoil their block.
     """
     x = x.astype(np.float32).reshape(-1)
     places, absmax = [], []
@@ -111,6 +113,8 @@ def dequantize_blockwise(
 
     >>> dequantize_blockwise(np.uint8([15, 2, 8]), np.float32([2]), NF4, block_size=3)
     array([ 2.       , -1.0501461,  0.1591606], dtype=float32)
+
+    Leaves out rounding to the type that the values once had, float16 or bfloat16.
     """
     return code[places] * absmax.repeat(block_size)[: len(places)]
 
@@ -201,7 +205,11 @@ def double_quantize(absmax: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.floa
 
 
 def nearest_of_many(shares: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Like `nearest`, for up to 256 sorted values."""
+    """Like `nearest`, for up to 256 values that are sorted: shares (n,) -> places (n,).
+
+    >>> nearest_of_many(np.float32([-1, 0.2, 0.6]), np.float32([-1, 0, 0.5, 1]))
+    array([0, 1, 2], dtype=uint8)
+    """
     return np.searchsorted((values[:-1] + values[1:]) / 2, shares).astype(np.uint8)
 
 
