@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minilora import adapter_files
+from minilora.catalog import named_layers
 from minilora.linear4bit import Linear4bit
 
 
@@ -550,51 +551,19 @@ def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-GROUPS = {"attention": {"self_attn", "attn", "attention"}, "mlp": {"mlp", "feed_forward", "ffn"}}
-
-
 def find_targets(model: nn.Module, target_modules: str | Sequence[str] | None) -> list[str]:
-    """The paths of the layers that `target_modules` names; an unknown name lists the layers that exist.
-
-    A list holds layer names ("q_proj"), whole paths, or the words "attention" and "mlp". A single string is a word,
-    "all-linear" (all but the output layer), a name, or a regular expression for whole paths, as in PEFT.
-    """
+    """The paths of the layers that `target_modules` names (see `catalog.named_layers`); never a shared output layer."""
     layers = linear_layers(model)
-    tied = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
-    output = {
-        p
-        for p, m in layers.items()
-        if p.split(".")[-1] == "lm_head" or id(getattr(m, "weight", None)) in tied
-    }
-    words = ["q_proj", "v_proj"] if target_modules is None else target_modules
-    found: set[str] = set()
-    for word in [words] if isinstance(words, str) else words:
-        hits = {path for path in layers if _names(word, path, output, pattern=isinstance(words, str))}
-        if not hits:
-            kinds = sorted({path.split(".")[-1] for path in layers})
-            raise ValueError(
-                f"target_modules: no linear layer is called '{word}'; this model has {', '.join(kinds) or 'none'} "
-                "(or say 'attention', 'mlp' or 'all-linear')"
-            )
-        found |= hits
-    if not found:
-        raise ValueError("target_modules is empty; name at least one layer, or say 'attention'")
-    for path in found & output:
-        if id(getattr(layers[path], "weight", None)) in tied:
-            raise ValueError(
-                f"{path} shares its weight with the token embedding: a correction there would change what tokens "
-                "mean when it is merged. Leave it out of target_modules"
-            )
-    return [path for path in layers if path in found]
-
-
-def _names(word: str, path: str, output: set[str], pattern: bool) -> bool:
-    parts = path.split(".")
-    if word == "all-linear":
-        return path not in output
-    if word in GROUPS and parts[-1] != word:
-        return bool(GROUPS[word] & set(parts[:-1]))
-    return path == word or path.endswith("." + word) or (pattern and re.fullmatch(word, path) is not None)
+    embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    tied = {path for path, layer in layers.items() if id(getattr(layer, "weight", None)) in embeddings}
+    output = tied | {path for path in layers if path.split(".")[-1] == "lm_head"}
+    found = named_layers(target_modules, list(layers), output)
+    for path in tied.intersection(found):
+        raise ValueError(
+            f"{path} shares its weight with the token embedding: a correction there would change what tokens "
+            "mean when it is merged. Leave it out of target_modules"
+        )
+    return found
 
 
 def shortest_names(model: nn.Module, paths: list[str]) -> list[str]:

@@ -147,6 +147,9 @@ class Trainer:
         )
         self.step = 0
         self.history = History()
+        self.last_good: dict[
+            str, Tensor
+        ] = {}  # a copy of the adapter as it was when its loss last was a number
         self.on_step: Callable[[Trainer], None] | None = None
         self._stop = False
 
@@ -235,14 +238,12 @@ class Trainer:
     def _check_finite(self, loss: float, norm: float) -> None:
         """Stops on a loss or gradient that is no number, with the weights as they were when it last was one."""
         if math.isfinite(loss) and math.isfinite(norm):
-            if isinstance(
-                self.model, LoraModel
-            ):  # an adapter is small enough to keep a copy of the last good one
-                self._last_good = {name: p.detach().clone() for name, p in self.parameters.items()}
+            if isinstance(self.model, LoraModel):  # an adapter is small enough to keep a copy of it
+                self.last_good = {name: p.detach().clone() for name, p in self.parameters.items()}
             return
         self.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
-            for name, good in getattr(self, "_last_good", {}).items():
+            for name, good in self.last_good.items():
                 self.parameters[name].copy_(good)
         raise TrainingDiverged(
             f"step {self.step + 1}: the loss is {loss} and the gradient's norm {norm}. The step was not taken and the "

@@ -354,7 +354,7 @@ def test_a_refused_configuration_leaves_the_model_as_it_came():
     with pytest.raises(ValueError, match="r=65 is larger than layer"):
         add_lora(base, LoraConfig(r=65))
     with pytest.raises(
-        ValueError, match=r"down_proj, gate_proj, k_proj, lm_head, o_proj, q_proj, up_proj, v_proj"
+        ValueError, match=r"q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, lm_head"
     ):
         add_lora(base, LoraConfig(target_modules=["c_attn"]))
     assert digest(base) == bits
