@@ -115,7 +115,7 @@ class LoraLinear(nn.Module):
 
     def add_adapter(self, name: str, config: LoraConfig) -> None:
         in_features, out_features = layer_shape(self.base_layer)
-        device = next(iter([*self.base_layer.parameters(), *self.base_layer.buffers()])).device
+        device = self.base_layer.weight.device
         a = torch.empty(config.r, in_features, device=device)  # fp32, also beside a bf16 or 4-bit base
         nn.init.kaiming_uniform_(a, a=math.sqrt(5))
         self.lora_A[name] = nn.Parameter(a)
@@ -147,13 +147,20 @@ class LoraLinear(nn.Module):
         low = F.linear(x, a)  # (..., in) -> (..., r)
         return (out + F.linear(low, b) * (config.scaling * strength)).to(out.dtype)  # (..., r) -> (..., out)
 
+    def factors(self, strengths: dict[str, float]) -> list[tuple[Tensor, Tensor, float]]:
+        """A, B and strength · scaling of each named adapter that this layer has."""
+        return [
+            (self.lora_A[name], self.lora_B[name], self.configs[name].scaling * strength)
+            for name, strength in strengths.items()
+            if name in self.configs
+        ]
+
     def delta_weight(self, strengths: dict[str, float]) -> Tensor:
         """The correction as one full matrix (out, in): the sum of strength · scaling · B A over the named adapters."""
         in_features, out_features = layer_shape(self.base_layer)
         delta = next(iter(self.lora_A.values())).new_zeros(out_features, in_features)
-        for name, strength in strengths.items():
-            if name in self.configs:
-                delta += self.lora_B[name] @ self.lora_A[name] * (self.configs[name].scaling * strength)
+        for a, b, factor in self.factors(strengths):
+            delta += b @ a * factor
         return delta
 
     @torch.no_grad()
@@ -170,8 +177,7 @@ class LoraLinear(nn.Module):
         Place 0 is the row without an adapter: zeros all through.
         """
         in_features, out_features = layer_shape(self.base_layer)
-        present = [name for name in names if name in self.configs]
-        rank = max([self.configs[name].r for name in present], default=1)
+        rank = max((self.configs[name].r for name in names if name in self.configs), default=1)
         like = next(iter(self.lora_A.values()))
         a = like.new_zeros(len(names) + 1, rank, in_features)
         b = like.new_zeros(len(names) + 1, out_features, rank)
@@ -273,12 +279,7 @@ class LoraModel(nn.Module):
     def blend(self, strengths: dict[str, float]) -> None:
         """Lets several adapters speak at once: the output gets the weighted sum of their corrections, exactly."""
         self._check_not_merged()
-        for name, strength in strengths.items():
-            self._check_known(name)
-            if not math.isfinite(strength):
-                raise ValueError(
-                    f"the strength of '{name}' is {strength}; give a finite number, usually 0 to 1.5"
-                )
+        self._check_strengths(strengths)
         self.selection.strengths = dict(strengths)
 
     @property
@@ -332,30 +333,24 @@ class LoraModel(nn.Module):
         """
         self._check_new_name(name)
         self._check_not_merged()
-        for part in strengths:
-            self._check_known(part)
+        self._check_strengths(strengths)
         if not strengths:
             raise ValueError("nothing to blend; give at least one adapter with its strength")
         width = sum(self.adapters[part].r for part in strengths)
         rank = width if r is None else r
-        joined = {
-            path: factors
-            for path, layer in self.lora_layers().items()
-            if (factors := _joined_factors(layer, strengths, width)) is not None
-        }
         if not 1 <= rank <= width:
             raise ValueError(
                 f"r={r} for a blend of total rank {width}; choose 1 to {width}, or None for the exact join"
             )
-        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(joined))
-        layers = self.lora_layers()
+        layers = {path: layer for path, layer in self.lora_layers().items() if layer.factors(strengths)}
+        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(layers))
         lost = total = 0.0
-        for path, (a, b) in joined.items():
-            layer = layers[path]
-            layer.add_adapter(name, config)
+        for layer in layers.values():
+            a, b = _joined_factors(layer, strengths, width)
             if r is not None:
                 a, b, layer_lost, layer_total = _truncate(a, b, rank)
                 lost, total = lost + layer_lost, total + layer_total
+            layer.add_adapter(name, config)
             layer.lora_A[name].copy_(a)
             layer.lora_B[name].copy_(b)
         self.adapters[name] = config
@@ -401,7 +396,13 @@ class LoraModel(nn.Module):
 
     def save_adapter(self, folder: str | os.PathLike, name: str | None = None) -> None:
         """Writes the adapter alone, in PEFT's format; `peft.PeftModel.from_pretrained(base, folder)` loads it."""
-        name = self._only_active() if name is None else name
+        if name is None:
+            active = list(self.selection.strengths)
+            if len(active) != 1:
+                raise ValueError(
+                    f"{len(active)} adapters are active; say which to save: save_adapter(folder, name)"
+                )
+            name = active[0]
         self._check_known(name)
         config = self.adapters[name]
         layers = {path: layer for path, layer in self.lora_layers().items() if name in layer.configs}
@@ -414,6 +415,7 @@ class LoraModel(nn.Module):
         }
         adapter_files.write_adapter(folder, settings, tensors, self.fingerprint)
 
+    @torch.no_grad()
     def load_adapter(
         self,
         folder: str | os.PathLike,
@@ -440,33 +442,30 @@ class LoraModel(nn.Module):
         self.add_adapter(name, config)
         layers = self.lora_layers()
         for path, (a, b) in adapter.tensors.items():
-            layer = layers[path]
-            with torch.no_grad():
-                layer.lora_A[name].copy_(a)
-                layer.lora_B[name].copy_(b)
-            layer.lora_A[name].requires_grad_(trainable)
-            layer.lora_B[name].requires_grad_(trainable)
+            layers[path].lora_A[name].copy_(a).requires_grad_(trainable)
+            layers[path].lora_B[name].copy_(b).requires_grad_(trainable)
 
     def _check_fits(self, folder: Any, config: LoraConfig, tensors: dict[str, tuple[Tensor, Tensor]]) -> None:
         try:
-            wanted = set(find_targets(self.base_model, config.target_modules))
+            wanted = find_targets(self.base_model, config.target_modules)
         except ValueError as error:
             raise ValueError(f"the adapter in {folder} does not fit this base: {error}") from None
-        problems = [
-            f"{path}: named by target_modules, but the file has no matrices for it"
-            for path in wanted - set(tensors)
-        ]
-        problems += [f"{path}: in the file, but no target of this model" for path in set(tensors) - wanted]
-        for path in sorted(wanted & set(tensors)):
+        problems = []
+        for path in [*wanted, *(path for path in tensors if path not in wanted)]:
+            if path not in tensors:
+                problems.append(f"{path}: named by target_modules, but the file has no matrices for it")
+                continue
+            if path not in wanted:
+                problems.append(f"{path}: in the file, but no target of this model")
+                continue
             in_features, out_features = layer_shape(self.base_model.get_submodule(path))
             expected = ((config.r, in_features), (out_features, config.r))
             given = tuple(tuple(matrix.shape) for matrix in tensors[path])
+            most = min(in_features, out_features)
             if given != expected:
                 problems.append(f"{path}: A and B are {given}, this base with r={config.r} needs {expected}")
-            elif config.r > min(in_features, out_features):
-                problems.append(
-                    f"{path}: r={config.r} is above the layer's own rank, {min(in_features, out_features)}"
-                )
+            elif config.r > most:
+                problems.append(f"{path}: r={config.r} is above the layer's own rank, {most}")
         if problems:
             more = f" (and {len(problems) - 4} more)" if len(problems) > 4 else ""
             raise ValueError(
@@ -478,6 +477,14 @@ class LoraModel(nn.Module):
     def _check_known(self, name: str) -> None:
         if name not in self.adapters:
             raise ValueError(f"no adapter '{name}'; there is: {', '.join(self.adapters) or 'none'}")
+
+    def _check_strengths(self, strengths: dict[str, float]) -> None:
+        for name, strength in strengths.items():
+            self._check_known(name)
+            if not math.isfinite(strength):
+                raise ValueError(
+                    f"the strength of '{name}' is {strength}; give a finite number, usually 0 to 1.5"
+                )
 
     def _check_new_name(self, name: str) -> None:
         if name in self.adapters:
@@ -493,13 +500,6 @@ class LoraModel(nn.Module):
     def _check_not_merged(self) -> None:
         if self.selection.merged:
             raise ValueError("the adapter is merged into the weights now; call unmerge() first")
-
-    def _only_active(self) -> str:
-        if len(self.selection.strengths) != 1:
-            raise ValueError(
-                f"{len(self.selection.strengths)} adapters are active; say which to save: save_adapter(folder, name)"
-            )
-        return next(iter(self.selection.strengths))
 
 
 def add_lora(model: nn.Module, config: LoraConfig, adapter_name: str = "default") -> LoraModel:
@@ -600,17 +600,11 @@ def base_fingerprint(model: nn.Module) -> str:
 # -- details: blends and merged layers -----------------------------------------------------------------------
 
 
-def _joined_factors(
-    layer: LoraLinear, strengths: dict[str, float], width: int
-) -> tuple[Tensor, Tensor] | None:
+def _joined_factors(layer: LoraLinear, strengths: dict[str, float], width: int) -> tuple[Tensor, Tensor]:
     """A (width, in) and B (out, width) whose product is the blend's correction, zero rows where a part is absent."""
-    parts = [name for name in strengths if name in layer.configs]
-    if not parts:
-        return None
-    a = torch.cat([layer.lora_A[name] for name in parts])
-    b = torch.cat(
-        [layer.lora_B[name] * (layer.configs[name].scaling * strengths[name]) for name in parts], dim=1
-    )
+    factors = layer.factors(strengths)
+    a = torch.cat([a for a, _, _ in factors])
+    b = torch.cat([b * factor for _, b, factor in factors], dim=1)
     missing = width - a.shape[0]
     return F.pad(a, (0, 0, 0, missing)), F.pad(b, (0, missing))
 
@@ -633,9 +627,7 @@ def _plain_merged_layer(layer: LoraLinear) -> nn.Module:
     assert layer.merged_weight is not None
     base = layer.base_layer.dequantize() if isinstance(layer.base_layer, Linear4bit) else layer.base_layer
     plain = copy.copy(base)
-    plain._parameters = dict(
-        base._parameters
-    )  # a shallow copy shares this table with the untouched base layer
+    plain._parameters = dict(base._parameters)  # the copy shares this table with the untouched base layer
     weight = layer.merged_weight
     plain.weight = nn.Parameter(weight.T.contiguous() if is_transposed(base) else weight, requires_grad=False)
     return plain
