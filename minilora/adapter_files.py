@@ -12,7 +12,6 @@ import dataclasses
 import json
 import math
 import os
-import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -41,22 +40,22 @@ PLAIN: dict[str, tuple] = {
 }
 
 
+Matrices = dict[str, tuple[Tensor, Tensor]]  # layer path -> (A (r, in), B (out, r))
+
+
 @dataclasses.dataclass
 class AdapterFile:
     """What a folder holds: LoraConfig's fields, A and B by layer path, and the base's fingerprint if it is known."""
 
     settings: dict[str, Any]
-    tensors: dict[str, tuple[Tensor, Tensor]]
+    tensors: Matrices
     fingerprint: str | None
 
 
 def write_adapter(
-    folder: str | os.PathLike,
-    settings: dict[str, Any],
-    tensors: dict[str, tuple[Tensor, Tensor]],
-    fingerprint: str,
+    folder: str | os.PathLike, settings: dict[str, Any], tensors: Matrices, fingerprint: str
 ) -> None:
-    """Writes the folder atomically. tensors: layer path -> (A (r, in), B (out, r)), stored as float32.
+    """Writes the folder atomically; the matrices are stored as float32.
 
     The weights' file repeats the settings in its metadata and is replaced last: it alone decides, so an interruption
     between the two files can never pair new settings with old weights.
@@ -80,10 +79,8 @@ def write_adapter(
         "minilora_base": fingerprint,
         "minilora_settings": json.dumps({key: settings[key] for key in OURS}, sort_keys=True),
     }
-    replace_files(
-        folder,
-        {CONFIG: json_writer(config), WEIGHTS: lambda path: save_file(flat, path, metadata=metadata)},
-    )
+    writers = {CONFIG: json_writer(config), WEIGHTS: lambda path: save_file(flat, path, metadata=metadata)}
+    replace_files(folder, writers)
 
 
 def read_adapter(folder: str | os.PathLike) -> AdapterFile:
@@ -107,11 +104,10 @@ def read_adapter(folder: str | os.PathLike) -> AdapterFile:
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
-    config = read_json(path)
+    config = {"lora_dropout": 0.0, "use_rslora": False} | read_json(path)
     if config.get("peft_type") != "LORA":
-        raise ValueError(
-            f"{path}: peft_type is {config.get('peft_type')!r}; only 'LORA' adapters can be read"
-        )
+        kind = config.get("peft_type")
+        raise ValueError(f"{path}: peft_type is {kind!r}; only 'LORA' adapters can be read")
     for key in ("r", "lora_alpha", "target_modules"):
         if config.get(key) is None:
             raise ValueError(
@@ -120,10 +116,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
     for key, plain in PLAIN.items():
         if config.get(key) not in plain:
             raise ValueError(f"{path}: {key} is {config[key]!r}; only plain LoRA is computed here")
-    defaults = {"lora_dropout": 0.0, "use_rslora": False}
-    settings = {key: config.get(key, defaults.get(key)) for key in OURS}
-    _check_types(path, settings)
-    return settings
+    return _checked({key: config[key] for key in OURS}, path)
 
 
 def _settings_in(text: str, path: Path) -> dict[str, Any]:
@@ -136,37 +129,27 @@ def _settings_in(text: str, path: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(saved, dict) or set(saved) != set(OURS):
         raise ValueError(f"{path}: the settings in its metadata are not {', '.join(OURS)}; save it again")
-    _check_types(path, saved)
-    return saved
+    return _checked(saved, path)
 
 
-def _check_types(path: Path, settings: dict[str, Any]) -> None:
-    """Types and ranges; LoraConfig would find most of it too, but does not know the file."""
-    targets = settings["target_modules"]
-    if targets is not None and not isinstance(targets, str):
-        fine = isinstance(targets, list) and all(isinstance(name, str) for name in targets)
-    else:
-        try:  # a single string may be a pattern
-            fine = targets is None or bool(targets and re.compile(targets))
-        except (re.error, RecursionError, OverflowError):
-            fine = False
-    checks = {
+def _checked(settings: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The same settings, if types and ranges are right; LoraConfig finds most of it too, but knows no file."""
+    targets, numbers = settings["target_modules"], (int, float)
+    names = targets if isinstance(targets, list) else [targets]
+    fine = {
         "r": type(settings["r"]) is int and settings["r"] > 0,
-        "lora_alpha": _is_number(settings["lora_alpha"]) and 0 < settings["lora_alpha"] < math.inf,
-        "target_modules": fine,
-        "lora_dropout": _is_number(settings["lora_dropout"]) and 0 <= settings["lora_dropout"] < 1,
+        "lora_alpha": type(settings["lora_alpha"]) in numbers and 0 < settings["lora_alpha"] < math.inf,
+        "target_modules": targets is None or all(isinstance(name, str) for name in names),
+        "lora_dropout": type(settings["lora_dropout"]) in numbers and 0 <= settings["lora_dropout"] < 1,
         "use_rslora": isinstance(settings["use_rslora"], bool),
     }
-    for key, good in checks.items():
-        if not good:
+    for key in OURS:
+        if not fine[key]:
             raise ValueError(f"{path}: {key} is {settings[key]!r:.80}, which no adapter has; save it again")
+    return settings
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
-
-
-def _pair_up(path: Path, flat: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+def _pair_up(path: Path, flat: dict[str, Tensor]) -> Matrices:
     """From flat names to layer path -> (A, B); every tensor must have its place and its partner."""
     sides: dict[str, dict[str, Tensor]] = {}
     for name, tensor in flat.items():
@@ -180,9 +163,7 @@ def _pair_up(path: Path, flat: dict[str, Tensor]) -> dict[str, tuple[Tensor, Ten
                 f"{path}: tensor '{name}' holds {tensor.dtype} or no finite numbers; save it again"
             )
         sides.setdefault(layer.removeprefix(PREFIX), {})[side] = tensor
-    alone = [
-        f"{layer} has only lora_{next(iter(found))}" for layer, found in sides.items() if len(found) == 1
-    ]
+    alone = [f"{layer} has only lora_{min(found)}" for layer, found in sides.items() if len(found) == 1]
     if alone or not sides:
         raise ValueError(f"{path} is incomplete: {'; '.join(alone) or 'it holds no LoRA tensors'}")
     return {layer: (found["A"], found["B"]) for layer, found in sides.items()}
