@@ -83,12 +83,12 @@ def find_checkpoint(name_or_folder: str | os.PathLike) -> Path:
 def _from_hub(name: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
     except ImportError as error:
         raise FileNotFoundError(
             f"'{name}' is no folder here, and huggingface_hub, which would fetch it, is not installed"
         ) from error
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
     except Exception as error:  # the library raises many kinds: no network, no such name, no permission
         raise FileNotFoundError(
             f"'{name}' is no folder here and could not be fetched from the hub ({type(error).__name__}); "
