@@ -258,6 +258,16 @@ def test_an_interrupt_ends_after_the_step_and_returns_the_history():
     assert not equal(trained(model), trained(lora_model()))
 
 
+def test_a_trainer_goes_back_to_before_its_first_step(tmp_path):
+    trainer = quiet(lora_model(), folder=tmp_path)
+    trainer.save()
+    trainer.train()
+    once = trained(trainer.model)
+    trainer.resume()
+    trainer.train()
+    assert equal(trained(trainer.model), once), "the optimizer's averages must go back too"
+
+
 def test_a_resume_of_another_run_is_refused(tmp_path):
     trainer = quiet(lora_model(), folder=tmp_path)
     trainer.train()
