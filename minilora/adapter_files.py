@@ -72,8 +72,8 @@ def write_adapter(
     }
     flat = {}
     for path, (a, b) in tensors.items():
-        flat[f"{PREFIX}{path}.lora_A.weight"] = a.float().cpu().contiguous()
-        flat[f"{PREFIX}{path}.lora_B.weight"] = b.float().cpu().contiguous()
+        flat[f"{PREFIX}{path}.lora_A.weight"] = a.detach().float().cpu().contiguous()
+        flat[f"{PREFIX}{path}.lora_B.weight"] = b.detach().float().cpu().contiguous()
     metadata = {
         "format": "pt",
         "minilora_base": fingerprint,
@@ -110,9 +110,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: peft_type is {kind!r}; only 'LORA' adapters can be read")
     for key in ("r", "lora_alpha", "target_modules"):
         if config.get(key) is None:
-            raise ValueError(
-                f"{path} has no {key}; without it the adapter's effect is unknown. Save it again"
-            )
+            raise ValueError(f"{path} has no {key}; without it the effect is unknown. Save it again")
     for key, plain in PLAIN.items():
         if config.get(key) not in plain:
             raise ValueError(f"{path}: {key} is {config[key]!r}; only plain LoRA is computed here")

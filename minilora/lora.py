@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from minilora import adapter_files
 from minilora.catalog import named_layers
-from minilora.linear4bit import Linear4bit
+from minilora.linear4bit import Linear4bit, output_layers
 
 
 @dataclasses.dataclass
@@ -53,13 +53,9 @@ class LoraConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.r, int) or self.r < 1:
-            raise ValueError(
-                f"r is {self.r!r}; the rank is a whole number from 1 on (with 0 there is nothing to train)"
-            )
+            raise ValueError(f"r is {self.r!r}; it is a whole number from 1 on (0 leaves nothing to train)")
         if not self.lora_alpha > 0:
-            raise ValueError(
-                f"lora_alpha is {self.lora_alpha!r}; it must be above zero, or the adapter has no effect"
-            )
+            raise ValueError(f"lora_alpha is {self.lora_alpha!r}; it must be above zero, or has no effect")
         if not 0 <= self.lora_dropout < 1:
             raise ValueError(f"lora_dropout is {self.lora_dropout!r}; it is a share from 0 up to, but not, 1")
 
@@ -254,15 +250,7 @@ class LoraModel(nn.Module):
         """Adds a fresh adapter, which changes nothing until it is trained, and lets it speak alone."""
         self._check_new_name(name)
         self._check_not_merged()
-        paths = find_targets(self.base_model, config.target_modules)
-        for path in paths:  # all checks before the first change
-            shape = layer_shape(self.base_model.get_submodule(path))
-            if config.r > min(shape):
-                raise ValueError(
-                    f"r={config.r} is larger than layer {path} ({shape[0]} in, {shape[1]} out): "
-                    f"no matrix of that shape has a rank above {min(shape)}; choose r ≤ {min(shape)}"
-                )
-        for path in paths:
+        for path in self._targets(config):  # all checks before the first change
             layer = self.base_model.get_submodule(path)
             if not isinstance(layer, LoraLinear):
                 layer = LoraLinear(layer, self.selection)
@@ -271,6 +259,18 @@ class LoraModel(nn.Module):
             layer.add_adapter(name, config)
         self.adapters[name] = config
         self.set_adapter(name)
+
+    def _targets(self, config: LoraConfig) -> list[str]:
+        """The paths of the layers to adapt, none of which is smaller than the rank."""
+        paths = find_targets(self.base_model, config.target_modules)
+        for path in paths:
+            shape = layer_shape(self.base_model.get_submodule(path))
+            if config.r > min(shape):
+                raise ValueError(
+                    f"r={config.r} is larger than layer {path} ({shape[0]} in, {shape[1]} out): "
+                    f"no matrix of that shape has a rank above {min(shape)}; choose r ≤ {min(shape)}"
+                )
+        return paths
 
     def set_adapter(self, name: str, strength: float = 1.0) -> None:
         """Lets one adapter speak; strength 0 … 1.5 weakens or exaggerates it. Costs microseconds, copies nothing."""
@@ -410,9 +410,7 @@ class LoraModel(nn.Module):
             "target_modules": shortest_names(self.base_model, list(layers)),
             "fan_in_fan_out": any(is_transposed(layer.base_layer) for layer in layers.values()),
         }
-        tensors = {
-            path: (layer.lora_A[name].detach(), layer.lora_B[name].detach()) for path, layer in layers.items()
-        }
+        tensors = {path: (layer.lora_A[name], layer.lora_B[name]) for path, layer in layers.items()}
         adapter_files.write_adapter(folder, settings, tensors, self.fingerprint)
 
     @torch.no_grad()
@@ -447,30 +445,24 @@ class LoraModel(nn.Module):
 
     def _check_fits(self, folder: Any, config: LoraConfig, tensors: dict[str, tuple[Tensor, Tensor]]) -> None:
         try:
-            wanted = find_targets(self.base_model, config.target_modules)
+            wanted = self._targets(config)
         except ValueError as error:
             raise ValueError(f"the adapter in {folder} does not fit this base: {error}") from None
-        problems = []
-        for path in [*wanted, *(path for path in tensors if path not in wanted)]:
+        problems, r = [], config.r
+        for path in dict.fromkeys([*wanted, *tensors]):
             if path not in tensors:
                 problems.append(f"{path}: named by target_modules, but the file has no matrices for it")
-                continue
-            if path not in wanted:
+            elif path not in wanted:
                 problems.append(f"{path}: in the file, but no target of this model")
-                continue
-            in_features, out_features = layer_shape(self.base_model.get_submodule(path))
-            expected = ((config.r, in_features), (out_features, config.r))
-            given = tuple(tuple(matrix.shape) for matrix in tensors[path])
-            most = min(in_features, out_features)
-            if given != expected:
-                problems.append(f"{path}: A and B are {given}, this base with r={config.r} needs {expected}")
-            elif config.r > most:
-                problems.append(f"{path}: r={config.r} is above the layer's own rank, {most}")
+            else:
+                in_features, out_features = layer_shape(self.base_model.get_submodule(path))
+                expected = ((r, in_features), (out_features, r))
+                given = tuple(tuple(matrix.shape) for matrix in tensors[path])
+                if given != expected:
+                    problems.append(f"{path}: A and B are {given}, this base with r={r} needs {expected}")
         if problems:
-            more = f" (and {len(problems) - 4} more)" if len(problems) > 4 else ""
-            raise ValueError(
-                f"the adapter in {folder} does not fit this base: " + "; ".join(problems[:4]) + more
-            )
+            some = "; ".join(problems[:4]) + (f" (and {len(problems) - 4} more)" if len(problems) > 4 else "")
+            raise ValueError(f"the adapter in {folder} does not fit this base: {some}")
 
     # -- checks ----------------------------------------------------------------------------------------------
 
@@ -553,16 +545,14 @@ def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 def find_targets(model: nn.Module, target_modules: str | Sequence[str] | None) -> list[str]:
     """The paths of the layers that `target_modules` names (see `catalog.named_layers`); never a shared output layer."""
-    layers = linear_layers(model)
-    embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
-    tied = {path for path, layer in layers.items() if id(getattr(layer, "weight", None)) in embeddings}
-    output = tied | {path for path in layers if path.split(".")[-1] == "lm_head"}
-    found = named_layers(target_modules, list(layers), output)
-    for path in tied.intersection(found):
-        raise ValueError(
-            f"{path} shares its weight with the token embedding: a correction there would change what tokens "
-            "mean when it is merged. Leave it out of target_modules"
-        )
+    output = output_layers(model)
+    found = named_layers(target_modules, list(linear_layers(model)), output)
+    for path in found:
+        if output.get(path):
+            raise ValueError(
+                f"{path} shares its weight with the token embedding: a correction there would change what tokens "
+                "mean when it is merged. Leave it out of target_modules"
+            )
     return found
 
 
@@ -624,10 +614,9 @@ def _truncate(a: Tensor, b: Tensor, r: int) -> tuple[Tensor, Tensor, float, floa
 
 
 def _plain_merged_layer(layer: LoraLinear) -> nn.Module:
-    assert layer.merged_weight is not None
     base = layer.base_layer.dequantize() if isinstance(layer.base_layer, Linear4bit) else layer.base_layer
     plain = copy.copy(base)
     plain._parameters = dict(base._parameters)  # the copy shares this table with the untouched base layer
-    weight = layer.merged_weight
+    weight: Any = layer.merged_weight
     plain.weight = nn.Parameter(weight.T.contiguous() if is_transposed(base) else weight, requires_grad=False)
     return plain

@@ -247,6 +247,14 @@ def test_a_blend_is_the_weighted_sum_of_corrections(three):
         assert torch.allclose(layer(rows) - base, expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("r", [None, 2])
+def test_a_blend_of_undefined_strength_adds_nothing(r, three):
+    names = set(three.state_dict())
+    with pytest.raises(ValueError, match="the strength of 'code' is nan"):
+        three.add_blend("both", {"legal": 1.0, "code": float("nan")}, r)
+    assert set(three.state_dict()) == names
+
+
 def test_a_joined_blend_is_exact_and_a_truncated_one_says_its_error(three):
     strengths = {"legal": 0.7, "code": 0.4}
     three.blend(strengths)
@@ -357,6 +365,10 @@ def test_a_refused_configuration_leaves_the_model_as_it_came():
         ValueError, match=r"q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, lm_head"
     ):
         add_lora(base, LoraConfig(target_modules=["c_attn"]))
+    with pytest.raises(
+        ValueError, match=r"no linear layer is called '\*_proj'"
+    ):  # no regular expression either
+        add_lora(base, LoraConfig(target_modules="*_proj"))
     assert digest(base) == bits
     assert all(p.requires_grad for p in base.parameters())
     assert not any(isinstance(m, LoraLinear) for m in base.modules())
