@@ -108,9 +108,7 @@ class Device:
 
 def _llama(name: str, source: str, vocab: int, d: int, ff: int, layers: int, heads: int, kv: int, context: int,
            tied: bool = False, bias: bool = False) -> ModelShape:  # fmt: skip
-    return ModelShape(
-        name, vocab, d, ff, layers, heads, kv, context, tied, attention_bias=bias, source=source
-    )
+    return ModelShape(name, vocab, d, ff, layers, heads, kv, context, tied, bias, source=source)
 
 
 def _gpt2(name: str, source: str, d: int, layers: int, heads: int, context: int = 1024) -> ModelShape:

@@ -134,9 +134,7 @@ def read_weights(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
         tensors |= read_tensors(folder / name, dtype)[0]
     for name, tensor in tensors.items():
         if tensor.dtype != dtype:
-            raise ValueError(
-                f"{folder}: tensor '{name}' holds {tensor.dtype}, which are no weights of this model"
-            )
+            raise ValueError(f"{folder}: tensor '{name}' holds {tensor.dtype}, no weights of this model")
     return tensors
 
 

@@ -48,10 +48,9 @@ class TokenData:
             raise ValueError(
                 f"input_ids is {inputs} and targets {targets}; both must be one shape, (rows, tokens)"
             )
-        if {self.input_ids.dtype, self.targets.dtype} != {torch.int64}:
-            raise TypeError(
-                f"token numbers are {self.input_ids.dtype} and {self.targets.dtype}; use torch.int64"
-            )
+        types = (self.input_ids.dtype, self.targets.dtype)
+        if types != (torch.int64, torch.int64):
+            raise TypeError(f"token numbers are {types[0]} and {types[1]}; use torch.int64")
 
     def __len__(self) -> int:
         return len(self.input_ids)

@@ -164,9 +164,8 @@ class Decoder(nn.Module):
     def __init__(self, config: GPTConfig):
         super().__init__()
         self.config = config
-        self.gradient_checkpointing = (
-            False  # in training, compute each block again instead of keeping its tensors
-        )
+        # In training only: each block is computed again in the backward pass, instead of keeping its tensors.
+        self.gradient_checkpointing = False
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.num_hidden_layers))
         self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
@@ -179,9 +178,7 @@ class Decoder(nn.Module):
                 "shorten the prompt or ask for fewer new tokens"
             )
         if start and tokens > 1:
-            raise ValueError(
-                f"{tokens} tokens at once on a filled cache; after the prompt, pass them one by one"
-            )
+            raise ValueError(f"{tokens} tokens on a filled cache; after the prompt, pass one token at a time")
         x = self.embed_tokens(input_ids)  # (batch, tokens, hidden)
         cos, sin = rotary_table(start, tokens, self.config, x)
         for block in self.layers:
@@ -260,9 +257,7 @@ class GPT(nn.Module):
         tokens alone. The same seed gives the same text. Ends early at an end-of-text token, if the tokenizer has one.
         """
         if self.tokenizer is None:
-            raise ValueError(
-                "this model has no tokenizer; set model.tokenizer or use generate_tokens on numbers"
-            )
+            raise ValueError("this model has no tokenizer; set model.tokenizer, or use generate_tokens")
         ids = self.tokenizer.encode(prompt).ids
         stop = {self.tokenizer.token_to_id(token) for token in ("<|endoftext|>", "<|im_end|>", "</s>")}
         new_ids: list[int] = []

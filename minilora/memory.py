@@ -161,9 +161,7 @@ def find_targets(shape: ModelShape, target_modules: str | Sequence[str] | None, 
     targets = tuple(paths[path] for path in named_layers(target_modules, list(paths)))
     for name in targets:
         if r > min(shape.linear_layers[name]):
-            raise ValueError(
-                f"r={r} is larger than {name} {shape.linear_layers[name]}; choose a smaller rank"
-            )
+            raise ValueError(f"r={r} is larger than {name} {shape.linear_layers[name]}; choose a lower rank")
     return targets
 
 
@@ -182,9 +180,7 @@ def _check(shape: Any, choices: dict[str, tuple[str, Any]], numbers: dict[str, A
             raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
     length, most = numbers["sequence_length"], shape.max_position_embeddings
     if length > most:
-        raise ValueError(
-            f"sequence_length {length} is longer than the {most} tokens that {shape.name} can read"
-        )
+        raise ValueError(f"sequence_length {length} is longer than the {most} tokens that {shape.name} reads")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,9 +226,8 @@ def measure_memory(
     from minilora.linear4bit import Linear4bit
     from minilora.training import Trainer, peak_memory
 
-    ids = torch.randint(
-        model.config.vocab_size, (batch_size, sequence_length), generator=torch.Generator().manual_seed(0)
-    )
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(model.config.vocab_size, (batch_size, sequence_length), generator=generator)
     decoder = model.model  # also through a LoraModel
     before = decoder.gradient_checkpointing
     trainer = Trainer(
@@ -373,14 +368,9 @@ class _Step:
         self.n = batch * length
         self.d, self.f, self.kv = shape.hidden_size, shape.intermediate_size, shape.key_value_size
         self.g = self.d * e
-        self.layers, self.heads, self.vocab = (
-            shape.num_hidden_layers,
-            shape.num_attention_heads,
-            shape.vocab_size,
-        )
-        self.rows = min(
-            self.n, max(1, LOGITS_AT_ONCE // self.vocab)
-        )  # tokens that the loss looks at together
+        self.layers, self.heads = shape.num_hidden_layers, shape.num_attention_heads
+        self.vocab = shape.vocab_size
+        self.rows = min(self.n, max(1, LOGITS_AT_ONCE // self.vocab))  # tokens that the loss takes together
         self.in_pieces = self.rows < self.n
         # PyTorch has no frugal attention kernel for fp32 with shared key/value heads: it keeps every score.
         self.scores_kept = e == 4 and shape.num_key_value_heads != self.heads
@@ -404,9 +394,7 @@ class _Step:
     def kept_by_attention(self) -> int:
         if self.scores_kept:
             return 4 * (3 * self.d + self.heads * self.length)  # q, k and v at full width, all scores
-        return (
-            self.e * (2 * self.d + 2 * self.kv) + 4 * self.heads
-        )  # q, output, k, v, and one fp32 sum per head
+        return self.e * (2 * self.d + 2 * self.kv) + 4 * self.heads  # q, output, k, v, and a sum per head
 
     def kept_by_gate(self) -> int:
         return (1 if self.shape.gpt2_layout else 3) * self.f * self.e  # GELU's input; or gate, silu(gate), up
@@ -511,9 +499,8 @@ class _Step:
 
     def at_the_loss(self) -> dict[str, int]:
         head = self.vocab * self.g if self.full else 0  # gradient of the output layer
-        earlier = (self.n - self.rows) * self.g + (
-            head if self.in_pieces else 0
-        )  # gradients of the pieces before
+        # gradients of the pieces before
+        earlier = (self.n - self.rows) * self.g + (head if self.in_pieces else 0)
         product = self.e * self.vocab * self.rows + head
         return {
             "activations": self.activations(),

@@ -163,17 +163,14 @@ def quantize_4bit(
             f"x holds {bad} infinite or undefined values (or a range that float32 cannot hold); a single one would "
             "spoil its whole block. Find where they come from, or replace them with torch.nan_to_num"
         )
-    return Quantized4bit(
-        packed.view(-1, 1), stored[0], code, block_size, x.shape, x.dtype, minimum, *stored[1:]
-    )
+    absmax, *nested = stored
+    return Quantized4bit(packed.view(-1, 1), absmax, code, block_size, x.shape, x.dtype, minimum, *nested)
 
 
 def _check_request(x: Tensor, code: str, block_size: int | None, double_quant: bool) -> None:
     if not isinstance(x, Tensor) or x.dtype not in (torch.float32, torch.float16, torch.bfloat16):
         given = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise TypeError(
-            f"x is {given}; quantize_4bit takes a tensor of float32, float16 or bfloat16: x.float()?"
-        )
+        raise TypeError(f"x is {given}; give a tensor of float32, float16 or bfloat16: x.float()?")
     if x.numel() == 0:
         raise ValueError(f"x has shape {tuple(x.shape)} and holds no values; there is nothing to quantize")
     if code not in CODES:
