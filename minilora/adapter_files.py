@@ -20,9 +20,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from minilora.checkpoints import json_writer, read_json, read_tensors, replace_files
+from minilora.checkpoints import ASSETS, json_writer, read_json, read_tensors, replace_files
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+EMBEDDED = {name: ASSETS / "adapters" / name for name in ("legal", "code", "support")}  # made for tiny-gpt
 PREFIX = "base_model.model."  # PEFT's path from its own wrapper to the model that we see
 OURS = ("r", "lora_alpha", "target_modules", "lora_dropout", "use_rslora")  # fields of LoraConfig
 
@@ -84,10 +85,20 @@ def write_adapter(
 
 
 def read_adapter(folder: str | os.PathLike) -> AdapterFile:
-    """Reads a folder that we or PEFT wrote; a folder that does not say everything is refused."""
-    folder = Path(folder)
+    """Reads a folder that we or PEFT wrote, or an embedded adapter by its name; what does not say all is refused."""
+    name = os.fspath(folder)
+    folder = EMBEDDED[name] if name in EMBEDDED and not Path(name).is_dir() else Path(name)
     if not folder.is_dir():
-        raise FileNotFoundError(f"there is no adapter folder {folder}; it should hold {CONFIG} and {WEIGHTS}")
+        raise FileNotFoundError(
+            f"there is no adapter folder {folder}; it should hold {CONFIG} and {WEIGHTS}. Adapters for tiny-gpt that "
+            f"come along: {', '.join(EMBEDDED)}"
+        )
+    if not (folder / CONFIG).exists():  # PEFT saves each of several adapters in a folder of its own
+        inside = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
+        if inside:
+            raise FileNotFoundError(
+                f"{folder} holds several adapters, {', '.join(inside)}; name one of these folders"
+            )
     settings = _read_settings(folder / CONFIG)
     flat, metadata = read_tensors(folder / WEIGHTS)
     if "minilora_settings" in metadata:

@@ -84,7 +84,7 @@ def _from_hub(name: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
 
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
+        return Path(snapshot_download(name, allow_patterns=["*.json", "model*.safetensors", "*.jinja"]))
     except ImportError as error:
         raise FileNotFoundError(
             f"'{name}' is no folder here, and huggingface_hub, which would fetch it, is not installed"
@@ -132,6 +132,8 @@ def read_weights(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for name in names:
         tensors |= read_tensors(folder / name, dtype)[0]
+    # Older checkpoints carry the rotary angles, which gpt.py computes.
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith("rotary_emb.inv_freq")}
     for name, tensor in tensors.items():
         if tensor.dtype != dtype:
             raise ValueError(f"{folder}: tensor '{name}' holds {tensor.dtype}, no weights of this model")
@@ -157,17 +159,20 @@ def read_tokenizer(folder: Path) -> Tokenizer | None:
 
 def read_chat_template(folder: Path) -> str | None:
     """The Jinja template of a chat model, from either of the two places where it is kept; None for other models."""
-    path = folder / "chat_template.jinja"
+    settings_path, path = folder / "tokenizer_config.json", folder / "chat_template.jinja"
+    settings = read_json(settings_path) if settings_path.exists() else {}
     try:
-        if path.exists():
-            return path.read_text(encoding="utf-8")
+        template = path.read_text(encoding="utf-8") if path.exists() else settings.get("chat_template")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text ({error}); copy it again") from None
-    path = folder / "tokenizer_config.json"
-    template = read_json(path).get("chat_template") if path.exists() else None
     if not isinstance(template, str | None):
         kind = type(template).__name__
-        raise ValueError(f"{path}: chat_template is a {kind}; only one template, as text, is read")
+        raise ValueError(f"{settings_path}: chat_template is a {kind}; only one template, as text, is read")
+    for name in ("bos_token", "eos_token"):  # what a template may ask for goes along with it, as Jinja
+        token = settings.get(name)
+        token = token.get("content") if isinstance(token, dict) else token
+        if template and name in template and isinstance(token, str):
+            template = f"{{%- set {name} = {json.dumps(token)} -%}}\n{template}"
     return template
 
 

@@ -11,6 +11,7 @@ batch. A checkpoint that needs one of them is refused when it is read (checkpoin
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -304,7 +305,7 @@ class GPT(nn.Module):
         context = self.config.max_position_embeddings
         if not prompt_ids:
             raise ValueError("the prompt is empty; give at least one token to continue from")
-        if new < 1 or temperature < 0 or (top_k is not None and top_k < 1):
+        if new < 1 or not 0 <= temperature < math.inf or (top_k is not None and top_k < 1):
             raise ValueError(
                 f"max_new_tokens={new}, temperature={temperature}, top_k={top_k}: "
                 "need max_new_tokens of 1 or more, temperature of 0 or more, and top_k of 1 or more (or None)"

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from minilora import adapter_files
 from minilora.catalog import named_layers
 from minilora.linear4bit import Linear4bit, output_layers
+from minilora.quantization import quantize_4bit
 
 
 @dataclasses.dataclass
@@ -167,6 +168,13 @@ class LoraLinear(nn.Module):
         return (weight + self.delta_weight(self.selection.strengths)).to(weight.dtype)
 
     @torch.no_grad()
+    def rounding_of_merged(self) -> float:
+        """‖what 4 bits would make of W + correction, less that‖ / ‖correction‖; infinite for a correction of zero."""
+        packed, merged = self.base_layer.quantized, self.merged()
+        again = quantize_4bit(merged, packed.code, packed.block_size).dequantize()
+        return float((again - merged).norm() / self.delta_weight(self.selection.strengths).norm())
+
+    @torch.no_grad()
     def stack(self, names: Sequence[str]) -> None:
         """Prepares a mixed batch: all A under each other, all scaled B likewise, padded with zeros to one rank.
 
@@ -249,7 +257,7 @@ class LoraModel(nn.Module):
     def add_adapter(self, name: str, config: LoraConfig) -> None:
         """Adds a fresh adapter, which changes nothing until it is trained, and lets it speak alone."""
         self._check_new_name(name)
-        self._check_not_merged()
+        self._check_free()
         for path in self._targets(config):  # all checks before the first change
             layer = self.base_model.get_submodule(path)
             if not isinstance(layer, LoraLinear):
@@ -278,7 +286,7 @@ class LoraModel(nn.Module):
 
     def blend(self, strengths: dict[str, float]) -> None:
         """Lets several adapters speak at once: the output gets the weighted sum of their corrections, exactly."""
-        self._check_not_merged()
+        self._check_free()
         self._check_strengths(strengths)
         self.selection.strengths = dict(strengths)
 
@@ -289,7 +297,7 @@ class LoraModel(nn.Module):
 
     def remove_adapter(self, name: str) -> None:
         self._check_known(name)
-        self._check_not_merged()
+        self._check_free()
         for layer in self.lora_layers().values():
             layer.remove_adapter(name)
         del self.adapters[name]
@@ -298,7 +306,7 @@ class LoraModel(nn.Module):
     @contextlib.contextmanager
     def disable_adapter(self) -> Iterator[None]:
         """Inside the `with` block the model is the base, bit for bit."""
-        self._check_not_merged()
+        self._check_free()
         before, self.selection.strengths = self.selection.strengths, {}
         try:
             yield
@@ -308,7 +316,7 @@ class LoraModel(nn.Module):
     @contextlib.contextmanager
     def rows(self, names: Sequence[str | None]) -> Iterator[None]:
         """Inside the block, row i of each batch uses adapter names[i], or none where that is None. For inference."""
-        self._check_not_merged()
+        self._check_free()
         distinct = sorted({name for name in names if name is not None})
         for name in distinct:
             self._check_known(name)
@@ -320,6 +328,7 @@ class LoraModel(nn.Module):
         try:
             yield
         finally:
+            self.selection.rows = None
             for layer in layers:
                 layer.stacked = None
 
@@ -332,7 +341,7 @@ class LoraModel(nn.Module):
         possible at that rank); the error is ‖lost‖ / ‖sum‖ over all layers, in the Frobenius norm.
         """
         self._check_new_name(name)
-        self._check_not_merged()
+        self._check_free()
         self._check_strengths(strengths)
         if not strengths:
             raise ValueError("nothing to blend; give at least one adapter with its strength")
@@ -364,13 +373,16 @@ class LoraModel(nn.Module):
         The base's tensors stay beside the merged ones, so `unmerge` is exact. On a 4-bit base the merged weights do
         not fit back into 4 bits without harm, so `dequantize=True` must say that they are kept in full precision.
         """
-        self._check_not_merged()
-        quantized = [p for p, layer in self.lora_layers().items() if isinstance(layer.base_layer, Linear4bit)]
+        self._check_free()
+        layers = self.lora_layers()
+        quantized = [path for path, layer in layers.items() if isinstance(layer.base_layer, Linear4bit)]
         if quantized and not dequantize:
+            path = quantized[0]
             raise ValueError(
-                f"{len(quantized)} adapted layers are stored in 4 bits ({quantized[0]} …). Rounding W + B·A back to 4 "
-                "bits would move weights by more than a usual adapter does and so erase it. Keep the adapter "
-                "separate, or call merge(dequantize=True) to keep the merged weights unquantized"
+                f"{len(quantized)} adapted layers are stored in 4 bits. In {path}, for one, rounding W + B·A back to 4 "
+                f"bits would move the weights {layers[path].rounding_of_merged():.1f} times as far as B·A does, and a "
+                "small adapter would drown in that. Keep the adapter separate, or call merge(dequantize=True) to keep "
+                "the merged weights unquantized"
             )
         for layer in self.lora_layers().values():
             layer.merged_weight = layer.merged()
@@ -489,7 +501,12 @@ class LoraModel(nn.Module):
                 "(other tools lose tensors under such names)"
             )
 
-    def _check_not_merged(self) -> None:
+    def _check_free(self) -> None:
+        """Nothing may be switched while the choice is fixed: in merged weights, or row by row."""
+        if self.selection.rows is not None:
+            raise ValueError(
+                "inside rows(...) each row has its adapter already; leave the `with` block first"
+            )
         if self.selection.merged:
             raise ValueError("the adapter is merged into the weights now; call unmerge() first")
 
@@ -572,7 +589,8 @@ def base_fingerprint(model: nn.Module) -> str:
     """A short digest that tells one base from another, and is the same for its bf16 and its 4-bit copy.
 
     It covers the names and shapes of all layers, and 1,024 values of each tensor that quantization leaves alone
-    (embeddings, norms, biases), rounded to bf16. Adapters do not count.
+    (embeddings, norms, biases), rounded to bf16. Adapters do not count, so a base that one was merged into, whose
+    linear layers alone have changed, passes for the base that it was.
     """
     digest = hashlib.sha256()
     layers = linear_layers(model)

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import hashlib
 import json
 import math
 import os
@@ -18,7 +20,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,10 +108,20 @@ class Trainer:
             _check_data(validation_data, "validation_data")
         if (epochs is None) == (steps is None):
             raise ValueError(f"epochs={epochs}, steps={steps}: give one of the two")
-        numbers = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "micro_batches": micro_batches}
-        for name, value in numbers.items():
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
+        counts = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "micro_batches": micro_batches}
+        for name, count in (counts | {"validate_every": validate_every, "save_every": save_every}).items():
+            if count is not None and (type(count) is not int or count < 1):
+                raise ValueError(f"{name} is {count!r}; it must be a whole number from 1 on")
+        rate = learning_rate or 0.0
+        for name, value, most in (
+            ("learning_rate", rate, math.inf), ("weight_decay", weight_decay, math.inf), ("warmup", warmup, 1)
+        ):  # fmt: skip
+            if not 0 <= value <= most or value == math.inf:
+                raise ValueError(f"{name} is {value!r}; it must be a number from 0 to {most}")
+        if not clip > 0:
+            raise ValueError(
+                f"clip is {clip!r}; a gradient of that length moves nothing, so give a number above 0"
+            )
         if save_every is not None and folder is None:
             raise ValueError("save_every needs a folder to save in; pass folder=...")
         self.model: Any = model
@@ -127,7 +139,8 @@ class Trainer:
         self.device = _choose_device(model)
         model.to(self.device)
         self.parameters = trainable_parameters(model)
-        self.loss: Any = SummedLoss(model, gradient_checkpointing)
+        set_checkpointing(model, gradient_checkpointing)
+        self.loss: Any = SummedLoss(model)
         if self.world > 1:
             for parameter in model.parameters():  # an adapter that rests would make the others wait
                 parameter.requires_grad_(any(parameter is p for p in self.parameters.values()))
@@ -234,9 +247,14 @@ class Trainer:
         with torch.no_grad():
             for name, good in self.last_good.items():
                 self.parameters[name].copy_(good)
+        kept = (
+            "the adapter keeps its last good weights"
+            if isinstance(self.model, LoraModel)
+            else "of the whole model there is no older copy: load it anew, or go back to the last save"
+        )
         raise TrainingDiverged(
-            f"step {self.step + 1}: the loss is {loss} and the gradient's norm {norm}. The step was not taken and the "
-            f"model keeps its last good weights. Try a lower learning_rate than {self.learning_rate:g}"
+            f"step {self.step + 1}: the loss is {loss} and the gradient's norm {norm}. The step was not taken, and "
+            f"{kept}. Try a lower learning_rate than {self.learning_rate:g}"
         )
 
     def _validate(self) -> None:
@@ -341,25 +359,34 @@ class Trainer:
     def _description(self) -> dict[str, Any]:
         """What must be equal for a run to go on exactly. The number of processes and of parts may change."""
         names = ("steps", "batch_size", "learning_rate", "warmup", "weight_decay", "clip", "seed")
-        return {name: getattr(self, name) for name in names} | {
+        active = self.model.active_adapters if isinstance(self.model, LoraModel) else {}
+        description = {name: getattr(self, name) for name in names} | {
             "rows": len(self.train_data),
             "row_length": self.train_data.input_ids.shape[1],
+            "data": self._data_digest,
             "trained": {name: list(p.shape) for name, p in self.parameters.items()},
+            "frozen": frozen_digest(self.model, self.parameters.values()),
+            "adapters": {
+                n: dataclasses.asdict(self.model.adapters[n]) | {"strength": s} for n, s in active.items()
+            },
         }
+        return json.loads(json.dumps(description))  # as it comes back from the file
+
+    @functools.cached_property
+    def _data_digest(self) -> str:
+        digest = hashlib.sha256()
+        for tensor in (self.train_data.input_ids, self.train_data.targets):
+            digest.update(tensor.contiguous().numpy())
+        return digest.hexdigest()[:32]
 
 
 class SummedLoss(nn.Module):
     """Cross entropy summed over all targets; one module, so that DistributedDataParallel can wrap the whole step."""
 
-    def __init__(self, model: nn.Module, gradient_checkpointing: bool = False):
+    def __init__(self, model: nn.Module):
         super().__init__()
         self.model: Any = model
-        base: Any = model.base_model if isinstance(model, LoraModel) else model
-        self.by_pieces = hasattr(base, "hidden_states")  # our GPT; other models return all scores at once
-        if self.by_pieces:
-            base.model.gradient_checkpointing = gradient_checkpointing
-        elif gradient_checkpointing:
-            base.gradient_checkpointing_enable({"use_reentrant": False})
+        self.by_pieces = hasattr(model, "hidden_states")  # our GPT; other models return all scores at once
 
     def forward(self, input_ids: Tensor, targets: Tensor) -> Tensor:
         """input_ids, targets (batch, tokens) -> a single number."""
@@ -398,6 +425,7 @@ def cross_entropy_in_pieces(hidden: Tensor, output_layer: Any, targets: Tensor) 
 @torch.no_grad()
 def evaluate(model: nn.Module, data: TokenData, batch_size: int = 16) -> float:
     """Mean loss in nats per target token, on the device that the model is on; e to that power is the perplexity."""
+    _check_data(data, "data")
     was_training = model.training
     model.eval()
     loss, device = SummedLoss(model), next(model.parameters()).device
@@ -417,6 +445,25 @@ def schedule(step: int, steps: int, warmup: float) -> float:
     if step < rising:
         return (step + 1) / rising
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+def set_checkpointing(model: Any, on: bool) -> None:
+    """Whether blocks are computed again in the backward pass; for our GPT and `transformers` models."""
+    if hasattr(model, "hidden_states"):
+        model.model.gradient_checkpointing = on
+    elif on:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+
+
+def frozen_digest(model: nn.Module, trained: Iterable[Tensor]) -> str:
+    """Tells whether two models agree in all that is not trained: names, types, and 1,024 values of each tensor."""
+    digest, own = hashlib.sha256(), {id(parameter) for parameter in trained}
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if id(tensor) not in own and ".lora_" not in name:
+            flat = tensor.detach().flatten()
+            some = flat[:: max(1, flat.numel() // 1024)][:1024].cpu().contiguous().view(torch.uint8)
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + some.numpy().tobytes())
+    return digest.hexdigest()[:32]
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -460,8 +507,13 @@ def _join_processes() -> tuple[int, int]:
     """(rank, number of processes): what torchrun says, or (0, 1)."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return 0, 1
+    gpu = torch.cuda.is_available()
+    if gpu:
+        torch.cuda.set_device(
+            int(os.environ["LOCAL_RANK"])
+        )  # each process its own card, also for plain "cuda"
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        dist.init_process_group("nccl" if gpu else "gloo")
     return dist.get_rank(), dist.get_world_size()
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from minilora.linear4bit import quantize_model
 from minilora.lora import LoraConfig, LoraLinear, LoraModel, add_lora, base_fingerprint, find_targets
 from tests.helpers import randomize_adapter, small_gpt
 
@@ -295,6 +296,25 @@ def test_rows_of_one_batch_use_their_own_adapters(three):
         three(ids)
 
 
+def test_inside_a_mixed_batch_nothing_is_switched(three):
+    def disable():
+        with three.disable_adapter():
+            pass
+
+    for action in (
+        disable,
+        three.merge,
+        lambda: three.set_adapter("code"),
+        lambda: three.remove_adapter("code"),
+    ):
+        with three.rows(["legal", None]):
+            before = logits(three, torch.ones(2, 3).long())
+            with pytest.raises(ValueError, match=r"inside rows\(\.\.\.\) each row has its adapter"):
+                action()
+            assert torch.equal(logits(three, torch.ones(2, 3).long()), before)
+    three.set_adapter("code")  # and afterwards all is as it was
+
+
 @pytest.mark.parametrize("build", [small_gpt, tiny_gpt2], ids=["Linear", "Conv1D"])
 def test_merging_gives_equal_outputs_and_unmerging_the_very_base(build):
     model = add_lora(build(), LoraConfig(r=4, lora_alpha=3, target_modules="all-linear"))
@@ -340,6 +360,14 @@ def test_the_fingerprint_knows_the_base_and_survives_rounding():
     assert add_lora(tiny_gpt2(), LoraConfig(target_modules="all-linear")).fingerprint == base_fingerprint(
         tiny_gpt2()
     )
+    assert base_fingerprint(quantize_model(small_gpt(0))[0]) == base_fingerprint(small_gpt(0))
+
+
+def test_a_merged_base_keeps_its_fingerprint_as_the_docstring_says():
+    model = add_lora(small_gpt(), LoraConfig(r=4))
+    randomize_adapter(model)
+    assert base_fingerprint(model.unload(merged=True)) == base_fingerprint(small_gpt())
+    assert "merged into" in base_fingerprint.__doc__
 
 
 # -- bad input -----------------------------------------------------------------------------------------------
