@@ -12,7 +12,6 @@ import dataclasses
 import json
 import math
 import os
-import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from minilora.checkpoints import json_writer, read_json, read_tensors, replace_files
+from minilora.checkpoints import ASSETS, json_writer, read_json, read_tensors, replace_files
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+EMBEDDED = {name: ASSETS / "adapters" / name for name in ("legal", "code", "support")}  # made for tiny-gpt
 PREFIX = "base_model.model."  # PEFT's path from its own wrapper to the model that we see
 OURS = ("r", "lora_alpha", "target_modules", "lora_dropout", "use_rslora")  # fields of LoraConfig
 
@@ -41,22 +41,22 @@ PLAIN: dict[str, tuple] = {
 }
 
 
+Matrices = dict[str, tuple[Tensor, Tensor]]  # layer path -> (A (r, in), B (out, r))
+
+
 @dataclasses.dataclass
 class AdapterFile:
     """What a folder holds: LoraConfig's fields, A and B by layer path, and the base's fingerprint if it is known."""
 
     settings: dict[str, Any]
-    tensors: dict[str, tuple[Tensor, Tensor]]
+    tensors: Matrices
     fingerprint: str | None
 
 
 def write_adapter(
-    folder: str | os.PathLike,
-    settings: dict[str, Any],
-    tensors: dict[str, tuple[Tensor, Tensor]],
-    fingerprint: str,
+    folder: str | os.PathLike, settings: dict[str, Any], tensors: Matrices, fingerprint: str
 ) -> None:
-    """Writes the folder atomically. tensors: layer path -> (A (r, in), B (out, r)), stored as float32.
+    """Writes the folder atomically; the matrices are stored as float32.
 
     The weights' file repeats the settings in its metadata and is replaced last: it alone decides, so an interruption
     between the two files can never pair new settings with old weights.
@@ -73,24 +73,32 @@ def write_adapter(
     }
     flat = {}
     for path, (a, b) in tensors.items():
-        flat[f"{PREFIX}{path}.lora_A.weight"] = a.float().cpu().contiguous()
-        flat[f"{PREFIX}{path}.lora_B.weight"] = b.float().cpu().contiguous()
+        flat[f"{PREFIX}{path}.lora_A.weight"] = a.detach().float().cpu().contiguous()
+        flat[f"{PREFIX}{path}.lora_B.weight"] = b.detach().float().cpu().contiguous()
     metadata = {
         "format": "pt",
         "minilora_base": fingerprint,
         "minilora_settings": json.dumps({key: settings[key] for key in OURS}, sort_keys=True),
     }
-    replace_files(
-        folder,
-        {CONFIG: json_writer(config), WEIGHTS: lambda path: save_file(flat, path, metadata=metadata)},
-    )
+    writers = {CONFIG: json_writer(config), WEIGHTS: lambda path: save_file(flat, path, metadata=metadata)}
+    replace_files(folder, writers)
 
 
 def read_adapter(folder: str | os.PathLike) -> AdapterFile:
-    """Reads a folder that we or PEFT wrote; a folder that does not say everything is refused."""
-    folder = Path(folder)
+    """Reads a folder that we or PEFT wrote, or an embedded adapter by its name; what does not say all is refused."""
+    name = os.fspath(folder)
+    folder = EMBEDDED[name] if name in EMBEDDED and not Path(name).is_dir() else Path(name)
     if not folder.is_dir():
-        raise FileNotFoundError(f"there is no adapter folder {folder}; it should hold {CONFIG} and {WEIGHTS}")
+        raise FileNotFoundError(
+            f"there is no adapter folder {folder}; it should hold {CONFIG} and {WEIGHTS}. Adapters for tiny-gpt that "
+            f"come along: {', '.join(EMBEDDED)}"
+        )
+    if not (folder / CONFIG).exists():  # PEFT saves each of several adapters in a folder of its own
+        inside = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
+        if inside:
+            raise FileNotFoundError(
+                f"{folder} holds several adapters, {', '.join(inside)}; name one of these folders"
+            )
     settings = _read_settings(folder / CONFIG)
     flat, metadata = read_tensors(folder / WEIGHTS)
     if "minilora_settings" in metadata:
@@ -107,23 +115,17 @@ def read_adapter(folder: str | os.PathLike) -> AdapterFile:
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
-    config = read_json(path)
+    config = {"lora_dropout": 0.0, "use_rslora": False} | read_json(path)
     if config.get("peft_type") != "LORA":
-        raise ValueError(
-            f"{path}: peft_type is {config.get('peft_type')!r}; only 'LORA' adapters can be read"
-        )
+        kind = config.get("peft_type")
+        raise ValueError(f"{path}: peft_type is {kind!r}; only 'LORA' adapters can be read")
     for key in ("r", "lora_alpha", "target_modules"):
         if config.get(key) is None:
-            raise ValueError(
-                f"{path} has no {key}; without it the adapter's effect is unknown. Save it again"
-            )
+            raise ValueError(f"{path} has no {key}; without it the effect is unknown. Save it again")
     for key, plain in PLAIN.items():
         if config.get(key) not in plain:
             raise ValueError(f"{path}: {key} is {config[key]!r}; only plain LoRA is computed here")
-    defaults = {"lora_dropout": 0.0, "use_rslora": False}
-    settings = {key: config.get(key, defaults.get(key)) for key in OURS}
-    _check_types(path, settings)
-    return settings
+    return _checked({key: config[key] for key in OURS}, path)
 
 
 def _settings_in(text: str, path: Path) -> dict[str, Any]:
@@ -136,37 +138,27 @@ def _settings_in(text: str, path: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(saved, dict) or set(saved) != set(OURS):
         raise ValueError(f"{path}: the settings in its metadata are not {', '.join(OURS)}; save it again")
-    _check_types(path, saved)
-    return saved
+    return _checked(saved, path)
 
 
-def _check_types(path: Path, settings: dict[str, Any]) -> None:
-    """Types and ranges; LoraConfig would find most of it too, but does not know the file."""
-    targets = settings["target_modules"]
-    if targets is not None and not isinstance(targets, str):
-        fine = isinstance(targets, list) and all(isinstance(name, str) for name in targets)
-    else:
-        try:  # a single string may be a pattern
-            fine = targets is None or bool(targets and re.compile(targets))
-        except (re.error, RecursionError, OverflowError):
-            fine = False
-    checks = {
+def _checked(settings: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The same settings, if types and ranges are right; LoraConfig finds most of it too, but knows no file."""
+    targets, numbers = settings["target_modules"], (int, float)
+    names = targets if isinstance(targets, list) else [targets]
+    fine = {
         "r": type(settings["r"]) is int and settings["r"] > 0,
-        "lora_alpha": _is_number(settings["lora_alpha"]) and 0 < settings["lora_alpha"] < math.inf,
-        "target_modules": fine,
-        "lora_dropout": _is_number(settings["lora_dropout"]) and 0 <= settings["lora_dropout"] < 1,
+        "lora_alpha": type(settings["lora_alpha"]) in numbers and 0 < settings["lora_alpha"] < math.inf,
+        "target_modules": targets is None or all(isinstance(name, str) for name in names),
+        "lora_dropout": type(settings["lora_dropout"]) in numbers and 0 <= settings["lora_dropout"] < 1,
         "use_rslora": isinstance(settings["use_rslora"], bool),
     }
-    for key, good in checks.items():
-        if not good:
+    for key in OURS:
+        if not fine[key]:
             raise ValueError(f"{path}: {key} is {settings[key]!r:.80}, which no adapter has; save it again")
+    return settings
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
-
-
-def _pair_up(path: Path, flat: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+def _pair_up(path: Path, flat: dict[str, Tensor]) -> Matrices:
     """From flat names to layer path -> (A, B); every tensor must have its place and its partner."""
     sides: dict[str, dict[str, Tensor]] = {}
     for name, tensor in flat.items():
@@ -180,9 +172,7 @@ def _pair_up(path: Path, flat: dict[str, Tensor]) -> dict[str, tuple[Tensor, Ten
                 f"{path}: tensor '{name}' holds {tensor.dtype} or no finite numbers; save it again"
             )
         sides.setdefault(layer.removeprefix(PREFIX), {})[side] = tensor
-    alone = [
-        f"{layer} has only lora_{next(iter(found))}" for layer, found in sides.items() if len(found) == 1
-    ]
+    alone = [f"{layer} has only lora_{min(found)}" for layer, found in sides.items() if len(found) == 1]
     if alone or not sides:
         raise ValueError(f"{path} is incomplete: {'; '.join(alone) or 'it holds no LoRA tensors'}")
     return {layer: (found["A"], found["B"]) for layer, found in sides.items()}

@@ -37,6 +37,29 @@ ONLY_SUPPORTED = {
 }
 
 
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 < value <= 2**24  # beyond it, we would build the model for hours
+
+
+def _is_factor(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < math.inf
+
+
+# The fields of gpt.py's GPTConfig, and what a value of each looks like.
+FIELDS: dict[str, Callable[[Any], bool]] = {
+    "vocab_size": _is_size,
+    "hidden_size": _is_size,
+    "intermediate_size": _is_size,
+    "num_hidden_layers": lambda value: _is_size(value) and value <= 1000,
+    "num_attention_heads": _is_size,
+    "num_key_value_heads": _is_size,
+    "max_position_embeddings": _is_size,
+    "rms_norm_eps": _is_factor,
+    "rope_theta": _is_factor,
+    "tie_word_embeddings": lambda value: isinstance(value, bool),
+}
+
+
 def cache_folder() -> Path:
     """Where fetched models are kept: $MINILORA_CACHE, or .cache/minilora in the home folder."""
     return Path(os.environ.get("MINILORA_CACHE") or Path.home() / ".cache" / "minilora")
@@ -60,12 +83,12 @@ def find_checkpoint(name_or_folder: str | os.PathLike) -> Path:
 def _from_hub(name: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(name, allow_patterns=["*.json", "model*.safetensors", "*.jinja"]))
     except ImportError as error:
         raise FileNotFoundError(
             f"'{name}' is no folder here, and huggingface_hub, which would fetch it, is not installed"
         ) from error
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
     except Exception as error:  # the library raises many kinds: no network, no such name, no permission
         raise FileNotFoundError(
             f"'{name}' is no folder here and could not be fetched from the hub ({type(error).__name__}); "
@@ -75,72 +98,45 @@ def _from_hub(name: str) -> Path:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The fields of `GPTConfig` from config.json; a setting that gpt.py does not compute is refused."""
-    raw = read_json(folder / "config.json")
+    path = folder / "config.json"
+    raw = read_json(path)
     for key, allowed in ONLY_SUPPORTED.items():
-        value = raw.get(key, allowed[0])
-        if value not in allowed:
-            raise ValueError(
-                f"{folder / 'config.json'}: {key} is {value!r}; this model computes only {allowed}"
-            )
+        if raw.get(key, allowed[0]) not in allowed:
+            raise ValueError(f"{path}: {key} is {raw[key]!r}; this model computes only {allowed}")
     rope = raw.get("rope_parameters") or {}
     if not isinstance(rope, dict):
-        raise ValueError(f"{folder / 'config.json'}: rope_parameters is {rope!r:.80}, not settings in braces")
+        raise ValueError(f"{path}: rope_parameters is {rope!r:.80}, not settings in braces")
     if rope.get("rope_type", "default") != "default":
-        raise ValueError(
-            f"{folder / 'config.json'}: rotary positions of type {rope['rope_type']!r} are not computed"
-        )
-    try:
-        heads = raw["num_attention_heads"]
-        fields = {
-            "vocab_size": raw["vocab_size"],
-            "hidden_size": raw["hidden_size"],
-            "intermediate_size": raw["intermediate_size"],
-            "num_hidden_layers": raw["num_hidden_layers"],
-            "num_attention_heads": heads,
-            "num_key_value_heads": raw.get("num_key_value_heads") or heads,
-            "max_position_embeddings": raw["max_position_embeddings"],
-            "rms_norm_eps": raw["rms_norm_eps"],
-            "rope_theta": raw.get("rope_theta") or rope.get("rope_theta", 10000.0),
-            "tie_word_embeddings": raw.get("tie_word_embeddings", False),
-        }
-    except KeyError as error:
-        raise ValueError(
-            f"{folder / 'config.json'} has no {error}; it does not describe a Llama-layout model"
-        ) from None
-    for key, value in fields.items():
-        if not _plausible(key, value):
-            raise ValueError(f"{folder / 'config.json'}: {key} is {value!r:.80}; no model has such a value")
-    head_dim = fields["hidden_size"] // heads
+        raise ValueError(f"{path}: rotary positions of type {rope['rope_type']!r} are not computed")
+    # What a file may leave out, or leave empty.
+    raw["num_key_value_heads"] = raw.get("num_key_value_heads") or raw.get("num_attention_heads")
+    raw["rope_theta"] = raw.get("rope_theta") or rope.get("rope_theta", 10000.0)
+    raw.setdefault("tie_word_embeddings", False)
+    fields = {}
+    for key, plausible in FIELDS.items():
+        if key not in raw:
+            raise ValueError(f"{path} has no '{key}'; it does not describe a Llama-layout model")
+        if not plausible(raw[key]):
+            raise ValueError(f"{path}: {key} is {raw[key]!r:.80}; no model has such a value")
+        fields[key] = raw[key]
+    head_dim = fields["hidden_size"] // fields["num_attention_heads"]
     if raw.get("head_dim", head_dim) != head_dim:
-        raise ValueError(
-            f"{folder / 'config.json'}: head_dim {raw['head_dim']!r:.80} is not hidden_size / heads"
-        )
+        raise ValueError(f"{path}: head_dim {raw['head_dim']!r:.80} is not hidden_size / heads")
     return fields
-
-
-def _plausible(key: str, value: Any) -> bool:
-    """Whether a setting has the right type, and a size that does not keep us building a model for hours."""
-    if key == "tie_word_embeddings":
-        return isinstance(value, bool)
-    if key in ("rms_norm_eps", "rope_theta"):
-        return type(value) in (int, float) and 0 < value < math.inf
-    return type(value) is int and 0 < value <= (1000 if key == "num_hidden_layers" else 2**24)
 
 
 def read_weights(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
     """All tensors of a checkpoint, by name, in `dtype`; one file, or shards that an index names."""
     index = folder / "model.safetensors.index.json"
-    names = ["model.safetensors"]
-    if index.exists():
-        names = _shards(index)
+    names = _shards(index) if index.exists() else ["model.safetensors"]
     tensors: dict[str, Tensor] = {}
     for name in names:
         tensors |= read_tensors(folder / name, dtype)[0]
+    # Older checkpoints carry the rotary angles, which gpt.py computes.
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith("rotary_emb.inv_freq")}
     for name, tensor in tensors.items():
         if tensor.dtype != dtype:
-            raise ValueError(
-                f"{folder}: tensor '{name}' holds {tensor.dtype}, which are no weights of this model"
-            )
+            raise ValueError(f"{folder}: tensor '{name}' holds {tensor.dtype}, no weights of this model")
     return tensors
 
 
@@ -155,28 +151,28 @@ def _shards(index: Path) -> list[str]:
 
 def read_tokenizer(folder: Path) -> Tokenizer | None:
     path = folder / "tokenizer.json"
-    if not path.exists():
-        return None
     try:
-        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
+        return Tokenizer.from_str(path.read_text(encoding="utf-8")) if path.exists() else None
     except Exception as error:  # the library raises plain Exception
         raise ValueError(f"{path} is not a tokenizer: {error}") from None
 
 
 def read_chat_template(folder: Path) -> str | None:
     """The Jinja template of a chat model, from either of the two places where it is kept; None for other models."""
-    path = folder / "chat_template.jinja"
-    if path.exists():
-        try:
-            return path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not UTF-8 text ({error}); copy it again") from None
-    path = folder / "tokenizer_config.json"
-    template = read_json(path).get("chat_template") if path.exists() else None
-    if template is not None and not isinstance(template, str):
-        raise ValueError(
-            f"{path}: chat_template is a {type(template).__name__}; only one template, as text, is read"
-        )
+    settings_path, path = folder / "tokenizer_config.json", folder / "chat_template.jinja"
+    settings = read_json(settings_path) if settings_path.exists() else {}
+    try:
+        template = path.read_text(encoding="utf-8") if path.exists() else settings.get("chat_template")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text ({error}); copy it again") from None
+    if not isinstance(template, str | None):
+        kind = type(template).__name__
+        raise ValueError(f"{settings_path}: chat_template is a {kind}; only one template, as text, is read")
+    for name in ("bos_token", "eos_token"):  # what a template may ask for goes along with it, as Jinja
+        token = settings.get(name)
+        token = token.get("content") if isinstance(token, dict) else token
+        if template and name in template and isinstance(token, str):
+            template = f"{{%- set {name} = {json.dumps(token)} -%}}\n{template}"
     return template
 
 
@@ -188,14 +184,13 @@ def write_checkpoint(
     chat_template: str | None = None,
 ) -> None:
     """Writes a folder that `transformers.AutoModelForCausalLM.from_pretrained` opens."""
-    dtype = str(next(iter(tensors.values())).dtype).removeprefix("torch.")
-    full = {
+    full = config | {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "hidden_act": "silu",
-        "dtype": dtype,
+        "dtype": str(next(iter(tensors.values())).dtype).removeprefix("torch."),
+        "rope_parameters": {"rope_theta": config["rope_theta"], "rope_type": "default"},
     }
-    full |= config | {"rope_parameters": {"rope_theta": config["rope_theta"], "rope_type": "default"}}
     writers: dict[str, Callable[[Path], object]] = {"config.json": json_writer(full)}
     if tokenizer is not None:
         text = tokenizer.to_str()
@@ -243,36 +238,34 @@ def json_writer(value: dict[str, Any]) -> Callable[[Path], object]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; is this the right folder, and complete?")
+    _check_exists(path)
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # the second: brackets in brackets, thousands deep
         raise ValueError(f"{path} is not valid JSON ({error}); was it cut off or edited?") from None
     if not isinstance(value, dict):
-        raise ValueError(
-            f"{path} holds a {type(value).__name__}, not the settings in braces that belong there"
-        )
+        kind = type(value).__name__
+        raise ValueError(f"{path} holds a {kind}, not the settings in braces that belong there")
     return value
 
 
 def read_tensors(path: Path, dtype: torch.dtype | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of one safetensors file; floating point converted to `dtype` if it is given."""
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; is this the right folder, and complete?")
+    _check_exists(path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no plain iteration)
             metadata = file.metadata() or {}
-    except (
-        Exception
-    ) as error:  # the library raises many kinds, for a type that torch does not have for example
+    except Exception as error:  # many kinds, for a type that torch does not have for example
         raise ValueError(f"{path} is not a whole safetensors file ({error}); copy or save it again") from None
-    if dtype is not None:
-        try:
-            tensors = {name: t.to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
-        except (RuntimeError, NotImplementedError) as error:  # floats that torch can hold and not convert
-            raise ValueError(
-                f"{path} holds numbers of a type that cannot be read as {dtype}: {error}"
-            ) from None
-    return tensors, metadata
+    try:
+        return {
+            n: t.to(dtype or t.dtype) if t.is_floating_point() else t for n, t in tensors.items()
+        }, metadata
+    except (RuntimeError, NotImplementedError) as error:  # floats that torch can hold and not convert
+        raise ValueError(f"{path} holds numbers of a type that cannot be read as {dtype}: {error}") from None
+
+
+def _check_exists(path: Path) -> None:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; is this the right folder, and complete?")

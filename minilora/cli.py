@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -145,7 +146,8 @@ def finetune(options: argparse.Namespace) -> int:
         resume=options.resume,
         sample=not options.no_samples,
     )
-    print(report)
+    if int(os.environ.get("RANK", 0)) == 0:  # under torchrun, one process speaks
+        print(report)
     return 0
 
 

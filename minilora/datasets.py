@@ -48,10 +48,9 @@ class TokenData:
             raise ValueError(
                 f"input_ids is {inputs} and targets {targets}; both must be one shape, (rows, tokens)"
             )
-        if {self.input_ids.dtype, self.targets.dtype} != {torch.int64}:
-            raise TypeError(
-                f"token numbers are {self.input_ids.dtype} and {self.targets.dtype}; use torch.int64"
-            )
+        types = (self.input_ids.dtype, self.targets.dtype)
+        if types != (torch.int64, torch.int64):
+            raise TypeError(f"token numbers are {types[0]} and {types[1]}; use torch.int64")
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -73,11 +72,9 @@ class TokenData:
             )
         kept = min(max(1, round(fraction * len(self))), len(self) - 1)
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        train, validation = order[kept:].sort().values, order[:kept].sort().values
-        return (
-            TokenData(self.input_ids[train], self.targets[train]),
-            TokenData(self.input_ids[validation], self.targets[validation]),
-        )
+        drawn = (order[kept:].sort().values, order[:kept].sort().values)
+        train, validation = (TokenData(self.input_ids[rows], self.targets[rows]) for rows in drawn)
+        return train, validation
 
 
 def encode_text(text: str | Sequence[str], tokenizer: Tokenizer, block_size: int = 256) -> TokenData:
@@ -122,9 +119,8 @@ def encode_chat(
     default `chat.default_template`. What is longer than `block_size` loses its end, with a warning; ValueError if
     nothing to learn is left. Rows are as long as the longest conversation.
     """
-    return _encode_chat(
-        [(f"example {n}", e) for n, e in enumerate(examples, 1)], tokenizer, block_size, chat_template
-    )
+    named = [(f"example {n}", example) for n, example in enumerate(examples, start=1)]
+    return _encode_chat(named, tokenizer, block_size, chat_template)
 
 
 def load_jsonl(
@@ -136,12 +132,8 @@ def load_jsonl(
     """Your own .jsonl file of conversations, one a line, as `encode_chat` takes them; errors name the line."""
     try:
         # subtle: not splitlines(), which also splits at the rarer line ends that JSON allows inside a string
-        lines = [
-            (f"line {n}", line)
-            for n, line in enumerate(_read_utf8(path).split("\n"), start=1)
-            if line.strip()
-        ]
-        examples = [(where, _parse(where, line)) for where, line in lines]
+        lines = enumerate(_read_utf8(path).split("\n"), start=1)
+        examples = [(f"line {n}", _parse(f"line {n}", line)) for n, line in lines if line.strip()]
         return _encode_chat(examples, tokenizer, block_size, chat_template)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -176,10 +168,7 @@ def support_chat(split: str = "train", seed: int = 0, examples: int | None = Non
     _check_choice("split", split, tuple(CONVERSATIONS))
     count = CONVERSATIONS[split] if examples is None else examples
     pairs = [text.split("\n") for ((_, text),) in grammar.write_documents("support_chat", split, seed, count)]
-    return [
-        {"messages": chat.as_messages({"prompt": question, "completion": answer})}
-        for question, answer in pairs
-    ]
+    return [{"messages": chat.as_messages({"prompt": ask, "completion": answer})} for ask, answer in pairs]
 
 
 def _check_choice(what: str, given: str, allowed: tuple[str, ...]) -> None:
@@ -205,9 +194,8 @@ def _read_utf8(path: str | os.PathLike[str]) -> str:
 
 
 def _ids(text: str, tokenizer: Tokenizer) -> list[int]:
-    if (
-        tokenizer.truncation or tokenizer.padding
-    ):  # some tokenizer.json files cut or pad; here nothing may be lost
+    # Some tokenizer.json files cut or pad; here nothing may be lost.
+    if tokenizer.truncation or tokenizer.padding:
         tokenizer = Tokenizer.from_str(tokenizer.to_str())
         tokenizer.no_truncation()
         tokenizer.no_padding()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from minilora import datasets
 from minilora.adapter_files import WEIGHTS
@@ -23,7 +24,7 @@ from minilora.datasets import IGNORE, TokenData
 from minilora.gpt import GPT
 from minilora.linear4bit import quantize_model
 from minilora.lora import LoraConfig, LoraModel, add_lora, count_weights
-from minilora.training import STATE_FILE, Trainer, trainable_parameters
+from minilora.training import STATE_FILE, Trainer, TrainingDiverged, trainable_parameters
 
 METHODS = ("lora", "qlora", "full")
 ADAPTER = "trained"
@@ -116,12 +117,21 @@ def finetune(
         trainer.resume()
     if sample:
         trainer.on_step = sampler(model, validation_data, max(1, trainer.steps // 5))
-    history = trainer.train()
-    model.save_adapter(out) if isinstance(model, LoraModel) else model.save_pretrained(out)
-    if trainer.step == trainer.steps:
-        (out / STATE_FILE).unlink(missing_ok=True)  # the run is whole: nothing is left to resume
-    else:
-        trainer.save()
+    try:
+        history = trainer.train()
+    except TrainingDiverged as error:
+        if trainer.rank or not isinstance(model, LoraModel):
+            raise
+        model.save_adapter(out)
+        raise TrainingDiverged(f"{error}. That adapter is saved in {out}") from None
+    if trainer.rank == 0:  # of several processes one writes
+        model.save_adapter(out) if isinstance(model, LoraModel) else model.save_pretrained(out)
+        if trainer.step == trainer.steps:
+            (out / STATE_FILE).unlink(missing_ok=True)  # the run is whole: nothing is left to resume
+        else:
+            trainer.save()
+    if trainer.world > 1:
+        dist.barrier()  # the others report on a file that must be there
     weights = out / (WEIGHTS if isinstance(model, LoraModel) else "model.safetensors")
     return Report(
         method=method,

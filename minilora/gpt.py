@@ -11,6 +11,7 @@ batch. A checkpoint that needs one of them is refused when it is read (checkpoin
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -46,9 +47,9 @@ class GPTConfig:
     tie_word_embeddings: bool = True
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            if getattr(self, field.name) <= 0 and field.name != "tie_word_embeddings":
-                raise ValueError(f"{field.name} is {getattr(self, field.name)}; it must be above zero")
+        for name, value in vars(self).items():
+            if value <= 0 and name != "tie_word_embeddings":
+                raise ValueError(f"{name} is {value}; it must be above zero")
         if self.hidden_size % (2 * self.num_attention_heads):
             raise ValueError(
                 f"hidden_size {self.hidden_size} does not divide into {self.num_attention_heads} heads of even width "
@@ -121,11 +122,10 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         batch, tokens, width = x.shape
         split = (batch, tokens, -1, self.head_dim)
-        q = rotate(self.q_proj(x).view(split).transpose(1, 2), cos, sin)  # (batch, heads, tokens, head_dim)
-        k = rotate(
-            self.k_proj(x).view(split).transpose(1, 2), cos, sin
-        )  # (batch, kv_heads, tokens, head_dim)
+        q = self.q_proj(x).view(split).transpose(1, 2)  # (batch, heads, tokens, head_dim)
+        k = self.k_proj(x).view(split).transpose(1, 2)  # (batch, kv_heads, tokens, head_dim)
         v = self.v_proj(x).view(split).transpose(1, 2)  # (batch, kv_heads, tokens, head_dim)
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         if cache is not None:
             k, v = cache.append(self.layer, k, v)
         # One new token may see everything in the cache, so only a pass over several tokens needs the causal mask.
@@ -165,9 +165,8 @@ class Decoder(nn.Module):
     def __init__(self, config: GPTConfig):
         super().__init__()
         self.config = config
-        self.gradient_checkpointing = (
-            False  # training only: recompute each block instead of keeping its tensors
-        )
+        # In training only: each block is computed again in the backward pass, instead of keeping its tensors.
+        self.gradient_checkpointing = False
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.num_hidden_layers))
         self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
@@ -180,9 +179,7 @@ class Decoder(nn.Module):
                 "shorten the prompt or ask for fewer new tokens"
             )
         if start and tokens > 1:
-            raise ValueError(
-                f"{tokens} tokens at once on a filled cache; after the prompt, pass one token at a time"
-            )
+            raise ValueError(f"{tokens} tokens on a filled cache; after the prompt, pass one token at a time")
         x = self.embed_tokens(input_ids)  # (batch, tokens, hidden)
         cos, sin = rotary_table(start, tokens, self.config, x)
         for block in self.layers:
@@ -245,33 +242,23 @@ class GPT(nn.Module):
     # -- generation ------------------------------------------------------------------------------------------
 
     def generate(
-        self,
-        prompt: str,
-        max_new_tokens: int = 100,
-        temperature: float = 0.8,
-        top_k: int | None = 50,
+        self, prompt: str, max_new_tokens: int = 100, temperature: float = 0.8, top_k: int | None = 50,
         seed: int | None = None,
-    ) -> str:
+    ) -> str:  # fmt: skip
         """Continues `prompt` and returns the new text alone; the arguments are those of `stream`."""
         return "".join(self.stream(prompt, max_new_tokens, temperature, top_k, seed))
 
     def stream(
-        self,
-        prompt: str,
-        max_new_tokens: int = 100,
-        temperature: float = 0.8,
-        top_k: int | None = 50,
+        self, prompt: str, max_new_tokens: int = 100, temperature: float = 0.8, top_k: int | None = 50,
         seed: int | None = None,
-    ) -> Iterator[str]:
+    ) -> Iterator[str]:  # fmt: skip
         """Yields the continuation of `prompt` piece by piece, as it is made.
 
         temperature 0 always takes the likeliest token; higher is more varied. `top_k` draws from the k likeliest
         tokens alone. The same seed gives the same text. Ends early at an end-of-text token, if the tokenizer has one.
         """
         if self.tokenizer is None:
-            raise ValueError(
-                "this model has no tokenizer; set model.tokenizer, or use generate_tokens on numbers"
-            )
+            raise ValueError("this model has no tokenizer; set model.tokenizer, or use generate_tokens")
         ids = self.tokenizer.encode(prompt).ids
         stop = {self.tokenizer.token_to_id(token) for token in ("<|endoftext|>", "<|im_end|>", "</s>")}
         new_ids: list[int] = []
@@ -288,13 +275,9 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def generate_tokens(
-        self,
-        prompt_ids: list[int],
-        max_new_tokens: int = 100,
-        temperature: float = 0.8,
-        top_k: int | None = 50,
+        self, prompt_ids: list[int], max_new_tokens: int = 100, temperature: float = 0.8, top_k: int | None = 50,
         seed: int | None = None,
-    ) -> Iterator[int]:
+    ) -> Iterator[int]:  # fmt: skip
         """Like `stream`, on token numbers: yields one new token number at a time.
 
         >>> model = GPT(GPTConfig(vocab_size=10, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
@@ -322,7 +305,7 @@ class GPT(nn.Module):
         context = self.config.max_position_embeddings
         if not prompt_ids:
             raise ValueError("the prompt is empty; give at least one token to continue from")
-        if new < 1 or temperature < 0 or (top_k is not None and top_k < 1):
+        if new < 1 or not 0 <= temperature < math.inf or (top_k is not None and top_k < 1):
             raise ValueError(
                 f"max_new_tokens={new}, temperature={temperature}, top_k={top_k}: "
                 "need max_new_tokens of 1 or more, temperature of 0 or more, and top_k of 1 or more (or None)"
@@ -350,17 +333,16 @@ class GPT(nn.Module):
         if model.config.tie_word_embeddings and "model.embed_tokens.weight" in tensors:
             tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
         expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-        given = {name: tuple(value.shape) for name, value in tensors.items() if name in expected}
+        given = {name: tuple(value.shape) for name, value in tensors.items()}
         wrong = [
-            f"{name}: {given.get(name, 'missing')} in the file, {shape} in config.json"
-            for name, shape in expected.items()
-            if given.get(name) != shape
+            f"{name}: {given.get(name, 'missing')} in the file, "
+            f"{expected.get(name, 'not part of the model')} by config.json"
+            for name in expected | given
+            if given.get(name) != expected.get(name)
         ]
-        wrong += [f"{name}: not part of the model" for name in tensors if name not in expected]
         if wrong:
-            raise ValueError(
-                f"{folder} does not fit together: " + "; ".join(wrong[:5]) + " ..." * (len(wrong) > 5)
-            )
+            some = "; ".join(wrong[:5]) + " ..." * (len(wrong) > 5)
+            raise ValueError(f"{folder} does not fit together: {some}")
         model.load_state_dict(tensors, assign=True)
         model.tie_weights()
         model.requires_grad_(True)

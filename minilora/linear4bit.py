@@ -49,9 +49,7 @@ class Linear4bit(nn.Module):
     ):
         super().__init__()
         if len(quantized.shape) != 2:
-            raise ValueError(
-                f"a linear layer's weight is (out, in); this one has shape {tuple(quantized.shape)}"
-            )
+            raise ValueError(f"a linear layer's weight is (out, in); this one is {tuple(quantized.shape)}")
         self.out_features, self.in_features = quantized.shape
         self.register_parameter("bias", bias)
         self.compute_dtype = compute_dtype
@@ -79,10 +77,8 @@ class Linear4bit(nn.Module):
     def quantized(self) -> Quantized4bit:
         """The stored weight; its tensors are the layer's own."""
         shape = torch.Size((self.out_features, self.in_features))
-        nested = (self.nested_absmax, self.nested_offset)
-        return Quantized4bit(
-            self.weight, self.absmax, self.code, self.block_size, shape, self.dtype, self.minimum, *nested
-        )
+        rest = (self.minimum, self.nested_absmax, self.nested_offset)
+        return Quantized4bit(self.weight, self.absmax, self.code, self.block_size, shape, self.dtype, *rest)
 
     def dequantize(self) -> nn.Linear:
         """An ordinary frozen layer with the decoded weight (out, in), in the type that the weight once had."""
@@ -93,10 +89,9 @@ class Linear4bit(nn.Module):
         return layer.train(self.training)
 
     def extra_repr(self) -> str:
-        shape = (
-            f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
-        )
-        return f"{shape}, code={self.code!r}, {self.quantized.bits_per_weight:.3f} bits per weight"
+        shape = f"in_features={self.in_features}, out_features={self.out_features}"
+        bits = f"{self.quantized.bits_per_weight:.3f} bits per weight"
+        return f"{shape}, bias={self.bias is not None}, code={self.code!r}, {bits}"
 
     # -- storage ------------------------------------------------------------------------------------------------
 
@@ -177,10 +172,8 @@ class QuantizationReport:
         return 8 * self.bytes_after / self.weights
 
     def __str__(self) -> str:
-        mb = [
-            f"{n / 1e6:,.2f} MB"
-            for n in (self.bytes_before, self.bytes_after, self.model_before, self.model_after)
-        ]
+        sizes = (self.bytes_before, self.bytes_after, self.model_before, self.model_after)
+        mb = [f"{size / 1e6:,.2f} MB" for size in sizes]
         return (
             f"{len(self.layers)} linear layers: {mb[0]} -> {mb[1]} ({self.bits_per_weight:.3f} bits per weight); "
             f"the whole model: {mb[2]} -> {mb[3]}"
@@ -196,9 +189,8 @@ def quantize_model(
 ) -> tuple[nn.Module, QuantizationReport]:
     """Packs every linear layer of `model`, in place, except its output layer; returns the model and what it saved.
 
-    Works on any module that holds `nn.Linear` layers, a `transformers` model too. The output layer is one called
-    lm_head, one that shares its weight with an embedding, or what `get_output_embeddings()` returns. To train
-    afterwards, `add_lora` on the result: that is QLoRA. An error leaves the model as it was.
+    Works on any module that holds `nn.Linear` layers, a `transformers` model too. What counts as output layer, says
+    `output_layers`. To train afterwards, `add_lora` on the result: that is QLoRA. An error leaves the model as it was.
 
     >>> model = nn.Sequential(nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 64))
     >>> model, report = quantize_model(model)
@@ -231,16 +223,13 @@ def _layers_to_pack(model: nn.Module) -> dict[str, nn.Linear]:
         raise ValueError(
             "this model carries LoRA adapters, which stay in full precision: first quantize_model(base), then add_lora"
         )
-    tied = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    ask = getattr(model, "get_output_embeddings", None)
-    output = ask() if callable(ask) else None
+    output = output_layers(model)
     # Exactly nn.Linear: its subclasses are read by their owners in ways that a packed layer cannot serve.
     layers = {
         path: module
         for path, module in model.named_modules()
-        if type(module) is nn.Linear and module is not output
-        and path and path.split(".")[-1] != "lm_head" and id(module.weight) not in tied
-    }  # fmt: skip
+        if type(module) is nn.Linear and path and path not in output
+    }
     if not layers:
         packed = any(isinstance(module, Linear4bit) for module in model.modules())
         raise ValueError(
@@ -250,6 +239,22 @@ def _layers_to_pack(model: nn.Module) -> dict[str, nn.Linear]:
             "(for a single layer there is Linear4bit.from_linear)"
         )
     return layers
+
+
+def output_layers(model: nn.Module) -> dict[str, bool]:
+    """The paths of what counts as output layer, and whether it shares its weight with a token embedding.
+
+    It is called lm_head, shares its weight with an embedding, or is what `get_output_embeddings()` returns.
+    """
+    embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    declared = getattr(model, "get_output_embeddings", lambda: None)()
+    found = {}
+    for path, module in model.named_modules():
+        weight = getattr(module, "weight", None)
+        tied = module not in embeddings and any(weight is embedding.weight for embedding in embeddings)
+        if tied or module is declared or path.split(".")[-1] == "lm_head":
+            found[path] = tied
+    return found
 
 
 def _stored_bytes(module: nn.Module) -> int:
@@ -294,12 +299,11 @@ def from_state(state: dict[str, Tensor], shape: tuple[int, int], device: torch.d
     try:
         settings = json.loads(bytes(entries[0].tolist()))
         code, block_size, dtype = settings["quant_type"], settings["blocksize"], DTYPES[settings["dtype"]]
-        if tuple(settings["shape"]) != shape:
-            raise ValueError(
-                f"it is a weight of {tuple(settings['shape'])}, this layer's is {shape} (out, in)"
-            )
+        stored = tuple(settings["shape"])
+        if stored != shape:
+            raise ValueError(f"it is a weight of {stored}, this layer's is {shape} (out, in)")
         tensors = _checked_tensors(state, settings, shape[0] * shape[1])
-    except (KeyError, TypeError, ZeroDivisionError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, ZeroDivisionError, RecursionError, json.JSONDecodeError) as error:
         raise ValueError(f"its quant_state entry is damaged ({error!r})") from None
     tensors = {name: tensor.to(device, copy=True) for name, tensor in tensors.items()}
     if "nested_absmax" in tensors:

@@ -28,7 +28,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minilora import adapter_files
-from minilora.linear4bit import Linear4bit
+from minilora.catalog import named_layers
+from minilora.linear4bit import Linear4bit, output_layers
+from minilora.quantization import quantize_4bit
 
 
 @dataclasses.dataclass
@@ -52,13 +54,9 @@ class LoraConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.r, int) or self.r < 1:
-            raise ValueError(
-                f"r is {self.r!r}; the rank is a whole number from 1 on (with 0 there is nothing to train)"
-            )
+            raise ValueError(f"r is {self.r!r}; it is a whole number from 1 on (0 leaves nothing to train)")
         if not self.lora_alpha > 0:
-            raise ValueError(
-                f"lora_alpha is {self.lora_alpha!r}; it must be above zero, or the adapter has no effect"
-            )
+            raise ValueError(f"lora_alpha is {self.lora_alpha!r}; it must be above zero, or has no effect")
         if not 0 <= self.lora_dropout < 1:
             raise ValueError(f"lora_dropout is {self.lora_dropout!r}; it is a share from 0 up to, but not, 1")
 
@@ -114,7 +112,7 @@ class LoraLinear(nn.Module):
 
     def add_adapter(self, name: str, config: LoraConfig) -> None:
         in_features, out_features = layer_shape(self.base_layer)
-        device = next(iter([*self.base_layer.parameters(), *self.base_layer.buffers()])).device
+        device = self.base_layer.weight.device
         a = torch.empty(config.r, in_features, device=device)  # fp32, also beside a bf16 or 4-bit base
         nn.init.kaiming_uniform_(a, a=math.sqrt(5))
         self.lora_A[name] = nn.Parameter(a)
@@ -146,13 +144,20 @@ class LoraLinear(nn.Module):
         low = F.linear(x, a)  # (..., in) -> (..., r)
         return (out + F.linear(low, b) * (config.scaling * strength)).to(out.dtype)  # (..., r) -> (..., out)
 
+    def factors(self, strengths: dict[str, float]) -> list[tuple[Tensor, Tensor, float]]:
+        """A, B and strength · scaling of each named adapter that this layer has."""
+        return [
+            (self.lora_A[name], self.lora_B[name], self.configs[name].scaling * strength)
+            for name, strength in strengths.items()
+            if name in self.configs
+        ]
+
     def delta_weight(self, strengths: dict[str, float]) -> Tensor:
         """The correction as one full matrix (out, in): the sum of strength · scaling · B A over the named adapters."""
         in_features, out_features = layer_shape(self.base_layer)
         delta = next(iter(self.lora_A.values())).new_zeros(out_features, in_features)
-        for name, strength in strengths.items():
-            if name in self.configs:
-                delta += self.lora_B[name] @ self.lora_A[name] * (self.configs[name].scaling * strength)
+        for a, b, factor in self.factors(strengths):
+            delta += b @ a * factor
         return delta
 
     @torch.no_grad()
@@ -163,14 +168,20 @@ class LoraLinear(nn.Module):
         return (weight + self.delta_weight(self.selection.strengths)).to(weight.dtype)
 
     @torch.no_grad()
+    def rounding_of_merged(self) -> float:
+        """‖what 4 bits would make of W + correction, less that‖ / ‖correction‖; infinite for a correction of zero."""
+        packed, merged = self.base_layer.quantized, self.merged()
+        again = quantize_4bit(merged, packed.code, packed.block_size).dequantize()
+        return float((again - merged).norm() / self.delta_weight(self.selection.strengths).norm())
+
+    @torch.no_grad()
     def stack(self, names: Sequence[str]) -> None:
         """Prepares a mixed batch: all A under each other, all scaled B likewise, padded with zeros to one rank.
 
         Place 0 is the row without an adapter: zeros all through.
         """
         in_features, out_features = layer_shape(self.base_layer)
-        present = [name for name in names if name in self.configs]
-        rank = max([self.configs[name].r for name in present], default=1)
+        rank = max((self.configs[name].r for name in names if name in self.configs), default=1)
         like = next(iter(self.lora_A.values()))
         a = like.new_zeros(len(names) + 1, rank, in_features)
         b = like.new_zeros(len(names) + 1, out_features, rank)
@@ -246,16 +257,8 @@ class LoraModel(nn.Module):
     def add_adapter(self, name: str, config: LoraConfig) -> None:
         """Adds a fresh adapter, which changes nothing until it is trained, and lets it speak alone."""
         self._check_new_name(name)
-        self._check_not_merged()
-        paths = find_targets(self.base_model, config.target_modules)
-        for path in paths:  # all checks before the first change
-            shape = layer_shape(self.base_model.get_submodule(path))
-            if config.r > min(shape):
-                raise ValueError(
-                    f"r={config.r} is larger than layer {path} ({shape[0]} in, {shape[1]} out): "
-                    f"no matrix of that shape has a rank above {min(shape)}; choose r ≤ {min(shape)}"
-                )
-        for path in paths:
+        self._check_free()
+        for path in self._targets(config):  # all checks before the first change
             layer = self.base_model.get_submodule(path)
             if not isinstance(layer, LoraLinear):
                 layer = LoraLinear(layer, self.selection)
@@ -265,19 +268,26 @@ class LoraModel(nn.Module):
         self.adapters[name] = config
         self.set_adapter(name)
 
+    def _targets(self, config: LoraConfig) -> list[str]:
+        """The paths of the layers to adapt, none of which is smaller than the rank."""
+        paths = find_targets(self.base_model, config.target_modules)
+        for path in paths:
+            shape = layer_shape(self.base_model.get_submodule(path))
+            if config.r > min(shape):
+                raise ValueError(
+                    f"r={config.r} is larger than layer {path} ({shape[0]} in, {shape[1]} out): "
+                    f"no matrix of that shape has a rank above {min(shape)}; choose r ≤ {min(shape)}"
+                )
+        return paths
+
     def set_adapter(self, name: str, strength: float = 1.0) -> None:
         """Lets one adapter speak; strength 0 … 1.5 weakens or exaggerates it. Costs microseconds, copies nothing."""
         self.blend({name: strength})
 
     def blend(self, strengths: dict[str, float]) -> None:
         """Lets several adapters speak at once: the output gets the weighted sum of their corrections, exactly."""
-        self._check_not_merged()
-        for name, strength in strengths.items():
-            self._check_known(name)
-            if not math.isfinite(strength):
-                raise ValueError(
-                    f"the strength of '{name}' is {strength}; give a finite number, usually 0 to 1.5"
-                )
+        self._check_free()
+        self._check_strengths(strengths)
         self.selection.strengths = dict(strengths)
 
     @property
@@ -287,7 +297,7 @@ class LoraModel(nn.Module):
 
     def remove_adapter(self, name: str) -> None:
         self._check_known(name)
-        self._check_not_merged()
+        self._check_free()
         for layer in self.lora_layers().values():
             layer.remove_adapter(name)
         del self.adapters[name]
@@ -296,7 +306,7 @@ class LoraModel(nn.Module):
     @contextlib.contextmanager
     def disable_adapter(self) -> Iterator[None]:
         """Inside the `with` block the model is the base, bit for bit."""
-        self._check_not_merged()
+        self._check_free()
         before, self.selection.strengths = self.selection.strengths, {}
         try:
             yield
@@ -306,7 +316,7 @@ class LoraModel(nn.Module):
     @contextlib.contextmanager
     def rows(self, names: Sequence[str | None]) -> Iterator[None]:
         """Inside the block, row i of each batch uses adapter names[i], or none where that is None. For inference."""
-        self._check_not_merged()
+        self._check_free()
         distinct = sorted({name for name in names if name is not None})
         for name in distinct:
             self._check_known(name)
@@ -318,6 +328,7 @@ class LoraModel(nn.Module):
         try:
             yield
         finally:
+            self.selection.rows = None
             for layer in layers:
                 layer.stacked = None
 
@@ -330,31 +341,25 @@ class LoraModel(nn.Module):
         possible at that rank); the error is ‖lost‖ / ‖sum‖ over all layers, in the Frobenius norm.
         """
         self._check_new_name(name)
-        self._check_not_merged()
-        for part in strengths:
-            self._check_known(part)
+        self._check_free()
+        self._check_strengths(strengths)
         if not strengths:
             raise ValueError("nothing to blend; give at least one adapter with its strength")
         width = sum(self.adapters[part].r for part in strengths)
         rank = width if r is None else r
-        joined = {
-            path: factors
-            for path, layer in self.lora_layers().items()
-            if (factors := _joined_factors(layer, strengths, width)) is not None
-        }
         if not 1 <= rank <= width:
             raise ValueError(
                 f"r={r} for a blend of total rank {width}; choose 1 to {width}, or None for the exact join"
             )
-        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(joined))
-        layers = self.lora_layers()
+        layers = {path: layer for path, layer in self.lora_layers().items() if layer.factors(strengths)}
+        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(layers))
         lost = total = 0.0
-        for path, (a, b) in joined.items():
-            layer = layers[path]
-            layer.add_adapter(name, config)
+        for layer in layers.values():
+            a, b = _joined_factors(layer, strengths, width)
             if r is not None:
                 a, b, layer_lost, layer_total = _truncate(a, b, rank)
                 lost, total = lost + layer_lost, total + layer_total
+            layer.add_adapter(name, config)
             layer.lora_A[name].copy_(a)
             layer.lora_B[name].copy_(b)
         self.adapters[name] = config
@@ -368,13 +373,16 @@ class LoraModel(nn.Module):
         The base's tensors stay beside the merged ones, so `unmerge` is exact. On a 4-bit base the merged weights do
         not fit back into 4 bits without harm, so `dequantize=True` must say that they are kept in full precision.
         """
-        self._check_not_merged()
-        quantized = [p for p, layer in self.lora_layers().items() if isinstance(layer.base_layer, Linear4bit)]
+        self._check_free()
+        layers = self.lora_layers()
+        quantized = [path for path, layer in layers.items() if isinstance(layer.base_layer, Linear4bit)]
         if quantized and not dequantize:
+            path = quantized[0]
             raise ValueError(
-                f"{len(quantized)} adapted layers are stored in 4 bits ({quantized[0]} …). Rounding W + B·A back to 4 "
-                "bits would move weights by more than a usual adapter does and so erase it. Keep the adapter "
-                "separate, or call merge(dequantize=True) to keep the merged weights unquantized"
+                f"{len(quantized)} adapted layers are stored in 4 bits. In {path}, for one, rounding W + B·A back to 4 "
+                f"bits would move the weights {layers[path].rounding_of_merged():.1f} times as far as B·A does, and a "
+                "small adapter would drown in that. Keep the adapter separate, or call merge(dequantize=True) to keep "
+                "the merged weights unquantized"
             )
         for layer in self.lora_layers().values():
             layer.merged_weight = layer.merged()
@@ -400,7 +408,13 @@ class LoraModel(nn.Module):
 
     def save_adapter(self, folder: str | os.PathLike, name: str | None = None) -> None:
         """Writes the adapter alone, in PEFT's format; `peft.PeftModel.from_pretrained(base, folder)` loads it."""
-        name = self._only_active() if name is None else name
+        if name is None:
+            active = list(self.selection.strengths)
+            if len(active) != 1:
+                raise ValueError(
+                    f"{len(active)} adapters are active; say which to save: save_adapter(folder, name)"
+                )
+            name = active[0]
         self._check_known(name)
         config = self.adapters[name]
         layers = {path: layer for path, layer in self.lora_layers().items() if name in layer.configs}
@@ -408,11 +422,10 @@ class LoraModel(nn.Module):
             "target_modules": shortest_names(self.base_model, list(layers)),
             "fan_in_fan_out": any(is_transposed(layer.base_layer) for layer in layers.values()),
         }
-        tensors = {
-            path: (layer.lora_A[name].detach(), layer.lora_B[name].detach()) for path, layer in layers.items()
-        }
+        tensors = {path: (layer.lora_A[name], layer.lora_B[name]) for path, layer in layers.items()}
         adapter_files.write_adapter(folder, settings, tensors, self.fingerprint)
 
+    @torch.no_grad()
     def load_adapter(
         self,
         folder: str | os.PathLike,
@@ -439,44 +452,43 @@ class LoraModel(nn.Module):
         self.add_adapter(name, config)
         layers = self.lora_layers()
         for path, (a, b) in adapter.tensors.items():
-            layer = layers[path]
-            with torch.no_grad():
-                layer.lora_A[name].copy_(a)
-                layer.lora_B[name].copy_(b)
-            layer.lora_A[name].requires_grad_(trainable)
-            layer.lora_B[name].requires_grad_(trainable)
+            layers[path].lora_A[name].copy_(a).requires_grad_(trainable)
+            layers[path].lora_B[name].copy_(b).requires_grad_(trainable)
 
     def _check_fits(self, folder: Any, config: LoraConfig, tensors: dict[str, tuple[Tensor, Tensor]]) -> None:
         try:
-            wanted = set(find_targets(self.base_model, config.target_modules))
+            wanted = self._targets(config)
         except ValueError as error:
             raise ValueError(f"the adapter in {folder} does not fit this base: {error}") from None
-        problems = [
-            f"{path}: named by target_modules, but the file has no matrices for it"
-            for path in wanted - set(tensors)
-        ]
-        problems += [f"{path}: in the file, but no target of this model" for path in set(tensors) - wanted]
-        for path in sorted(wanted & set(tensors)):
-            in_features, out_features = layer_shape(self.base_model.get_submodule(path))
-            expected = ((config.r, in_features), (out_features, config.r))
-            given = tuple(tuple(matrix.shape) for matrix in tensors[path])
-            if given != expected:
-                problems.append(f"{path}: A and B are {given}, this base with r={config.r} needs {expected}")
-            elif config.r > min(in_features, out_features):
-                problems.append(
-                    f"{path}: r={config.r} is above the layer's own rank, {min(in_features, out_features)}"
-                )
+        problems, r = [], config.r
+        for path in dict.fromkeys([*wanted, *tensors]):
+            if path not in tensors:
+                problems.append(f"{path}: named by target_modules, but the file has no matrices for it")
+            elif path not in wanted:
+                problems.append(f"{path}: in the file, but no target of this model")
+            else:
+                in_features, out_features = layer_shape(self.base_model.get_submodule(path))
+                expected = ((r, in_features), (out_features, r))
+                given = tuple(tuple(matrix.shape) for matrix in tensors[path])
+                if given != expected:
+                    problems.append(f"{path}: A and B are {given}, this base with r={r} needs {expected}")
         if problems:
-            more = f" (and {len(problems) - 4} more)" if len(problems) > 4 else ""
-            raise ValueError(
-                f"the adapter in {folder} does not fit this base: " + "; ".join(problems[:4]) + more
-            )
+            some = "; ".join(problems[:4]) + (f" (and {len(problems) - 4} more)" if len(problems) > 4 else "")
+            raise ValueError(f"the adapter in {folder} does not fit this base: {some}")
 
     # -- checks ----------------------------------------------------------------------------------------------
 
     def _check_known(self, name: str) -> None:
         if name not in self.adapters:
             raise ValueError(f"no adapter '{name}'; there is: {', '.join(self.adapters) or 'none'}")
+
+    def _check_strengths(self, strengths: dict[str, float]) -> None:
+        for name, strength in strengths.items():
+            self._check_known(name)
+            if not math.isfinite(strength):
+                raise ValueError(
+                    f"the strength of '{name}' is {strength}; give a finite number, usually 0 to 1.5"
+                )
 
     def _check_new_name(self, name: str) -> None:
         if name in self.adapters:
@@ -489,16 +501,14 @@ class LoraModel(nn.Module):
                 "(other tools lose tensors under such names)"
             )
 
-    def _check_not_merged(self) -> None:
+    def _check_free(self) -> None:
+        """Nothing may be switched while the choice is fixed: in merged weights, or row by row."""
+        if self.selection.rows is not None:
+            raise ValueError(
+                "inside rows(...) each row has its adapter already; leave the `with` block first"
+            )
         if self.selection.merged:
             raise ValueError("the adapter is merged into the weights now; call unmerge() first")
-
-    def _only_active(self) -> str:
-        if len(self.selection.strengths) != 1:
-            raise ValueError(
-                f"{len(self.selection.strengths)} adapters are active; say which to save: save_adapter(folder, name)"
-            )
-        return next(iter(self.selection.strengths))
 
 
 def add_lora(model: nn.Module, config: LoraConfig, adapter_name: str = "default") -> LoraModel:
@@ -550,51 +560,17 @@ def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-GROUPS = {"attention": {"self_attn", "attn", "attention"}, "mlp": {"mlp", "feed_forward", "ffn"}}
-
-
 def find_targets(model: nn.Module, target_modules: str | Sequence[str] | None) -> list[str]:
-    """The paths of the layers that `target_modules` names; an unknown name lists the layers that exist.
-
-    A list holds layer names ("q_proj"), whole paths, or the words "attention" and "mlp". A single string is a word,
-    "all-linear" (all but the output layer), a name, or a regular expression for whole paths, as in PEFT.
-    """
-    layers = linear_layers(model)
-    tied = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
-    output = {
-        p
-        for p, m in layers.items()
-        if p.split(".")[-1] == "lm_head" or id(getattr(m, "weight", None)) in tied
-    }
-    words = ["q_proj", "v_proj"] if target_modules is None else target_modules
-    found: set[str] = set()
-    for word in [words] if isinstance(words, str) else words:
-        hits = {path for path in layers if _names(word, path, output, pattern=isinstance(words, str))}
-        if not hits:
-            kinds = sorted({path.split(".")[-1] for path in layers})
-            raise ValueError(
-                f"target_modules: no linear layer is called '{word}'; this model has {', '.join(kinds) or 'none'} "
-                "(or say 'attention', 'mlp' or 'all-linear')"
-            )
-        found |= hits
-    if not found:
-        raise ValueError("target_modules is empty; name at least one layer, or say 'attention'")
-    for path in found & output:
-        if id(getattr(layers[path], "weight", None)) in tied:
+    """The paths of the layers that `target_modules` names (see `catalog.named_layers`); never a shared output layer."""
+    output = output_layers(model)
+    found = named_layers(target_modules, list(linear_layers(model)), output)
+    for path in found:
+        if output.get(path):
             raise ValueError(
                 f"{path} shares its weight with the token embedding: a correction there would change what tokens "
                 "mean when it is merged. Leave it out of target_modules"
             )
-    return [path for path in layers if path in found]
-
-
-def _names(word: str, path: str, output: set[str], pattern: bool) -> bool:
-    parts = path.split(".")
-    if word == "all-linear":
-        return path not in output
-    if word in GROUPS and parts[-1] != word:
-        return bool(GROUPS[word] & set(parts[:-1]))
-    return path == word or path.endswith("." + word) or (pattern and re.fullmatch(word, path) is not None)
+    return found
 
 
 def shortest_names(model: nn.Module, paths: list[str]) -> list[str]:
@@ -613,7 +589,8 @@ def base_fingerprint(model: nn.Module) -> str:
     """A short digest that tells one base from another, and is the same for its bf16 and its 4-bit copy.
 
     It covers the names and shapes of all layers, and 1,024 values of each tensor that quantization leaves alone
-    (embeddings, norms, biases), rounded to bf16. Adapters do not count.
+    (embeddings, norms, biases), rounded to bf16. Adapters do not count, so a base that one was merged into, whose
+    linear layers alone have changed, passes for the base that it was.
     """
     digest = hashlib.sha256()
     layers = linear_layers(model)
@@ -631,17 +608,11 @@ def base_fingerprint(model: nn.Module) -> str:
 # -- details: blends and merged layers -----------------------------------------------------------------------
 
 
-def _joined_factors(
-    layer: LoraLinear, strengths: dict[str, float], width: int
-) -> tuple[Tensor, Tensor] | None:
+def _joined_factors(layer: LoraLinear, strengths: dict[str, float], width: int) -> tuple[Tensor, Tensor]:
     """A (width, in) and B (out, width) whose product is the blend's correction, zero rows where a part is absent."""
-    parts = [name for name in strengths if name in layer.configs]
-    if not parts:
-        return None
-    a = torch.cat([layer.lora_A[name] for name in parts])
-    b = torch.cat(
-        [layer.lora_B[name] * (layer.configs[name].scaling * strengths[name]) for name in parts], dim=1
-    )
+    factors = layer.factors(strengths)
+    a = torch.cat([a for a, _, _ in factors])
+    b = torch.cat([b * factor for _, b, factor in factors], dim=1)
     missing = width - a.shape[0]
     return F.pad(a, (0, 0, 0, missing)), F.pad(b, (0, missing))
 
@@ -661,12 +632,9 @@ def _truncate(a: Tensor, b: Tensor, r: int) -> tuple[Tensor, Tensor, float, floa
 
 
 def _plain_merged_layer(layer: LoraLinear) -> nn.Module:
-    assert layer.merged_weight is not None
     base = layer.base_layer.dequantize() if isinstance(layer.base_layer, Linear4bit) else layer.base_layer
     plain = copy.copy(base)
-    plain._parameters = dict(
-        base._parameters
-    )  # a shallow copy shares this table with the untouched base layer
-    weight = layer.merged_weight
+    plain._parameters = dict(base._parameters)  # the copy shares this table with the untouched base layer
+    weight: Any = layer.merged_weight
     plain.weight = nn.Parameter(weight.T.contiguous() if is_transposed(base) else weight, requires_grad=False)
     return plain

@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from minilora.catalog import ModelShape, model_shape
+from minilora.catalog import ModelShape, model_shape, named_layers
 
 DTYPES = {"fp32": 4, "bf16": 2, "fp16": 2}  # bytes
 METHODS = ("full", "lora", "qlora")
@@ -30,9 +30,8 @@ OPTIMIZERS: dict[str, int | None] = {
 ADAPTER_BYTES = 4  # adapters are fp32 beside any base
 LOGITS_AT_ONCE = 2**25  # as in training.py, which this module does not import: it needs torch
 DECODED_AT_ONCE = 2**24  # as GPU_CHUNK in quantization.py
-WORKSPACE = (
-    2 * 32 * 2**20
-)  # what cuBLAS keeps on a Hopper card, for the thread that goes forward and the one back
+# What cuBLAS keeps on a Hopper card, for the thread that goes forward and the one back.
+WORKSPACE = 2 * 32 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +70,7 @@ class MemoryPlan:
 
     @property
     def peak_moment(self) -> str:
-        return max(self.moments, key=lambda moment: self.moments[moment])
+        return max(self.moments, key=self.moments.__getitem__)
 
     def headroom(self, gigabytes: float) -> float:
         """GB left on a card of that size; below zero, so many are missing."""
@@ -127,30 +126,23 @@ def plan_memory(
     (20971520, 1)
     """
     shape = model_shape(shape) if isinstance(shape, str) else shape
-    _check(shape, method, r, dtype, optimizer, batch_size, sequence_length, block_size)
-    step = _Step(
-        shape, method, r, () if method == "full" else find_targets(shape, target_modules, r), DTYPES[dtype],
-        batch_size, sequence_length, checkpointing,
-    )  # fmt: skip
+    choices = {"method": (method, METHODS), "dtype": (dtype, DTYPES), "optimizer": (optimizer, OPTIMIZERS)}
+    numbers = {"r": r, "batch_size": batch_size, "sequence_length": sequence_length, "block_size": block_size}
+    _check(shape, choices, numbers)
+    targets = () if method == "full" else find_targets(shape, target_modules, r)
+    step = _Step(shape, method, r, targets, DTYPES[dtype], batch_size, sequence_length, checkpointing)
     fixed = _fixed_parts(step, dtype, optimizer, double_quant, block_size)
     moments = step.moments()
     base = sum(part.bytes for part in fixed)
     totals = {moment: base + sum(parts.values()) for moment, parts in moments.items()}
-    at_peak = moments[max(totals, key=lambda moment: totals[moment])]
+    at_peak = moments[max(totals, key=totals.__getitem__)]
     changing = [
         Part(name, at_peak.get(name, 0), max(parts.get(name, 0) for parts in moments.values()), formula)
         for name, formula in step.formulas().items()
     ]
-    trained = step.trained
-    return MemoryPlan(
-        shape,
-        method,
-        {part.name: part for part in [*fixed, *changing]},
-        totals,
-        step.kept_by_forward(),
-        trained,
-        file_bytes=trained * step.trained_bytes,
-    )
+    parts = {part.name: part for part in [*fixed, *changing]}
+    file_bytes = step.trained * step.trained_bytes
+    return MemoryPlan(shape, method, parts, totals, step.kept_by_forward(), step.trained, file_bytes)
 
 
 def find_targets(shape: ModelShape, target_modules: str | Sequence[str] | None, r: int) -> tuple[str, ...]:
@@ -159,53 +151,36 @@ def find_targets(shape: ModelShape, target_modules: str | Sequence[str] | None, 
     >>> find_targets(model_shape("tiny-gpt"), ["attention", "up_proj"], r=8)
     ('q_proj', 'k_proj', 'v_proj', 'o_proj', 'up_proj')
     """
-    layers = list(shape.linear_layers)
-    first_mlp = 2 if shape.gpt2_layout else 4
-    default = layers[:1] if shape.gpt2_layout else ["q_proj", "v_proj"]
-    groups = {"attention": layers[:first_mlp], "mlp": layers[first_mlp:], "all-linear": layers}
-    words = default if target_modules is None else target_modules
-    found: set[str] = set()
-    for word in [words] if isinstance(words, str) else words:
-        hits = groups.get(word) or [name for name in layers if name == word or name.endswith("." + word)]
-        if not hits:
-            raise ValueError(
-                f"target_modules: no linear layer is called '{word}'; this model has {', '.join(layers)} "
-                "(or say 'attention', 'mlp' or 'all-linear')"
-            )
-        found |= set(hits)
-    if not found:
-        raise ValueError("target_modules is empty; name at least one layer, or say 'attention'")
-    targets = tuple(name for name in layers if name in found)
+    if target_modules is None and shape.gpt2_layout:
+        target_modules = ["c_attn"]
+    attention = 2 if shape.gpt2_layout else 4  # the first layers of a block; the others are its feed-forward
+    paths = {
+        ("self_attn." if place < attention else "mlp.") + name: name
+        for place, name in enumerate(shape.linear_layers)
+    }
+    targets = tuple(paths[path] for path in named_layers(target_modules, list(paths)))
     for name in targets:
         if r > min(shape.linear_layers[name]):
-            raise ValueError(
-                f"r={r} is larger than {name} {shape.linear_layers[name]}; choose a smaller rank"
-            )
+            raise ValueError(f"r={r} is larger than {name} {shape.linear_layers[name]}; choose a lower rank")
     return targets
 
 
-def _check(shape: Any, method: Any, r: Any, dtype: Any, optimizer: Any, *numbers: Any) -> None:
+def _check(shape: Any, choices: dict[str, tuple[str, Any]], numbers: dict[str, Any]) -> None:
+    """choices: name -> (what was given, what is allowed). numbers: name -> what was given."""
     if not isinstance(shape, ModelShape):
         raise TypeError(
             f"shape is a {type(shape).__name__}; give a name from the catalog, a ModelShape, or "
             "ModelShape.from_config(model.config)"
         )
-    for name, value, allowed in (
-        ("method", method, METHODS),
-        ("dtype", dtype, tuple(DTYPES)),
-        ("optimizer", optimizer, tuple(OPTIMIZERS)),
-    ):
-        if value not in allowed:
+    for name, (value, allowed) in choices.items():
+        if value not in list(allowed):
             raise ValueError(f"{name} is {value!r}; choose one of {', '.join(allowed)}")
-    names = ("r", "batch_size", "sequence_length", "block_size")
-    for name, value in zip(names, (r, *numbers), strict=True):
+    for name, value in numbers.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
-    if numbers[1] > shape.max_position_embeddings:
-        raise ValueError(
-            f"sequence_length {numbers[1]} is longer than the {shape.max_position_embeddings} tokens that "
-            f"{shape.name} can read"
-        )
+    length, most = numbers["sequence_length"], shape.max_position_embeddings
+    if length > most:
+        raise ValueError(f"sequence_length {length} is longer than the {most} tokens that {shape.name} reads")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,9 +226,8 @@ def measure_memory(
     from minilora.linear4bit import Linear4bit
     from minilora.training import Trainer, peak_memory
 
-    ids = torch.randint(
-        model.config.vocab_size, (batch_size, sequence_length), generator=torch.Generator().manual_seed(0)
-    )
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(model.config.vocab_size, (batch_size, sequence_length), generator=generator)
     decoder = model.model  # also through a LoraModel
     before = decoder.gradient_checkpointing
     trainer = Trainer(
@@ -292,7 +266,7 @@ def measure_memory(
         "quantization constants": sum(q.nbytes - q.packed.nbytes for q in packed),
         "adapters": adapters,
         "optimizer": sum(t.nbytes for s in trainer.optimizer.state.values() for t in s.values() if t.ndim),
-        "safety copy": sum(t.nbytes for t in getattr(trainer, "_last_good", {}).values()),
+        "safety copy": sum(t.nbytes for t in trainer.last_good.values()),
         "gradients": seen["gradients"],
     }
     peak_until = {moment: seen[moment] for moment in ("forward", "backward")}
@@ -328,7 +302,7 @@ def _tensor_meter(trainer: Any) -> Any:
     meter = LiveTensors()
     meter.add([*trainer.model.parameters(), *trainer.model.buffers()])
     meter.add(t for state in trainer.optimizer.state.values() for t in state.values())
-    meter.add(getattr(trainer, "_last_good", {}).values())
+    meter.add(trainer.last_good.values())
     return meter
 
 
@@ -337,24 +311,22 @@ def _tensor_meter(trainer: Any) -> Any:
 
 def _fixed_parts(step: _Step, dtype: str, optimizer: str, double_quant: bool, block_size: int) -> list[Part]:
     shape, e, trained = step.shape, step.e, step.trained
-    if step.method == "qlora":
-        packed = shape.linear_weights
-        rest = shape.parameter_count - packed
-        weights = packed // 2 + rest * e
-        words = f"{packed:,} weights in blocks × ½ byte + {rest:,} others × {e} bytes ({dtype})"
-    else:
-        packed, weights = 0, shape.parameter_count * e
-        words = f"{shape.parameter_count:,} weights × {e} bytes ({dtype})"
-    constants, constant_words = (
-        _quantization_constants(shape, double_quant, block_size) if packed else (0, "nothing is packed")
-    )
+    packed = shape.linear_weights if step.packed else 0
+    rest = shape.parameter_count - packed
+    weights_words = f"{rest:,} weights × {e} bytes ({dtype})"
+    constants, constants_words = 0, "nothing is packed"
+    if step.packed:
+        weights_words = f"{packed:,} weights in blocks × ½ byte + {rest:,} others × {e} bytes ({dtype})"
+        constants, constants_words = _quantization_constants(shape, double_quant, block_size)
     state = OPTIMIZERS[optimizer]
-    if state is None or (step.method != "full" and optimizer.startswith("adamw-") and state > 2):
-        state = 2 * step.trained_bytes  # adapters are fp32 already: no other moments, no master copy
-    adapters = 0 if step.method == "full" else trained * ADAPTER_BYTES
+    if state is None:
+        state = 2 * step.trained_bytes
+    if not step.full:
+        state = min(state, 2 * ADAPTER_BYTES)  # adapters are fp32 already: no other moments, no master copy
+    adapters = 0 if step.full else trained * ADAPTER_BYTES
     parts = {
-        "weights": (weights, words),
-        "quantization constants": (constants, constant_words),
+        "weights": (packed // 2 + rest * e, weights_words),
+        "quantization constants": (constants, constants_words),
         "adapters": (adapters, f"{trained:,} weights × {ADAPTER_BYTES} bytes (fp32)"),
         "optimizer": (trained * state, f"{trained:,} trained weights × {state} bytes ({optimizer})"),
         "safety copy": (adapters, f"{trained:,} weights × {ADAPTER_BYTES} bytes: the last good adapter"),
@@ -379,42 +351,36 @@ def _quantization_constants(shape: ModelShape, double_quant: bool, block_size: i
 # -- what comes and goes -----------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True)
 class _Step:
-    """One training step. e: bytes of a number of the base. Sizes in `per token` methods are bytes for one token."""
+    """One training step. Sizes in `kept_by` methods, `block`, `missing_in_first_block` and `arriving` are per token.
 
-    shape: ModelShape
-    method: str
-    r: int
-    targets: tuple[str, ...]
-    e: int
-    batch: int
-    length: int
-    checkpointing: bool
+    e: bytes of a number of the base. n: tokens. d, f, kv: numbers in a token's state, in the middle of the
+    feed-forward, in all keys of a token. g = d · e: bytes of a token's state between two blocks, or of its gradient.
+    """
 
-    @property
-    def tokens(self) -> int:
-        return self.batch * self.length
-
-    @property
-    def full(self) -> bool:
-        return self.method == "full"
-
-    @property
-    def trained(self) -> int:
-        if self.full:
-            return self.shape.parameter_count
-        sizes = self.shape.linear_layers
-        return self.shape.num_hidden_layers * sum(self.r * sum(sizes[name]) for name in self.targets)
-
-    @property
-    def trained_bytes(self) -> int:
-        return self.e if self.full else ADAPTER_BYTES
-
-    @property
-    def scores_kept(self) -> bool:
-        """True where PyTorch has no frugal attention kernel: fp32 with shared key/value heads keeps every score."""
-        return self.e == 4 and self.shape.num_key_value_heads != self.shape.num_attention_heads
+    def __init__(
+        self, shape: ModelShape, method: str, r: int, targets: tuple[str, ...], e: int, batch: int, length: int,
+        checkpointing: bool,
+    ):  # fmt: skip
+        self.shape, self.r, self.targets, self.e = shape, r, targets, e
+        self.length, self.checkpointing = length, checkpointing
+        self.full, self.packed = method == "full", method == "qlora"
+        self.n = batch * length
+        self.d, self.f, self.kv = shape.hidden_size, shape.intermediate_size, shape.key_value_size
+        self.g = self.d * e
+        self.layers, self.heads = shape.num_hidden_layers, shape.num_attention_heads
+        self.vocab = shape.vocab_size
+        self.rows = min(self.n, max(1, LOGITS_AT_ONCE // self.vocab))  # tokens that the loss takes together
+        self.in_pieces = self.rows < self.n
+        # PyTorch has no frugal attention kernel for fp32 with shared key/value heads: it keeps every score.
+        self.scores_kept = e == 4 and shape.num_key_value_heads != self.heads
+        self.qkv_adapted = self.adapted("q_proj", "k_proj", "v_proj", "c_attn")
+        self.gate_up_adapted = self.adapted("gate_proj", "up_proj", "c_fc")
+        self.down_adapted = self.adapted("down_proj", "mlp.c_proj")
+        sizes = shape.linear_layers
+        adapters = self.layers * sum(r * sum(sizes[name]) for name in targets)
+        self.trained = shape.parameter_count if self.full else adapters
+        self.trained_bytes = e if self.full else ADAPTER_BYTES
 
     def adapted(self, *names: str) -> bool:
         return any(name in self.targets for name in names)
@@ -423,145 +389,119 @@ class _Step:
     # again: norms, the three of attention, and the products that a trained matrix takes part in.
 
     def kept_by_norms(self) -> int:
-        return 2 * (self.shape.hidden_size * self.e + 4)  # inputs, and one fp32 scale each
+        return 2 * (self.g + 4)  # inputs, and one fp32 scale each
 
     def kept_by_attention(self) -> int:
-        d, kv, heads = self.shape.hidden_size, self.shape.key_value_size, self.shape.num_attention_heads
         if self.scores_kept:
-            return 4 * (3 * d + heads * self.length)  # q, k and v at full width, all scores
-        return self.e * (2 * d + 2 * kv) + 4 * heads  # q, output, k, v, and one fp32 sum per head
+            return 4 * (3 * self.d + self.heads * self.length)  # q, k and v at full width, all scores
+        return self.e * (2 * self.d + 2 * self.kv) + 4 * self.heads  # q, output, k, v, and a sum per head
 
     def kept_by_gate(self) -> int:
-        if self.shape.gpt2_layout:
-            return self.shape.intermediate_size * self.e  # GELU's input
-        return 3 * self.shape.intermediate_size * self.e  # gate, silu(gate), up
+        return (1 if self.shape.gpt2_layout else 3) * self.f * self.e  # GELU's input; or gate, silu(gate), up
 
     def kept_by_products(self) -> int:
         """Inputs of the layers that train: in the base's type for full training, in fp32 for an adapter."""
-        sizes, d, f = self.shape.linear_layers, self.shape.hidden_size, self.shape.intermediate_size
+        d, f = self.d, self.f
         if self.full:
             return self.e * (2 * d + f) + (4 * d if self.scores_kept else 0)  # o_proj's is attention's output
         low = 4 * self.r * len(self.targets)
-        if self.e != 4:
-            return low + 4 * sum(sizes[name][0] for name in self.targets)  # a copy for each adapted layer
+        if self.e != 4:  # a copy for each adapted layer
+            return low + 4 * sum(self.shape.linear_layers[name][0] for name in self.targets)
         o_proj = self.scores_kept and self.adapted("o_proj")  # otherwise attention's output serves
-        shared = (
-            self.adapted("q_proj", "k_proj", "v_proj", "c_attn"),
-            self.adapted("gate_proj", "up_proj", "c_fc"),
-        )
-        return low + 4 * (d * (sum(shared) + o_proj) + f * self.adapted("down_proj", "mlp.c_proj"))
+        return low + 4 * (d * (self.qkv_adapted + self.gate_up_adapted + o_proj) + f * self.down_adapted)
 
     def block(self) -> int:
-        """Bytes per token that one block keeps."""
+        """All that one block keeps."""
         return self.kept_by_norms() + self.kept_by_attention() + self.kept_by_gate() + self.kept_by_products()
 
     def missing_in_first_block(self) -> int:
         """With a frozen embedding nothing before the first adapter needs a gradient, so the first block keeps less."""
         if self.full:
             return 0
-        d, norm = self.shape.hidden_size, self.shape.hidden_size * self.e + 4
-        at_qkv = self.adapted("q_proj", "k_proj", "v_proj", "c_attn")
-        if at_qkv:
+        norm = self.g + 4
+        if self.qkv_adapted:
             return norm
         if self.adapted("o_proj", "c_proj"):
-            output = 4 * d if self.e == 4 and not self.scores_kept else 0  # kept for the adapter itself
+            output = 4 * self.d if self.e == 4 and not self.scores_kept else 0  # kept for the adapter itself
             return norm + self.kept_by_attention() - output
-        gate, up = self.adapted("gate_proj", "c_fc"), self.adapted("up_proj")
-        unused = self.kept_by_gate() * (1 - (2 * gate + up) / 3) if not self.shape.gpt2_layout else 0
-        return 2 * norm + self.kept_by_attention() + int(unused)
+        used = 3 if self.shape.gpt2_layout else 2 * self.adapted("gate_proj") + self.adapted("up_proj")
+        return 2 * norm + self.kept_by_attention() + self.kept_by_gate() * (3 - used) // 3
+
+    # From here on bytes of the whole step.
 
     def activations(self) -> int:
-        """Bytes kept from forward to backward, all blocks."""
-        n, layers = self.tokens, self.shape.num_hidden_layers
+        """Kept from forward to backward by all blocks."""
         if self.checkpointing:
-            return n * layers * self.shape.hidden_size * self.e + self.around_blocks()
-        return n * (layers * self.block() - self.missing_in_first_block()) + self.around_blocks()
+            return self.n * self.layers * self.g + self.around_blocks()
+        return self.n * (self.layers * self.block() - self.missing_in_first_block()) + self.around_blocks()
 
     def around_blocks(self) -> int:
         tables = 2 * self.length * self.shape.head_dim * self.e  # rotary cosine and sine
-        return tables + 16 * self.tokens  # token numbers and targets, 8 bytes each
+        return tables + 16 * self.n  # token numbers and targets, 8 bytes each
 
     def one_block_again(self) -> int:
         """With checkpointing: what the block in its backward pass keeps besides its input."""
         if not self.checkpointing:
             return 0
-        kept = self.block() - (self.missing_in_first_block() if self.shape.num_hidden_layers == 1 else 0)
-        return self.tokens * (kept - self.shape.hidden_size * self.e)
+        kept = self.block() - (self.missing_in_first_block() if self.layers == 1 else 0)
+        return self.n * (kept - self.g)
 
     def working_set(self) -> int:
         """Largest sum of short-lived tensors in a block, beyond what the block keeps, over the places that can win."""
-        n, e, d, f = self.tokens, self.e, self.shape.hidden_size, self.shape.intermediate_size
+        n, e, d, f, g = self.n, self.e, self.d, self.f, self.g
         # down_proj's adapter has let go of its fp32 input where the other layers of the feed-forward are at work
         released = 4 * f if self.down_adapted else 0
-        places = [n * (d * e + (2 if self.full else 3) * e * f - (0 if self.full else released))]
+        places = [n * (g + (2 if self.full else 3) * e * f - released)]
         if self.down_adapted:
-            places.append(n * (d * e * (1 if e == 4 else 2) + 4 * f))  # its gradient, in fp32
-        if e != 4 and self.adapted("gate_proj", "up_proj", "c_fc"):
+            places.append(n * (g * (1 if e == 4 else 2) + 4 * f))  # its gradient, in fp32
+        if e != 4 and self.gate_up_adapted:
             # an adapter's output in fp32 twice, before and after scaling; at gate_proj, up_proj's is not there yet
             earlier = 0 if self.adapted("up_proj", "c_fc") else 2 * e * f
-            places.append(n * (8 * f - earlier - released + d * e + max(d * e, self.arriving())))
+            places.append(n * (8 * f - earlier - released + g + max(g, self.arriving())))
         if self.scores_kept:
-            scores = 8 * self.shape.num_attention_heads * self.length + 16 * d
-            places.append(n * (scores - self.kept_by_gate()))
-        if self.method == "qlora":
+            places.append(n * (8 * self.heads * self.length + 16 * d - self.kept_by_gate()))
+        if self.packed:
             places.append(self.decoding())
         return max(places)
 
-    @property
-    def down_adapted(self) -> bool:
-        return self.adapted("down_proj", "mlp.c_proj")
-
     def arriving(self) -> int:
-        """Bytes per token of gradients that wait while checkpointing computes a block again."""
-        g, f = self.shape.hidden_size * self.e, self.shape.intermediate_size
+        """Gradients that wait while checkpointing computes a block again."""
         if not self.checkpointing:
             return 0
         if self.down_adapted:  # the gradient, for base and adapter each in its type, and scaled
-            return (2 * g if self.e != 4 else g) + 4 * self.shape.hidden_size
-        return g + (self.e * f if self.method == "qlora" else 0)
+            return self.g * (1 if self.e == 4 else 2) + 4 * self.d
+        return self.g + (self.e * self.f if self.packed else 0)
 
     def decoding(self) -> int:
         """While a packed weight is decoded: the whole of it, and the pieces that are being looked up."""
-        n, e, d, f = self.tokens, self.e, self.shape.hidden_size, self.shape.intermediate_size
-        g, weights = d * e, d * f
-        norm = (
-            0 if e == 4 and self.adapted("gate_proj", "up_proj") else g
-        )  # its output, where no adapter keeps it
+        n, e, f, g, weights = self.n, self.e, self.f, self.g, self.d * self.f
+        # the norm's output, where no adapter keeps it
+        norm = 0 if e == 4 and self.adapted("gate_proj", "up_proj") else g
         if self.down_adapted:
-            waiting = (norm + self.arriving() if self.checkpointing else g + g * (e != 4)) + (e - 4) * f
+            arrived = norm + self.arriving() if self.checkpointing else g * (1 if e == 4 else 2)
+            waiting = arrived + (e - 4) * f
         else:
             waiting = g + (norm if self.checkpointing else e * f)
         return n * waiting + weights * e + max(6 * min(weights, DECODED_AT_ONCE), n * e * f)
 
     def logits(self) -> int:
         """At the loss: three fp32 numbers per score (log-probability, two gradients), in pieces if they are many."""
-        return 12 * self.shape.vocab_size * min(self.tokens, self.rows_at_once)
-
-    @property
-    def rows_at_once(self) -> int:
-        return max(1, LOGITS_AT_ONCE // self.shape.vocab_size)
-
-    @property
-    def in_pieces(self) -> bool:
-        return self.tokens > self.rows_at_once
+        return 12 * self.vocab * self.rows
 
     def kept_by_last_norm(self) -> int:
         """Its input and scale; its output too, if the output layer trains or is computed again in pieces."""
-        width = self.shape.hidden_size * self.e
-        return self.tokens * (width + 4 + (width if self.full or self.in_pieces else 0))
+        return self.n * (self.g + 4 + (self.g if self.full or self.in_pieces else 0))
 
     def kept_by_forward(self) -> int:
         """All that the forward pass leaves for the backward pass."""
-        scores = 0 if self.in_pieces else 4 * self.shape.vocab_size * self.tokens  # their log-probabilities
+        scores = 0 if self.in_pieces else 4 * self.vocab * self.n  # their log-probabilities
         return self.activations() + self.kept_by_last_norm() + scores
 
     def at_the_loss(self) -> dict[str, int]:
-        rows, width = min(self.tokens, self.rows_at_once), self.shape.hidden_size * self.e
-        head = self.shape.vocab_size * width if self.full else 0  # gradient of the output layer
-        earlier = (self.tokens - rows) * width + (
-            head if self.in_pieces else 0
-        )  # gradients of the pieces before
-        product = self.e * self.shape.vocab_size * rows + head
+        head = self.vocab * self.g if self.full else 0  # gradient of the output layer
+        # gradients of the pieces before
+        earlier = (self.n - self.rows) * self.g + (head if self.in_pieces else 0)
+        product = self.e * self.vocab * self.rows + head
         return {
             "activations": self.activations(),
             "logits": self.logits(),
@@ -570,47 +510,38 @@ class _Step:
 
     def moments(self) -> dict[str, dict[str, int]]:
         """What comes and goes, at each moment that can be the peak."""
-        n, d, f, e = self.tokens, self.shape.hidden_size, self.shape.intermediate_size, self.e
-        moments = {"at the loss": self.at_the_loss()}
+        n, g, tied = self.n, self.g, self.shape.tie_word_embeddings
         in_block = {"working set": self.working_set() + self.one_block_again()}
+        last_block = in_block | {"activations": self.activations()}
+        moments = {"at the loss": self.at_the_loss(), "in the last block's backward pass": last_block}
         if not self.full:
-            moments["in the last block's backward pass"] = in_block | {"activations": self.activations()}
-            update = {"gradients": self.trained * ADAPTER_BYTES, "working set": self.trained * ADAPTER_BYTES}
-            moments["at the update"] = update  # the new safety copy is made before the old one goes
-            return moments
-        embedding, down = self.shape.vocab_size * d * e, d * f * e
-        block = e * (self.trained - self.shape.embedding_weights) // self.shape.num_hidden_layers
-        first_block = self.around_blocks() + n * (d * e if self.checkpointing else self.block())
-        moments["in the last block's backward pass"] = in_block | {
-            "activations": self.activations(),
-            "gradients": embedding + down,
-        }
+            adapters = self.trained * ADAPTER_BYTES
+            # the new safety copy is made before the old one goes
+            return moments | {"at the update": {"gradients": adapters, "working set": adapters}}
+        embedding, down = self.vocab * g, self.f * g
+        block = self.e * (self.trained - self.shape.embedding_weights) // self.layers
+        last_block["gradients"] = embedding + down
         moments["in the first block's backward pass"] = in_block | {
-            "activations": first_block,
-            "gradients": e * self.trained
-            - block
-            + down
-            - (0 if self.shape.tie_word_embeddings else embedding),
+            "activations": self.around_blocks() + n * (g if self.checkpointing else self.block()),
+            "gradients": self.e * self.trained - block + down - (0 if tied else embedding),
         }
         moments["at the end of the backward pass"] = {
-            "gradients": e * self.trained,
-            "working set": n * d * e + self.around_blocks()
-            + (2 * embedding if self.shape.tie_word_embeddings else 0),  # a shared matrix: two gradients, and their sum
-        }  # fmt: skip
+            "gradients": self.e * self.trained,
+            # a shared matrix has two gradients, and their sum
+            "working set": n * g + self.around_blocks() + (2 * embedding if tied else 0),
+        }
         return moments
 
     def formulas(self) -> dict[str, str]:
-        n, d, layers = self.tokens, self.shape.hidden_size, self.shape.num_hidden_layers
-        kept = f"{layers} blocks × {d:,} × {self.e} bytes: each block's input" if self.checkpointing else (
-            f"{layers} blocks × {self.block():,} bytes (norms {self.kept_by_norms():,}, attention "
+        kept = f"{self.layers} blocks × {self.d:,} × {self.e} bytes: each block's input" if self.checkpointing else (
+            f"{self.layers} blocks × {self.block():,} bytes (norms {self.kept_by_norms():,}, attention "
             f"{self.kept_by_attention():,}, gate {self.kept_by_gate():,}, inputs of what trains "
             f"{self.kept_by_products():,})"
         )  # fmt: skip
-        rows = min(n, self.rows_at_once)
         again = " + one block's tensors, computed again" if self.checkpointing else ""
         return {
             "gradients": f"{self.trained:,} trained weights × {self.trained_bytes} bytes",
-            "activations": f"{n:,} tokens × ({kept})",
-            "logits": f"{rows:,} tokens at a time × {self.shape.vocab_size:,} words × 3 numbers × 4 bytes",
-            "working set": f"gradients on their way through one block of {n:,} tokens{again}",
+            "activations": f"{self.n:,} tokens × ({kept})",
+            "logits": f"{self.rows:,} tokens at a time × {self.vocab:,} words × 3 numbers × 4 bytes",
+            "working set": f"gradients on their way through one block of {self.n:,} tokens{again}",
         }

@@ -111,9 +111,8 @@ class Quantized4bit:
         """
         n, blocks = math.prod(self.shape), len(self.absmax)
         packed = self.packed.flatten()  # (ceil(n / 2),)
-        if (
-            n % self.block_size
-        ):  # a last, shorter block is decoded as a whole one, and the excess cut off below
+        # a last, shorter block is decoded as a whole one, and the excess cut off below
+        if n % self.block_size:
             packed = F.pad(packed, (0, blocks * self.block_size // 2 - len(packed)))
         on_cpu = packed.device.type == "cpu" and not torch.compiler.is_compiling()
         decode = _decode_in_numpy if on_cpu else _decode_on_gpu
@@ -157,25 +156,21 @@ def quantize_4bit(
         # subtle: bitsandbytes divides here; in whole blocks it multiplies by the reciprocal, which rounds otherwise
         index = _nearest(F.pad(last / top, (0, n % 2)), code)
         packed, absmax = torch.cat([packed, _pack(index)]), torch.cat([absmax, top.view(1)])
-    finite = bool(torch.isfinite(absmax).all())
-    nested: list[Tensor] = []
-    if double_quant:
-        absmax, *nested = _quantize_absmax(absmax)
-    if not (finite and all(torch.isfinite(tensor).all() for tensor in nested)):
+    stored = _quantize_absmax(absmax) if double_quant else (absmax,)
+    if not all(torch.isfinite(constant).all() for constant in (absmax, *stored[1:])):
         bad = int((~torch.isfinite(x)).sum())
         raise ValueError(
             f"x holds {bad} infinite or undefined values (or a range that float32 cannot hold); a single one would "
             "spoil its whole block. Find where they come from, or replace them with torch.nan_to_num"
         )
+    absmax, *nested = stored
     return Quantized4bit(packed.view(-1, 1), absmax, code, block_size, x.shape, x.dtype, minimum, *nested)
 
 
 def _check_request(x: Tensor, code: str, block_size: int | None, double_quant: bool) -> None:
     if not isinstance(x, Tensor) or x.dtype not in (torch.float32, torch.float16, torch.bfloat16):
         given = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise TypeError(
-            f"x is {given}; quantize_4bit takes a tensor of float32, float16 or bfloat16: x.float()?"
-        )
+        raise TypeError(f"x is {given}; give a tensor of float32, float16 or bfloat16: x.float()?")
     if x.numel() == 0:
         raise ValueError(f"x has shape {tuple(x.shape)} and holds no values; there is nothing to quantize")
     if code not in CODES:
@@ -186,9 +181,7 @@ def _check_request(x: Tensor, code: str, block_size: int | None, double_quant: b
             "or None for one block over the whole tensor"
         )
     if double_quant and code == "int4-affine":
-        raise ValueError(
-            "double_quant compresses one constant per block, and int4-affine has two; leave it off"
-        )
+        raise ValueError("double_quant compresses one constant per block, int4-affine has two; leave it off")
 
 
 # -- encoding ------------------------------------------------------------------------------------------------
@@ -340,9 +333,7 @@ def _quantize_absmax(absmax: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     rest = absmax - offset
     rows = F.pad(rest, (0, -len(rest) % NESTED_BLOCK_SIZE)).view(-1, NESTED_BLOCK_SIZE)
     top = rows.abs().amax(dim=1)  # (ceil(blocks / 256),)
-    shares = (
-        (rows * (1 / top)[:, None]).clamp(-1, 1).nan_to_num(nan=-1.0)
-    )  # 0 · (1 / 0) becomes code 0, as there
+    shares = (rows * (1 / top)[:, None]).clamp(-1, 1).nan_to_num(nan=-1.0)  # 0 · (1 / 0): code 0, as there
     # subtle: bitsandbytes' kernel does not search for the nearest code, it reads a table with one entry for each
     # of 65,536 intervals; so about one code in 600 is the second nearest.
     interval = ((shares + 1) * 0.5 * 65535 + 0.5).int()

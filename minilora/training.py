@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import hashlib
 import json
 import math
 import os
@@ -18,7 +20,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +38,7 @@ from minilora.datasets import IGNORE, TokenData
 from minilora.lora import LoraModel
 
 STATE_FILE = "training_state.safetensors"
-LOGITS_AT_ONCE = (
-    2**25
-)  # scores held at a time by the loss; a long text with a large vocabulary goes in pieces
+LOGITS_AT_ONCE = 2**25  # scores that the loss holds; a long text with a large vocabulary goes in pieces
 
 
 @dataclasses.dataclass
@@ -108,14 +108,20 @@ class Trainer:
             _check_data(validation_data, "validation_data")
         if (epochs is None) == (steps is None):
             raise ValueError(f"epochs={epochs}, steps={steps}: give one of the two")
-        for name, value in (
-            ("epochs", epochs),
-            ("steps", steps),
-            ("batch_size", batch_size),
-            ("micro_batches", micro_batches),
-        ):
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
+        counts = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "micro_batches": micro_batches}
+        for name, count in (counts | {"validate_every": validate_every, "save_every": save_every}).items():
+            if count is not None and (type(count) is not int or count < 1):
+                raise ValueError(f"{name} is {count!r}; it must be a whole number from 1 on")
+        rate = learning_rate or 0.0
+        for name, value, most in (
+            ("learning_rate", rate, math.inf), ("weight_decay", weight_decay, math.inf), ("warmup", warmup, 1)
+        ):  # fmt: skip
+            if not 0 <= value <= most or value == math.inf:
+                raise ValueError(f"{name} is {value!r}; it must be a number from 0 to {most}")
+        if not clip > 0:
+            raise ValueError(
+                f"clip is {clip!r}; a gradient of that length moves nothing, so give a number above 0"
+            )
         if save_every is not None and folder is None:
             raise ValueError("save_every needs a folder to save in; pass folder=...")
         self.model: Any = model
@@ -125,14 +131,16 @@ class Trainer:
         self.steps: int = steps if steps is not None else epochs * self.steps_per_epoch  # type: ignore[operator]
         if learning_rate is None:
             learning_rate = 3e-3 if isinstance(model, LoraModel) else 3e-4
-        self.learning_rate, self.warmup, self.clip, self.seed = learning_rate, warmup, clip, seed
+        self.learning_rate, self.warmup, self.weight_decay = learning_rate, warmup, weight_decay
+        self.clip, self.seed = clip, seed
         self.validate_every, self.save_every, self.folder = validate_every, save_every, folder
         self.rank, self.world = _join_processes()
         self.progress = progress and self.rank == 0
         self.device = _choose_device(model)
         model.to(self.device)
         self.parameters = trainable_parameters(model)
-        self.loss: Any = SummedLoss(model, gradient_checkpointing)
+        set_checkpointing(model, gradient_checkpointing)
+        self.loss: Any = SummedLoss(model)
         if self.world > 1:
             for parameter in model.parameters():  # an adapter that rests would make the others wait
                 parameter.requires_grad_(any(parameter is p for p in self.parameters.values()))
@@ -140,13 +148,11 @@ class Trainer:
             self.loss = DistributedDataParallel(self.loss, broadcast_buffers=False)
         matrices = [p for p in self.parameters.values() if p.ndim >= 2]
         others = [p for p in self.parameters.values() if p.ndim < 2]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}],
-            lr=learning_rate,
-            fused=True,
-        )
+        groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=learning_rate, fused=True)
         self.step = 0
         self.history = History()
+        self.last_good: dict[str, Tensor] = {}  # the adapter as it was when its loss last was a number
         self.on_step: Callable[[Trainer], None] | None = None
         self._stop = False
 
@@ -189,9 +195,8 @@ class Trainer:
     def _train_step(self) -> float:
         start = time.perf_counter()
         self.model.train()
-        torch.manual_seed(
-            self.seed * 1_000_003 + self.step * self.world + self.rank
-        )  # dropout, the same after a resume
+        # subtle: seeded anew in each step, so that dropout is the same after a resume
+        torch.manual_seed(self.seed * 1_000_003 + self.step * self.world + self.rank)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * schedule(self.step, self.steps, self.warmup)
         rows = self._rows_of_step(self.step)
@@ -235,27 +240,28 @@ class Trainer:
     def _check_finite(self, loss: float, norm: float) -> None:
         """Stops on a loss or gradient that is no number, with the weights as they were when it last was one."""
         if math.isfinite(loss) and math.isfinite(norm):
-            if isinstance(
-                self.model, LoraModel
-            ):  # an adapter is small enough to keep a copy of the last good one
-                self._last_good = {name: p.detach().clone() for name, p in self.parameters.items()}
+            if isinstance(self.model, LoraModel):  # an adapter is small enough to keep a copy of it
+                self.last_good = {name: p.detach().clone() for name, p in self.parameters.items()}
             return
         self.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
-            for name, good in getattr(self, "_last_good", {}).items():
+            for name, good in self.last_good.items():
                 self.parameters[name].copy_(good)
+        kept = (
+            "the adapter keeps its last good weights"
+            if isinstance(self.model, LoraModel)
+            else "of the whole model there is no older copy: load it anew, or go back to the last save"
+        )
         raise TrainingDiverged(
-            f"step {self.step + 1}: the loss is {loss} and the gradient's norm {norm}. The step was not taken and the "
-            f"model keeps its last good weights. Try a lower learning_rate than {self.learning_rate:g}"
+            f"step {self.step + 1}: the loss is {loss} and the gradient's norm {norm}. The step was not taken, and "
+            f"{kept}. Try a lower learning_rate than {self.learning_rate:g}"
         )
 
-    @torch.no_grad()
     def _validate(self) -> None:
-        if self.validation_data is None:
-            return
-        loss = evaluate(self.model, self.validation_data, self.batch_size)
-        self.history.validation_steps.append(self.step)
-        self.history.validation_losses.append(loss)
+        if self.validation_data is not None:
+            loss = evaluate(self.model, self.validation_data, self.batch_size)
+            self.history.validation_steps.append(self.step)
+            self.history.validation_losses.append(loss)
 
     # -- stopping, several processes -------------------------------------------------------------------------
 
@@ -294,9 +300,7 @@ class Trainer:
         """Writes everything that `resume` needs, as one file, atomically: trained weights, optimizer, history."""
         if self.rank != 0:
             return
-        folder = self.folder if folder is None else folder
-        if folder is None:
-            raise ValueError("save needs a folder; pass one here or to Trainer(folder=...)")
+        path = self._state_file(folder)
         tensors = {}
         for name, parameter in self.parameters.items():
             tensors[f"weight/{name}"] = parameter.detach()
@@ -305,26 +309,19 @@ class Trainer:
         tensors = {name: value.cpu().contiguous().clone() for name, value in tensors.items()}
         state = {"step": self.step, "run": self._description(), "history": dataclasses.asdict(self.history)}
         metadata = {"format": "pt", "minilora_training": json.dumps(state)}
-        replace_files(folder, {STATE_FILE: lambda path: save_file(tensors, path, metadata=metadata)})
+        replace_files(path.parent, {path.name: lambda path: save_file(tensors, path, metadata=metadata)})
 
     def resume(self, folder: str | os.PathLike | None = None) -> None:
         """Goes back to a saved state; `train()` then continues as if there had been no interruption."""
-        folder = self.folder if folder is None else folder
-        if folder is None:
-            raise ValueError(
-                "resume needs the folder that was saved to; pass it here or to Trainer(folder=...)"
-            )
-        path = Path(folder) / STATE_FILE
+        path = self._state_file(folder)
         tensors, metadata = read_tensors(path)
         try:
             state = json.loads(metadata["minilora_training"])
-            run, step, history = dict(state["run"]), state["step"], History(**state["history"])
-            empty = dataclasses.asdict(History())
-            if type(step) is not int or any(
-                type(state["history"][key]) is not type(empty[key]) for key in empty
-            ):
+            saved = state["history"]
+            run, step, history = dict(state["run"]), state["step"], History(**saved)
+            if any(type(saved[name]) is not type(empty) for name, empty in vars(History()).items()):
                 raise TypeError("a number where a list belongs, or the reverse")
-            if step < 0 or len(history.losses) != step:
+            if type(step) is not int or len(history.losses) != step:
                 raise ValueError("not as many losses as steps")
         except (KeyError, TypeError, ValueError, RecursionError):
             raise ValueError(f"{path} is a safetensors file, but no saved training state") from None
@@ -335,54 +332,61 @@ class Trainer:
         ]
         if differs:
             raise ValueError(f"{path} belongs to another run: {'; '.join(differs)}")
+        keys = ["weight", "exp_avg", "exp_avg_sq", "step"] if step else ["weight"]
         for name, parameter in self.parameters.items():  # all checks before the first change
-            for key in ("weight", "exp_avg", "exp_avg_sq"):
-                saved = tensors.get(f"{key}/{name}")
-                if saved is None and (key == "weight" or step):
+            for key in keys:
+                found = tensors.get(f"{key}/{name}")
+                like = torch.tensor(0.0) if key == "step" else parameter
+                if found is None:
                     raise ValueError(f"{path} lacks {key} of {name}; was it edited? Resume from another save")
-                if saved is not None and (saved.shape != parameter.shape or saved.dtype != parameter.dtype):
-                    raise ValueError(
-                        f"{path}: {key} of {name} is {tuple(saved.shape)} of {saved.dtype}; edited?"
-                    )
+                if found.shape != like.shape or found.dtype != like.dtype:
+                    kind = f"{tuple(found.shape)} of {found.dtype}"
+                    raise ValueError(f"{path}: {key} of {name} is {kind}; edited?")
+        self.optimizer.state.clear()
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(tensors[f"weight/{name}"])
-                for key in ("step", "exp_avg", "exp_avg_sq"):
-                    if f"{key}/{name}" in tensors:
-                        value = tensors[f"{key}/{name}"]
-                        self.optimizer.state[parameter][key] = value.to(self.device).clone()
+                for key in keys[1:]:  # what the optimizer holds, once a step was made
+                    self.optimizer.state[parameter][key] = tensors[f"{key}/{name}"].to(self.device).clone()
         self.step, self.history = step, history
+
+    def _state_file(self, folder: str | os.PathLike | None) -> Path:
+        folder = self.folder if folder is None else folder
+        if folder is None:
+            raise ValueError("save and resume need a folder; pass one here or to Trainer(folder=...)")
+        return Path(folder) / STATE_FILE
 
     def _description(self) -> dict[str, Any]:
         """What must be equal for a run to go on exactly. The number of processes and of parts may change."""
-        return {
-            "steps": self.steps,
-            "batch_size": self.batch_size,
-            "learning_rate": self.learning_rate,
-            "warmup": self.warmup,
-            "weight_decay": self.optimizer.param_groups[0]["weight_decay"],
-            "clip": self.clip,
-            "seed": self.seed,
+        names = ("steps", "batch_size", "learning_rate", "warmup", "weight_decay", "clip", "seed")
+        active = self.model.active_adapters if isinstance(self.model, LoraModel) else {}
+        description = {name: getattr(self, name) for name in names} | {
             "rows": len(self.train_data),
             "row_length": self.train_data.input_ids.shape[1],
+            "data": self._data_digest,
             "trained": {name: list(p.shape) for name, p in self.parameters.items()},
+            "frozen": frozen_digest(self.model, self.parameters.values()),
+            "adapters": {
+                n: dataclasses.asdict(self.model.adapters[n]) | {"strength": s} for n, s in active.items()
+            },
         }
+        return json.loads(json.dumps(description))  # as it comes back from the file
+
+    @functools.cached_property
+    def _data_digest(self) -> str:
+        digest = hashlib.sha256()
+        for tensor in (self.train_data.input_ids, self.train_data.targets):
+            digest.update(tensor.contiguous().numpy())
+        return digest.hexdigest()[:32]
 
 
 class SummedLoss(nn.Module):
     """Cross entropy summed over all targets; one module, so that DistributedDataParallel can wrap the whole step."""
 
-    def __init__(self, model: nn.Module, gradient_checkpointing: bool = False):
+    def __init__(self, model: nn.Module):
         super().__init__()
         self.model: Any = model
-        base: Any = model.base_model if isinstance(model, LoraModel) else model
-        self.by_pieces = hasattr(
-            base, "hidden_states"
-        )  # our GPT; other models return all their scores at once
-        if self.by_pieces:
-            base.model.gradient_checkpointing = gradient_checkpointing
-        elif gradient_checkpointing:
-            base.gradient_checkpointing_enable({"use_reentrant": False})
+        self.by_pieces = hasattr(model, "hidden_states")  # our GPT; other models return all scores at once
 
     def forward(self, input_ids: Tensor, targets: Tensor) -> Tensor:
         """input_ids, targets (batch, tokens) -> a single number."""
@@ -390,9 +394,12 @@ class SummedLoss(nn.Module):
             return cross_entropy_in_pieces(self.model.hidden_states(input_ids), self.model.lm_head, targets)
         output = self.model(input_ids)
         logits = output if isinstance(output, Tensor) else output.logits  # (batch, tokens, vocab)
-        return F.cross_entropy(
-            logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORE, reduction="sum"
-        )
+        return summed_cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+def summed_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """logits (tokens, vocab), targets (tokens,) -> a single number in float32."""
+    return F.cross_entropy(logits.float(), targets, ignore_index=IGNORE, reduction="sum")
 
 
 def cross_entropy_in_pieces(hidden: Tensor, output_layer: Any, targets: Tensor) -> Tensor:
@@ -403,7 +410,7 @@ def cross_entropy_in_pieces(hidden: Tensor, output_layer: Any, targets: Tensor) 
     """
 
     def piece(h: Tensor, t: Tensor) -> Tensor:
-        return F.cross_entropy(output_layer(h).float(), t, ignore_index=IGNORE, reduction="sum")
+        return summed_cross_entropy(output_layer(h), t)
 
     hidden, targets = hidden.flatten(0, 1), targets.flatten()  # (batch · tokens, hidden), (batch · tokens)
     size = max(1, LOGITS_AT_ONCE // output_layer.weight.shape[0])
@@ -418,15 +425,12 @@ def cross_entropy_in_pieces(hidden: Tensor, output_layer: Any, targets: Tensor) 
 @torch.no_grad()
 def evaluate(model: nn.Module, data: TokenData, batch_size: int = 16) -> float:
     """Mean loss in nats per target token, on the device that the model is on; e to that power is the perplexity."""
+    _check_data(data, "data")
     was_training = model.training
     model.eval()
     loss, device = SummedLoss(model), next(model.parameters()).device
-    total = sum(
-        float(
-            loss(data.input_ids[i : i + batch_size].to(device), data.targets[i : i + batch_size].to(device))
-        )
-        for i in range(0, len(data), batch_size)
-    )
+    batches = zip(data.input_ids.split(batch_size), data.targets.split(batch_size), strict=True)
+    total = sum(float(loss(input_ids.to(device), targets.to(device))) for input_ids, targets in batches)
     model.train(was_training)
     return total / int((data.targets != IGNORE).sum())
 
@@ -441,6 +445,25 @@ def schedule(step: int, steps: int, warmup: float) -> float:
     if step < rising:
         return (step + 1) / rising
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+def set_checkpointing(model: Any, on: bool) -> None:
+    """Whether blocks are computed again in the backward pass; for our GPT and `transformers` models."""
+    if hasattr(model, "hidden_states"):
+        model.model.gradient_checkpointing = on
+    elif on:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+
+
+def frozen_digest(model: nn.Module, trained: Iterable[Tensor]) -> str:
+    """Tells whether two models agree in all that is not trained: names, types, and 1,024 values of each tensor."""
+    digest, own = hashlib.sha256(), {id(parameter) for parameter in trained}
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if id(tensor) not in own and ".lora_" not in name:
+            flat = tensor.detach().flatten()
+            some = flat[:: max(1, flat.numel() // 1024)][:1024].cpu().contiguous().view(torch.uint8)
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + some.numpy().tobytes())
+    return digest.hexdigest()[:32]
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -484,8 +507,13 @@ def _join_processes() -> tuple[int, int]:
     """(rank, number of processes): what torchrun says, or (0, 1)."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return 0, 1
+    gpu = torch.cuda.is_available()
+    if gpu:
+        torch.cuda.set_device(
+            int(os.environ["LOCAL_RANK"])
+        )  # each process its own card, also for plain "cuda"
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        dist.init_process_group("nccl" if gpu else "gloo")
     return dist.get_rank(), dist.get_world_size()
 
 

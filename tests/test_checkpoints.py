@@ -1,6 +1,7 @@
 """Base models on disk: what transformers writes, we read; what cannot be computed is refused; saving is atomic."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from minilora import checkpoints
+from minilora.chat import render_chat
 from minilora.gpt import GPT
 from tests.helpers import small_gpt
 
@@ -119,8 +121,52 @@ def test_a_hub_name_without_a_network_says_so(monkeypatch):
 def test_a_hub_name_with_a_network_is_what_the_hub_gives(monkeypatch, tmp_path):
     model = small_gpt()
     model.save_pretrained(tmp_path)
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **kwargs: str(tmp_path))
-    assert equal_logits(GPT.from_pretrained("org/name"), model)
+    (tmp_path / "chat_template.jinja").write_text("{{ messages[0].content }}", encoding="utf-8")
+    (tmp_path / "consolidated.safetensors").write_bytes(b"the same weights once more")
+
+    def download(name, allow_patterns):
+        """As the hub's library does: what matches no pattern stays away."""
+        local = tmp_path / "cache" / name
+        local.mkdir(parents=True)
+        for path in tmp_path.iterdir():
+            if any(path.match(pattern) for pattern in allow_patterns):
+                shutil.copy(path, local)
+        return str(local)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    fetched = GPT.from_pretrained("org/name")
+    assert equal_logits(fetched, model)
+    assert fetched.chat_template == "{{ messages[0].content }}"
+    assert not (tmp_path / "cache" / "org" / "name" / "consolidated.safetensors").exists()
+
+
+def test_rotary_angles_of_an_older_checkpoint_are_passed_over(tmp_path):
+    model = small_gpt()
+    model.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(8)
+    save_file(tensors, tmp_path / "model.safetensors")
+    assert equal_logits(GPT.from_pretrained(tmp_path), model)
+
+
+@pytest.mark.parametrize(
+    "end", ["<|im_end|>", {"content": "<|im_end|>", "lstrip": False}], ids=["text", "object"]
+)
+def test_the_tokens_that_a_template_asks_for_go_with_it(end, tmp_path):
+    template = "{{ bos_token }}{% for turn in messages %}{{ turn.content + eos_token }}{% endfor %}"
+    settings = {"bos_token": '<"s">', "eos_token": end, "chat_template": template}
+    small_gpt().save_pretrained(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    model = GPT.from_pretrained(tmp_path)
+    text = render_chat([{"role": "user", "content": "Hi"}], model.chat_template)
+    assert text == '<"s">Hi<|im_end|>'
+    model.save_pretrained(tmp_path / "again")
+    assert (
+        render_chat(
+            [{"role": "user", "content": "Hi"}], GPT.from_pretrained(tmp_path / "again").chat_template
+        )
+        == text
+    )
 
 
 def test_a_failing_save_leaves_the_old_checkpoint_whole(tmp_path, monkeypatch):

@@ -66,6 +66,38 @@ def test_the_other_methods(method, file, text_file, tmp_path, capsys):
     assert method in capsys.readouterr().out
 
 
+def test_a_run_that_diverges_leaves_its_last_good_adapter(text_file, tmp_path, capsys, story_model):
+    out = tmp_path / "out"
+    options = [
+        "finetune",
+        "--data",
+        str(text_file),
+        "--out",
+        str(out),
+        "--steps",
+        "9",
+        "--learning-rate",
+        "1e30",
+    ]
+    assert cli.main(options) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("minilora: step ")
+    assert said.endswith(f"That adapter is saved in {out}")
+    weights = load_file(out / "adapter_model.safetensors")
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+
+
+def test_an_embedded_adapter_goes_by_its_name(capsys):
+    asked = ["generate", "--prompt", "The little dog", "--max-new-tokens", "15", "--seed", "1"]
+    texts = []
+    for adapter in ([], ["--adapter", "legal"]):
+        assert cli.main([*asked, *adapter]) == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] != texts[1]
+    assert cli.main([*asked, "--adapter", "pirate"]) == 1
+    assert "come along: legal, code, support" in capsys.readouterr().err
+
+
 def test_chat_data_and_a_chat_prompt(tmp_path, capsys):
     rows = [{"prompt": f"Where is boat {i}?", "completion": "In the garden, dear friend."} for i in range(20)]
     path = tmp_path / "chat.jsonl"

@@ -455,8 +455,13 @@ def test_merging_into_4_bits_is_explained_and_the_decoded_merge_is_exact():
     randomize_adapter(model)
     ids = torch.randint(0, 100, (2, 12))
     separate = model(ids)
-    with pytest.raises(ValueError, match=r"4 bits.*merge\(dequantize=True\)"):
+    with pytest.raises(ValueError, match=r"4 bits.*merge\(dequantize=True\)") as refused:
         model.merge()
+    path, layer = next(iter(model.lora_layers().items()))
+    merged, correction = layer.merged(), layer.delta_weight({"default": 1.0})
+    moved = (quantize_4bit(merged).dequantize() - merged).norm() / correction.norm()
+    assert f"In {path}, " in str(refused.value)
+    assert f"{moved:.1f} times as far" in str(refused.value)
     model.merge(dequantize=True)
     torch.testing.assert_close(model(ids), separate, rtol=1e-4, atol=1e-4)
     model.unmerge()

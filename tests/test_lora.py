@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from minilora.linear4bit import quantize_model
 from minilora.lora import LoraConfig, LoraLinear, LoraModel, add_lora, base_fingerprint, find_targets
 from tests.helpers import randomize_adapter, small_gpt
 
@@ -247,6 +248,14 @@ def test_a_blend_is_the_weighted_sum_of_corrections(three):
         assert torch.allclose(layer(rows) - base, expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("r", [None, 2])
+def test_a_blend_of_undefined_strength_adds_nothing(r, three):
+    names = set(three.state_dict())
+    with pytest.raises(ValueError, match="the strength of 'code' is nan"):
+        three.add_blend("both", {"legal": 1.0, "code": float("nan")}, r)
+    assert set(three.state_dict()) == names
+
+
 def test_a_joined_blend_is_exact_and_a_truncated_one_says_its_error(three):
     strengths = {"legal": 0.7, "code": 0.4}
     three.blend(strengths)
@@ -285,6 +294,25 @@ def test_rows_of_one_batch_use_their_own_adapters(three):
     assert digest(three.base_model) == bits
     with pytest.raises(ValueError, match="name one for each row"), three.rows(["legal"]):
         three(ids)
+
+
+def test_inside_a_mixed_batch_nothing_is_switched(three):
+    def disable():
+        with three.disable_adapter():
+            pass
+
+    for action in (
+        disable,
+        three.merge,
+        lambda: three.set_adapter("code"),
+        lambda: three.remove_adapter("code"),
+    ):
+        with three.rows(["legal", None]):
+            before = logits(three, torch.ones(2, 3).long())
+            with pytest.raises(ValueError, match=r"inside rows\(\.\.\.\) each row has its adapter"):
+                action()
+            assert torch.equal(logits(three, torch.ones(2, 3).long()), before)
+    three.set_adapter("code")  # and afterwards all is as it was
 
 
 @pytest.mark.parametrize("build", [small_gpt, tiny_gpt2], ids=["Linear", "Conv1D"])
@@ -332,6 +360,14 @@ def test_the_fingerprint_knows_the_base_and_survives_rounding():
     assert add_lora(tiny_gpt2(), LoraConfig(target_modules="all-linear")).fingerprint == base_fingerprint(
         tiny_gpt2()
     )
+    assert base_fingerprint(quantize_model(small_gpt(0))[0]) == base_fingerprint(small_gpt(0))
+
+
+def test_a_merged_base_keeps_its_fingerprint_as_the_docstring_says():
+    model = add_lora(small_gpt(), LoraConfig(r=4))
+    randomize_adapter(model)
+    assert base_fingerprint(model.unload(merged=True)) == base_fingerprint(small_gpt())
+    assert "merged into" in base_fingerprint.__doc__
 
 
 # -- bad input -----------------------------------------------------------------------------------------------
@@ -354,9 +390,13 @@ def test_a_refused_configuration_leaves_the_model_as_it_came():
     with pytest.raises(ValueError, match="r=65 is larger than layer"):
         add_lora(base, LoraConfig(r=65))
     with pytest.raises(
-        ValueError, match=r"down_proj, gate_proj, k_proj, lm_head, o_proj, q_proj, up_proj, v_proj"
+        ValueError, match=r"q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, lm_head"
     ):
         add_lora(base, LoraConfig(target_modules=["c_attn"]))
+    with pytest.raises(
+        ValueError, match=r"no linear layer is called '\*_proj'"
+    ):  # no regular expression either
+        add_lora(base, LoraConfig(target_modules="*_proj"))
     assert digest(base) == bits
     assert all(p.requires_grad for p in base.parameters())
     assert not any(isinstance(m, LoraLinear) for m in base.modules())

@@ -12,6 +12,7 @@ from transformers import get_cosine_schedule_with_warmup
 
 from minilora import training
 from minilora.datasets import IGNORE, TokenData
+from minilora.linear4bit import quantize_model
 from minilora.lora import LoraConfig, add_lora
 from minilora.training import Trainer, TrainingDiverged, cross_entropy_in_pieces, evaluate, schedule
 from tests.helpers import counting_rows as data
@@ -271,6 +272,16 @@ def test_an_interrupt_ends_after_the_step_and_returns_the_history():
     assert not equal(trained(model), trained(lora_model()))
 
 
+def test_a_trainer_goes_back_to_before_its_first_step(tmp_path):
+    trainer = quiet(lora_model(), folder=tmp_path)
+    trainer.save()
+    trainer.train()
+    once = trained(trainer.model)
+    trainer.resume()
+    trainer.train()
+    assert equal(trained(trainer.model), once), "the optimizer's averages must go back too"
+
+
 def test_a_resume_of_another_run_is_refused(tmp_path):
     trainer = quiet(lora_model(), folder=tmp_path)
     trainer.train()
@@ -280,6 +291,38 @@ def test_a_resume_of_another_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"learning_rate was 0.003 and is now 0.5; seed was 0 and is now 2"):
         other.resume()
     assert equal(trained(other.model), before)
+
+
+def other_data() -> TokenData:
+    changed = data()
+    changed.input_ids[0, 0] += 1
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("build", "settings", "what"),
+    [
+        (lambda: lora_model(dropout=0.3), {}, "adapters was"),
+        (
+            lambda: add_lora(small_gpt(), LoraConfig(r=4, lora_alpha=9, target_modules="attention")),
+            {},
+            "adapters was",
+        ),
+        (lambda: add_lora(small_gpt(seed=1), lora_model().adapters["default"]), {}, "frozen was"),
+        (
+            lambda: add_lora(quantize_model(small_gpt())[0], lora_model().adapters["default"]),
+            {},
+            "frozen was",
+        ),
+        (lora_model, {"train_data": other_data()}, "data was"),
+    ],
+    ids=["dropout", "alpha", "another base", "the base in 4 bits", "other text of the same size"],
+)
+def test_a_resume_with_another_model_or_other_text_is_refused(build, settings, what, tmp_path):
+    quiet(lora_model(), folder=tmp_path).save()
+    with pytest.raises(ValueError, match=what):
+        quiet(build(), folder=tmp_path, **settings).resume()
+    quiet(lora_model(), folder=tmp_path).resume()
 
 
 def test_a_damaged_state_is_refused(tmp_path):
@@ -307,6 +350,25 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_adapter():
     )
 
 
+def test_full_fine_tuning_that_diverges_does_not_claim_a_copy():
+    with pytest.raises(TrainingDiverged, match="there is no older copy: load it anew"):
+        quiet(small_gpt(), learning_rate=1e30, warmup=0.0).train()
+
+
+def test_checkpointing_lasts_through_validation():
+    model = small_gpt()
+    trainer = quiet(model, gradient_checkpointing=True, validation_data=data(4, seed=5), validate_every=2)
+    seen = []
+    trainer.on_step = lambda trainer: seen.append(model.model.gradient_checkpointing)
+    trainer.train()
+    assert seen == [True] * 6
+
+
+def test_evaluating_text_without_targets_is_refused():
+    with pytest.raises(ValueError, match="no token to learn"):
+        evaluate(small_gpt(), TokenData(torch.zeros(2, 5).long(), torch.full((2, 5), IGNORE)))
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
@@ -326,6 +388,12 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_adapter():
         ({"steps": 0}, ValueError, "steps is 0"),
         ({"batch_size": 1.5}, ValueError, "batch_size is 1.5"),
         ({"save_every": 5}, ValueError, "needs a folder"),
+        ({"steps": True}, ValueError, "steps is True"),
+        ({"validate_every": -1}, ValueError, "validate_every is -1"),
+        ({"warmup": 3.0}, ValueError, "warmup is 3.0; it must be a number from 0 to 1"),
+        ({"weight_decay": -1}, ValueError, "weight_decay is -1"),
+        ({"learning_rate": float("nan")}, ValueError, "learning_rate is nan"),
+        ({"clip": 0.0}, ValueError, "clip is 0.0"),
     ],
 )
 def test_bad_settings_say_what_is_allowed(settings, error, message):
