@@ -353,6 +353,7 @@ class LoraModel(nn.Module):
             )
         layers = {path: layer for path, layer in self.lora_layers().items() if layer.factors(strengths)}
         config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(layers))
+        self._targets(config)  # a join that is wider than a layer could be saved, but not loaded
         lost = total = 0.0
         for layer in layers.values():
             a, b = _joined_factors(layer, strengths, width)

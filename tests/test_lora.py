@@ -277,6 +277,16 @@ def test_a_joined_blend_is_exact_and_a_truncated_one_says_its_error(three):
     assert lost == pytest.approx(best, rel=1e-3)
 
 
+def test_a_join_that_is_wider_than_a_layer_is_refused():
+    model = LoraModel(small_gpt())  # k_proj: 64 in, 32 out
+    for name in ("a", "b"):
+        model.add_adapter(name, LoraConfig(r=20, target_modules=["k_proj"]))
+    with pytest.raises(ValueError, match=r"r=40 is larger than layer .*k_proj.*choose r ≤ 32"):
+        model.add_blend("both", {"a": 1.0, "b": 1.0})
+    assert "both" not in model.adapters
+    model.add_blend("both", {"a": 1.0, "b": 1.0}, r=32)
+
+
 def test_rows_of_one_batch_use_their_own_adapters(three):
     names = ["legal", None, "code", "support", "code"]
     ids = torch.randint(0, 100, (5, 12))
