@@ -55,7 +55,9 @@ def update(name: str, change: Callable[[Record], None]) -> Record:
     Where nothing can be written, the learner is told once and goes on without.
     """
     try:
-        records = _read()  # subtle: not load, or a file that cannot be read now would be replaced by an empty one
+        records = (
+            _read()
+        )  # subtle: not load, or a file that cannot be read now would be replaced by an empty one
         record = records.setdefault(name, {})
         change(record)
         write(records)
