@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from page_parts import table
+from page_parts import table, this_machine, versions
 
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, style_corpus
 
@@ -48,8 +48,12 @@ def run(method: str, rate: float, steps: int) -> dict:
     }
 
 
-def page(recorded: list[dict[str, Any]]) -> str:
+def page(recorded: dict[str, Any] | list[dict[str, Any]]) -> str:
     """The figures as Markdown, the best learning rate of each method last."""
+    machine = f" {versions(recorded['machine'])}." if isinstance(recorded, dict) else ""
+    recorded = (
+        recorded["rows"] if isinstance(recorded, dict) else recorded
+    )  # older records hold the rows alone
     rows = [
         [f"{row['method']}, rate {row['learning_rate']:g}", f"{row['trainable']:,}",
          f"{row['trainable'] / row['total']:.2%}",
@@ -61,8 +65,8 @@ def page(recorded: list[dict[str, Any]]) -> str:
     share, weights = gain(recorded)
     return (
         "The legal corpus; validation loss in nats a token. The validation texts are combinations that no training "
-        f"text has. LoRA reaches {share:.0%} of full fine-tuning's gain with {weights:.2%} of the weights trained.\n\n"
-        + table(head, rows)
+        f"text has. LoRA reaches {share:.0%} of full fine-tuning's gain with {weights:.2%} of the weights trained."
+        f"{machine}\n\n" + table(head, rows)
     )
 
 
@@ -103,7 +107,11 @@ def main() -> None:
     share, weights = gain(rows)
     print(f"LoRA reaches {share:.1%} of full fine-tuning's gain with {weights:.2%} of the weights trained")
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=2), encoding="utf-8", newline="\n")
+        options.json.write_text(
+            json.dumps({"machine": this_machine("torch"), "rows": rows}, indent=2),
+            encoding="utf-8",
+            newline="\n",
+        )
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from minilora import cli, style_corpus
+from minilora.exercises.exercise import Exercise
+from minilora.exercises.question import Choice, Number
+from minilora.exercises.registry import EXERCISES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -50,6 +53,20 @@ def test_links_lead_somewhere(page):
 def test_an_instructor_finds_every_page_in_the_map():
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         assert f"notebooks/{path.name}" in README
+
+
+def test_the_table_of_mistakes_counts_slips_in_numbers_too():
+    table = (ROOT / "docs" / "instructors.md").read_text(encoding="utf-8")
+    counted = {name: int(count) for name, count in re.findall(r"\(`([\w-]+)`\) \| (\d+) \|", table)}
+    for exercise in EXERCISES:
+        if isinstance(exercise, Exercise):
+            known = len(exercise.wrong)
+        else:
+            parts = [part for part in exercise.parts if isinstance(part, Choice | Number)]
+            known = sum(
+                len(part.options) - 1 if isinstance(part, Choice) else len(part.slips) for part in parts
+            )
+        assert counted[exercise.name] == known, exercise.name
 
 
 # -- the commands --------------------------------------------------------------------------------------------
