@@ -1,6 +1,9 @@
 """What several tests build: small models with weights large enough that every part matters."""
 
 import importlib
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +11,13 @@ import torch
 
 from minilora.datasets import IGNORE, TokenData
 from minilora.gpt import GPT, GPTConfig
+
+
+def jupyter_apart(folder: Path) -> dict[str, str]:
+    """The environment, with all that Jupyter, IPython and Matplotlib keep in `folder`, and this Python first."""
+    kept = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "MPLCONFIGDIR")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return os.environ | dict.fromkeys(kept, str(folder)) | {"PATH": path}
 
 
 class Absent:

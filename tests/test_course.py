@@ -12,6 +12,8 @@ from pathlib import Path
 import course
 import pytest
 
+from tests.helpers import jupyter_apart
+
 ROOT = Path(__file__).parents[1]
 PAGES = [source.stem for source in sorted(course.SOURCES.glob("*.py"))]
 WHOLE = {
@@ -69,7 +71,6 @@ def test_a_page_runs_without_a_network(page, tmp_path):
     ).returncode
     build = [sys.executable, str(ROOT / "tools" / "build_notebooks.py"), "--execute"]
     command = [*OFFLINE, *build, str(course.SOURCES / f"{page}.py"), str(tmp_path / "result.ipynb")]
-    environment = os.environ | {"IPYTHONDIR": str(tmp_path), "MPLCONFIGDIR": str(tmp_path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=jupyter_apart(tmp_path), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "result.ipynb").exists()
