@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -19,35 +18,62 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-from page_parts import table
+from page_parts import table, this_machine, versions
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "notebooks" / "src"
 
 
 def page(recorded: dict[str, Any]) -> str:
-    """The figures as Markdown."""
-    machine = recorded["machine"]
-    rows = [[name, f"{seconds:.0f} s"] for name, seconds in recorded["pages"].items()]
-    rows.append(["all pages", f"{sum(recorded['pages'].values()):.0f} s"])
+    """The figures as Markdown, with what this record lacks."""
+    memory = recorded.get("peak_memory", {})
+    rows = [
+        [name, f"{seconds:.0f} s", f"{memory[name] / 1e6:,.0f} MB" if name in memory else ""]
+        for name, seconds in recorded["pages"].items()
+    ]
+    rows.append(["all pages", f"{sum(recorded['pages'].values()):.0f} s", ""])
     text = (
-        f"{machine['cores']} cores, torch {machine['torch']}, Python {machine['python']}, {machine['system']}. A page "
-        "runs from the top in a fresh kernel, imports included.\n\n" + table(["page", "to run"], rows)
+        f"{versions(recorded['machine'])}. A page runs from the top in a fresh kernel, imports included; its memory is "
+        "the peak of the largest process.\n\n" + table(["page", "to run", "peak memory"], rows)
     )
     tests = recorded.get("tests")
-    return text + (f"\nThe quick tests: {tests['said']}." if tests else "")
+    text += f"\nThe quick tests: {tests['said']}.\n" if tests else ""
+    lacks = missing(recorded)
+    return text + (f"\n**Not recorded yet:** {', '.join(lacks)}.\n" if lacks else "")
 
 
-def run_page(source: Path) -> float:
-    """Seconds. In a kernel of its own, by the program that builds the pages; what is there is not written over."""
+def missing(recorded: dict[str, Any]) -> list[str]:
+    """What the course has and this record hasn't: pages, their memory, the tests."""
+    pages = [source.stem for source in sorted(SOURCES.glob("*.py"))]
+    lacks = [f"page {name}" for name in pages if name not in recorded["pages"]]
+    if set(recorded["pages"]) - set(recorded.get("peak_memory", {})):
+        lacks.append("the pages' memory")
+    return lacks if recorded.get("tests") else [*lacks, "the tests"]
+
+
+def run_page(source: Path) -> tuple[float, int | None]:
+    """(seconds, bytes at the peak). By the program that builds the pages; what is there is not written over."""
     with tempfile.TemporaryDirectory() as work:
         build = [sys.executable, str(ROOT / "tools" / "build_notebooks.py")]
         environment = dict(os.environ, IPYTHONDIR=work, MPLCONFIGDIR=work, OMP_WAIT_POLICY="PASSIVE")
         start = time.perf_counter()
         command = [*build, "--execute", str(source), str(Path(work) / "result.ipynb")]
-        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
-        return time.perf_counter() - start
+        return run_and_measure(command, environment, start)
+
+
+def run_and_measure(
+    command: list[str], environment: dict[str, str], start: float
+) -> tuple[float, int | None]:
+    """Also the resident memory of its largest process at the peak, itself or one below it; None on Windows."""
+    child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    peak = None
+    if hasattr(os, "wait4"):
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    if child.wait():
+        raise subprocess.CalledProcessError(child.returncode, command)
+    return time.perf_counter() - start, peak
 
 
 def run_tests() -> dict[str, Any]:
@@ -63,11 +89,17 @@ def main() -> None:
     parser.add_argument("--no-tests", action="store_true", help="the pages only")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
-    machine = {"cores": os.cpu_count(), "torch": torch.__version__, "python": platform.python_version()}
-    result: dict[str, Any] = {"machine": machine | {"system": platform.system()}, "pages": {}}
+    result: dict[str, Any] = {
+        "machine": this_machine("torch", "jupyterlab"),
+        "pages": {},
+        "peak_memory": {},
+    }
     for source in sorted(SOURCES.glob("*.py")):
-        result["pages"][source.stem] = round(run_page(source), 1)
-        print(f"{result['pages'][source.stem]:7.1f} s  {source.stem}", flush=True)
+        seconds, peak = run_page(source)
+        result["pages"][source.stem] = round(seconds, 1)
+        if peak is not None:
+            result["peak_memory"][source.stem] = peak
+        print(f"{seconds:7.1f} s  {(peak or 0) / 1e6:7,.0f} MB  {source.stem}", flush=True)
     if not options.no_tests:
         result["tests"] = run_tests()
         print(result["tests"])

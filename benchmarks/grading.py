@@ -17,7 +17,6 @@ import copy
 import functools
 import json
 import os
-import platform
 import random
 import statistics
 import subprocess
@@ -32,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
 from mutate_exercises import EQUIVALENT, mutants  # noqa: E402
-from page_parts import table  # noqa: E402
+from page_parts import table, this_machine, versions  # noqa: E402
 
 from minilora.exercises import registry  # noqa: E402
 from minilora.exercises.exercise import STUB, Exercise  # noqa: E402
@@ -67,9 +66,11 @@ def page(recorded: dict[str, Any]) -> str:
              found["submissions_per_minute"],
              f"{found['seconds_when_all_is_kept']:.1f} s", len(found["marks_not_as_deserved"])]
         ]  # fmt: skip
+    machine = recorded["machine"]
+    machine = machine if isinstance(machine, str) else versions(machine)  # older records hold a text
     head = ["page", "submissions", "time", "a minute", "the second time", "marks not as deserved"]
     return (
-        f"{recorded['machine']}, {recorded['workers']} workers, one worker process for each submission. A tenth of the "
+        f"{machine}, {recorded['workers']} workers, one worker process for each submission. A tenth of the "
         "class is hostile and a tenth broken; an endless loop costs its ten seconds.\n\n" + table(head, rows)
     )
 
@@ -81,7 +82,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
-    figures: dict[str, Any] = {"machine": f"{platform.system()}, {os.cpu_count()} cores"}
+    figures: dict[str, Any] = {"machine": this_machine("numpy", "torch")}
     figures |= {"workers": options.workers, "load_before": round(os.getloadavg()[0], 2)}
     for kind, page in PAGES.items():
         with tempfile.TemporaryDirectory() as work:

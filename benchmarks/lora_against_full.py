@@ -13,15 +13,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-from page_parts import table, versions
+from page_parts import table, this_machine, versions
 
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, style_corpus
 from minilora.catalog import MODELS
@@ -127,8 +125,7 @@ def main() -> None:
     if options.only:
         print(json.dumps(measure(RUNS[options.only])))
         return
-    machine = {"cores": os.cpu_count(), "torch": torch.__version__, "Python": platform.python_version()}
-    result: dict[str, Any] = {"machine": machine, "rows": {}}
+    result: dict[str, Any] = {"machine": this_machine(), "rows": {}}
     for key, run in RUNS.items():
         command = [sys.executable, __file__, "--only", key]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)

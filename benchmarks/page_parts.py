@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
+import platform
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -25,6 +29,30 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
         )
         + "\n"
     )
+
+
+def this_machine(*packages: str) -> dict[str, Any]:
+    """What every record says of where it was made: processor, cores, system, Python, and versions of `packages`.
+
+    >>> list(this_machine("torch"))
+    ['processor', 'cores', 'system', 'python', 'torch']
+    """
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+    } | {name: importlib.metadata.version(name) for name in packages}
+
+
+def _processor() -> str:
+    """Its name; Linux keeps it in a file, and platform gives no more than its kind there."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def versions(machine: Mapping[str, Any]) -> str:

@@ -48,6 +48,7 @@ BENCHMARKS = (
     Benchmark("published_peaks", "The memory planner against published peaks"),
     Benchmark("distributed", "Several processes against one", "--out"),
     Benchmark("explorables", "Explorables: from a key press to the picture"),
+    Benchmark("mutants", "Small slips that the exercises' checks catch"),
     Benchmark("grading", "Grading a class"),
     Benchmark("reliability", "Damaged files and sudden ends"),
     Benchmark("course", "The pages and the tests"),

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from minilora.memory import MemoryPlan
 
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
 Handler = Callable[[argparse.Namespace], int]
 
 
@@ -40,7 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def command(commands, name: str, summary: str, example: str, handler: Handler) -> argparse.ArgumentParser:
+def command(
+    commands: Commands, name: str, summary: str, example: str, handler: Handler
+) -> argparse.ArgumentParser:
+    """The parser of one command, for its options; `handler` runs it and returns the exit status."""
     parser = commands.add_parser(
         name,
         help=summary,
@@ -55,7 +60,7 @@ def command(commands, name: str, summary: str, example: str, handler: Handler) -
 # -- doctor ----------------------------------------------------------------------------------------------------
 
 
-def add_doctor(commands) -> None:
+def add_doctor(commands: Commands) -> None:
     parser = command(commands, "doctor", "check this installation", "minilora doctor", doctor)
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
@@ -69,7 +74,7 @@ def doctor(options: argparse.Namespace) -> int:
 # -- fetch -----------------------------------------------------------------------------------------------------
 
 
-def add_fetch(commands) -> None:
+def add_fetch(commands: Commands) -> None:
     parser = command(
         commands, "fetch", "get a real small model once", "minilora fetch smollm2-135m-instruct", fetch
     )
@@ -86,7 +91,7 @@ def fetch(options: argparse.Namespace) -> int:
 # -- finetune --------------------------------------------------------------------------------------------------
 
 
-def add_finetune(commands) -> None:
+def add_finetune(commands: Commands) -> None:
     parser = command(
         commands,
         "finetune",
@@ -154,7 +159,7 @@ def finetune(options: argparse.Namespace) -> int:
 # -- generate --------------------------------------------------------------------------------------------------
 
 
-def add_generate(commands) -> None:
+def add_generate(commands: Commands) -> None:
     parser = command(
         commands,
         "generate",
@@ -196,7 +201,7 @@ def generate(options: argparse.Namespace) -> int:
 # -- plan ------------------------------------------------------------------------------------------------------
 
 
-def add_plan(commands) -> None:
+def add_plan(commands: Commands) -> None:
     parser = command(
         commands,
         "plan",
@@ -304,7 +309,7 @@ def _plans_as_json(plans: dict[str, MemoryPlan], gpu: float) -> str:
 # -- grade -----------------------------------------------------------------------------------------------------
 
 
-def add_grade(commands) -> None:
+def add_grade(commands: Commands) -> None:
     parser = command(
         commands,
         "grade",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +164,7 @@ def load_data(path: str | os.PathLike, model: Any, block_size: int) -> TokenData
     return datasets.load_jsonl(path, model.tokenizer, block_size, model.chat_template)
 
 
-def sampler(model: Any, data: TokenData, every: int):
+def sampler(model: Any, data: TokenData, every: int) -> Callable[[Trainer], None]:
     """For `Trainer.on_step`: prints how the model continues the first validation row, once in `every` steps."""
     learned = (data.targets[0] != IGNORE).nonzero()
     start = max(int(learned[0]) + 1, 12)  # a conversation up to its answer; of plain text some words

@@ -1,5 +1,7 @@
 """Fixtures of several test files, and a word about what this run cannot test."""
 
+import sys
+
 import pytest
 
 from minilora.gpt import GPT
@@ -13,6 +15,9 @@ def story_model() -> GPT:
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Without a browser a run would end green and say nothing of the pages that nobody opened."""
+    """Without a browser or root a run would end green and say nothing of the pages and walls that nobody tried."""
     if missing():
         terminalreporter.write_line(f"LEFT OUT: the tests in a real browser (tests/browser): {missing()}")
+    grading = sys.modules.get("tests.test_grading")  # of the run's tests
+    for name, why in getattr(grading, "MISSING_BOXES", {}).items():
+        terminalreporter.write_line(f"LEFT OUT: the attacks on the grader in the sandbox {name}: {why}")

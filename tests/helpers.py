@@ -1,9 +1,43 @@
 """What several tests build: small models with weights large enough that every part matters."""
 
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
 import torch
 
 from minilora.datasets import IGNORE, TokenData
 from minilora.gpt import GPT, GPTConfig
+
+
+def jupyter_apart(folder: Path) -> dict[str, str]:
+    """The environment, with all that Jupyter, IPython and Matplotlib keep in `folder`, and this Python first."""
+    kept = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "MPLCONFIGDIR")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return os.environ | dict.fromkeys(kept, str(folder)) | {"PATH": path}
+
+
+class Absent:
+    """Stands for a library that is not installed: what uses it is skipped, and the other tests of a file run."""
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("__"):  # asked by those who look for doctests
+            raise AttributeError(attribute)
+        pytest.skip(f"{self._name} is not installed")
+
+
+def peer(name: str) -> Any:
+    """A library that the engine is compared with. The oldest PyTorch is tested without: they ask for a newer one."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return Absent(name)
 
 
 def small_gpt(seed: int = 0, **changes) -> GPT:

@@ -33,6 +33,7 @@ from minilora.datasets import (
     style_corpus,
     support_chat,
 )
+from tests.helpers import peer
 
 CHAT_MARKS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
@@ -199,9 +200,7 @@ TALK = [
 
 
 def transformers_tokenizer(chat_template: str):
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=CHAT_TOKENIZER)
+    tokenizer = peer("transformers").PreTrainedTokenizerFast(tokenizer_object=CHAT_TOKENIZER)
     tokenizer.chat_template = chat_template
     return tokenizer
 

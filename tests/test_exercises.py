@@ -66,10 +66,18 @@ def test_each_wrong_answer_is_rejected_with_its_own_sentence(exercise, wrong):
 
 
 @pytest.mark.parametrize(("exercise", "variant"), VARIANTS, ids=ids(VARIANTS))
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_right_answers_in_other_words_pass(exercise, variant):
     for seed in SEEDS:
         result = judge_locally(exercise, variant.function, seed)
         assert result.outcome == CORRECT, result
+
+
+def test_a_right_answer_that_warns_passes():
+    exercise = registry.get("quantize-int8")
+    [variant] = [v for v in exercise.variants if v.key == "with a warning"]
+    with pytest.warns(RuntimeWarning, match="invalid value"):
+        assert judge_locally(exercise, variant.function).outcome == CORRECT
 
 
 @pytest.mark.slow

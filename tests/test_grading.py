@@ -23,7 +23,9 @@ MERGE, UNMERGE = registry.get("merge"), registry.get("unmerge")
 GOOD, ALSO_GOOD = MERGE.solution_source(), UNMERGE.solution_source()
 # Long enough for a correct answer on a busy machine, short enough for a test of endless loops.
 COURSE = Course(b"a secret of thirty-two bytes ...", ("merge", "unmerge"), Deadlines(cell=5, call=4, all=90))
-BOXES = {name: box for name, box in sandbox.available().items() if not isinstance(box, str)}
+FOUND = sandbox.available()
+BOXES = {name: box for name, box in FOUND.items() if not isinstance(box, str)}
+MISSING_BOXES = {name: why for name, why in FOUND.items() if isinstance(why, str)}  # said at the end of a run
 STRONGEST, *WEAKER = BOXES.values()
 each_box = pytest.mark.parametrize("box", BOXES.values(), ids=BOXES)
 weaker = pytest.mark.parametrize("box", WEAKER, ids=[box.name for box in WEAKER])
@@ -49,6 +51,12 @@ def as_cell(cell):
         if isinstance(cell, dict)
         else {"cell_type": "code", "metadata": {}, "source": cell, "outputs": []}
     )
+
+
+def as_test_cell(source):
+    """The cell that checks `merge`, as it is handed out, but with this in it."""
+    mark = {"grade_id": "merge-check", "grade": True, "locked": True, "points": 2, "solution": False}
+    return {"cell_type": "code", "source": source, "metadata": {"nbgrader": mark}, "outputs": []}
 
 
 def as_notebook(*cells, **more) -> bytes:
@@ -258,6 +266,10 @@ def test_all_other_worthless_answers_in_one_worker(box):
 SPOILED = {
     "patched numpy": "np.abs = np.array = np.ascontiguousarray = np.asarray = lambda *a, **k: 0",
     "patched builtins": "import builtins\nbuiltins.isinstance = lambda *a: True\nbuiltins.len = lambda x: 0",
+    "patched torch": "import torch\ntorch.equal = torch.allclose = lambda *a, **k: True\n"
+    "torch.Tensor.__eq__ = torch.Tensor.__ne__ = lambda *a: True\n"
+    "torch.Tensor.numpy = torch.Tensor.detach = torch.Tensor.cpu = torch.from_numpy = lambda *a, **k: 0",
+    "a check of one's own": "def check(*arguments): return 1000\nhint = solution = check",
     "patched json": "import json\njson.dumps = lambda *a, **k: '{}'\njson.loads = lambda *a, **k: {}",
     "patched import": "import sys\nsys.meta_path.clear()\nsys.modules.clear()",
     "removed builtins": "import builtins\nfor n in list(vars(builtins)): delattr(builtins, n)",
@@ -275,6 +287,17 @@ def test_a_spoiled_interpreter_never_raises_a_mark(box, name):
     result = graded(box, "import numpy as np", SPOILED[name], merge_that("return W"), ALSO_GOOD)
     assert result.status == GRADED, result.remarks
     assert earned(result) in ([0, 0], [0, 1])
+
+
+@each_box
+@pytest.mark.slow
+def test_patched_torch_does_not_raise_the_mark_of_an_exercise_in_torch(box):
+    forward = registry.get("lora-forward")
+    course = Course(COURSE.secret, (forward.name,), Deadlines(cell=60, call=10, all=120))
+    wrong = forward.solution_source().replace("alpha / ", "alpha * ")
+    assert wrong != forward.solution_source()
+    assert earned(graded(box, SPOILED["patched torch"], wrong, course=course)) == [0]
+    assert earned(graded(box, "import torch", forward.solution_source(), course=course)) == [forward.points]
 
 
 DEADLY = {
@@ -362,6 +385,8 @@ ORDINARY = {
         {"cell_type": "code", "source": GOOD, "metadata": {"nbgrader": {"grade_id": "x", "points": 1000}}},
         ALSO_GOOD,
     ],
+    "an edited test cell": [GOOD, as_test_cell("assert merge is None, 'I changed this'"), ALSO_GOOD],
+    "a test cell that is now an answer": [as_test_cell(GOOD), ALSO_GOOD],
 }
 
 
@@ -583,12 +608,14 @@ def test_under_bubblewrap_the_disk_cannot_be_filled():
     assert earned(graded(BOXES["bubblewrap"], fill, ALSO_GOOD, course=slow)) == [2, 1]
 
 
-def test_the_worker_is_another_user():
-    for box in WALLED:
-        cell = merge_that(
-            f"import os\nassert os.getuid() != {os.getuid()} or os.getuid() != 0\nreturn {RIGHT}"
-        )
-        assert earned(graded(box, cell, ALSO_GOOD)) == [2, 1]
+@walled
+def test_the_worker_is_another_user(box):
+    if not box.own_user:
+        pytest.skip("only root can give a worker a user of its own")
+    cell = merge_that(
+        f"import os\nassert {os.getuid()} != os.getuid() >= {sandbox.FIRST_USER}, os.getuid()\nreturn {RIGHT}"
+    )
+    assert earned(graded(box, cell, ALSO_GOOD)) == [2, 1]
 
 
 # -- what cannot be read ---------------------------------------------------------------------------------------------

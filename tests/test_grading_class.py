@@ -1,9 +1,11 @@
 """A class: kept results, a killed grader, the report, marks in an exported table, and other platforms' files."""
 
 import csv
+import importlib.metadata
 import io
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,10 +15,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from minilora import cli
 from minilora.exercises import registry
-from minilora.grading import formats, lms, plots, report, results
+from minilora.grading import formats, gradescope, lms, plots, report, results
 from minilora.grading.batch import grade_all
 from minilora.grading.command import write_reports
 from minilora.grading.grade import FAILED, Course
@@ -294,3 +298,56 @@ def test_the_gradescope_zip_runs_in_a_scratch_root(classroom, tmp_path, capsys):
     shutil.rmtree(root / "source" / "minilora")
     subprocess.run(run, env=environment | {"MINILORA_PYTHON": "false"}, check=True, capture_output=True)
     assert "no zero" in (root / "results" / "results.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(os.name != "posix" or not shutil.which("bash"), reason="Gradescope's machines have bash")
+def test_gradescopes_machine_is_set_up_without_cuda_and_on_any_python(tmp_path):
+    """setup.sh itself, in a scratch root; what it would install is written down and not fetched."""
+    built, root, said = tmp_path / "autograder.zip", tmp_path / "root", tmp_path / "said"
+    gradescope.build_zip(built, tuple(NAMES), b"secret")
+    with zipfile.ZipFile(built) as archive:
+        archive.extractall(root / "source")
+    fakes = tmp_path / "fakes"
+    fakes.mkdir()
+    note = f'#!/bin/sh\necho "$(basename "$0") $*" >> {shlex.quote(str(said))}\n'
+    (fakes / "apt-get").write_text(note, encoding="utf-8")
+    make = 'mkdir -p "$3/bin" && cp "$(dirname "$0")/apt-get" "$3/bin/pip"\n'
+    (fakes / "python3").write_text(note + make, encoding="utf-8")
+    for fake in fakes.iterdir():
+        fake.chmod(0o755)
+    environment = os.environ | {
+        "PATH": f"{fakes}{os.pathsep}{os.environ['PATH']}",
+        "AUTOGRADER_ROOT": str(root),
+        "MINILORA_ENVIRONMENT": str(tmp_path / "environment"),
+    }
+    for script in ("setup.sh", "run_autograder"):
+        subprocess.run(["bash", "-n", str(root / "source" / script)], check=True)
+    subprocess.run(["bash", str(root / "source" / "setup.sh")], env=environment, check=True)
+    update, install, venv, torch, others = said.read_text(encoding="utf-8").splitlines()
+    assert update.startswith("apt-get update")
+    assert "bubblewrap" in install
+    assert venv.startswith("python3 -m venv")
+    assert torch.startswith(
+        "pip install --quiet --index-url https://download.pytorch.org/whl/cpu torch>=2.5,<="
+    )
+    assert others.startswith("pip install --quiet numpy>=1.26,<=")
+    assert "torch" not in others
+    assert not [path for path in (root / "source").rglob("*") if path.stat().st_mode & 0o077]
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_what_gradescope_installs_exists_for_each_python(python):
+    """The lock was resolved for all of them: its version for that Python must fit, or this machine's, if older."""
+    lock = (Path(__file__).parents[1] / "requirements.lock").read_text(encoding="utf-8")
+    lines = [Requirement(line) for line in lock.splitlines() if line and not line.startswith("#")]
+    there = {"python_full_version": f"{python}.9", "python_version": python, "sys_platform": "linux"}
+    locked = {
+        line.name.lower(): str(line.specifier).removeprefix("==")
+        for line in lines
+        if line.marker is None or line.marker.evaluate(there)
+    }
+    for text in gradescope.requirements():
+        wanted = Requirement(text)
+        here = Version(importlib.metadata.version(wanted.name))
+        fits = min(Version(locked[wanted.name]), Version(here.public))
+        assert wanted.specifier.contains(fits), (text, fits)

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from minilora.exercises import registry
 from minilora.exercises.exercise import Exercise
 from minilora.grading import classroom50, sandbox
 from minilora.grading.command import choose_exercises
+from tests.helpers import jupyter_apart
 from tests.test_grading_scale import DOCS, code_blocks
 
 ROOT = Path(__file__).parents[1]
@@ -59,17 +59,8 @@ def place(tmp_path):
 
 def type_in(place, block, folder=".", **variables):
     """Runs a block as a person would, with this Python first on the path."""
-    home = str(place / "home")
-    names = (
-        "HOME",
-        "JUPYTER_CONFIG_DIR",
-        "JUPYTER_DATA_DIR",
-        "JUPYTER_RUNTIME_DIR",
-        "IPYTHONDIR",
-        "MPLCONFIGDIR",
-    )
-    path = os.pathsep.join([str(place / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = os.environ | dict.fromkeys(names, home) | {"PATH": path} | variables
+    environment = jupyter_apart(place / "home") | {"HOME": str(place / "home")} | variables
+    environment["PATH"] = f"{place / 'bin'}{os.pathsep}{environment['PATH']}"
     command = ["bash", "-euo", "pipefail", "-c", block]
     done = subprocess.run(
         command, cwd=place / folder, env=environment, capture_output=True, text=True, check=False

@@ -13,10 +13,13 @@ import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -178,6 +181,12 @@ def kept(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.json"))}
 
 
+def assert_marks_as_deserved(kept_results: dict[str, bytes]) -> None:
+    marks = {name.removesuffix(".json"): json.loads(text)["score"] for name, text in kept_results.items()}
+    points = [registry.get(name).points for name in NAMES]
+    assert marks == {pupil: sum(points[: 1 + n % 2]) for n, pupil in enumerate(PUPILS)}
+
+
 def round_of_grading(folder: Path, rng: random.Random) -> Counter[str]:
     """Killed once; what it left is whole, the next run finishes it, and one more changes nothing."""
     shutil.rmtree(folder / "marks", ignore_errors=True)
@@ -192,9 +201,7 @@ def round_of_grading(folder: Path, rng: random.Random) -> Counter[str]:
         grade_class(folder)
         after = kept(folder / "marks")
         assert {name: after[name] for name in before} == before, "a finished result was changed"
-        marks = {name.removesuffix(".json"): json.loads(text)["score"] for name, text in after.items()}
-        points = [registry.get(name).points for name in NAMES]
-        assert marks == {pupil: sum(points[: 1 + n % 2]) for n, pupil in enumerate(PUPILS)}
+        assert_marks_as_deserved(after)
     assert after == before, "a run with nothing to do changed a result"
     return Counter(killed=killed, kills_within_the_class=0 < len(first) < len(PUPILS))
 
@@ -217,3 +224,52 @@ def test_a_kill_at_any_moment_loses_nothing(name, tmp_path, monkeypatch):
         (ROUNDS[name](tmp_path / "folder", rng) for _ in range(2 if name == "grading" else 4)), Counter()
     )
     assert counts["killed"] > 0
+
+
+def processes_of(session: int) -> list[str]:
+    listed = subprocess.run(["ps", "-eo", "sid,stat,args"], capture_output=True, text=True, check=True).stdout
+    found = [line.split(None, 2) for line in listed.splitlines()]
+    return [words[2] for words in found if words[0] == str(session) and not words[1].startswith("Z")]
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 120) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix" or not shutil.which("ps"), reason="looks for processes with ps")
+def test_two_processes_that_grade_end_with_the_one_that_started_them(tmp_path, monkeypatch):
+    """Killed amid the class: nobody stays behind, what is finished is whole, and the next run does the rest."""
+    monkeypatch.setenv(results.SECRET_VARIABLE, SECRET)
+    write_class(tmp_path / "class")
+    marks = tmp_path / "marks"
+    command = [
+        sys.executable,
+        "-m",
+        "minilora.cli",
+        "grade",
+        str(tmp_path / "class"),
+        "--results",
+        str(marks),
+    ]
+    command += ["--exercises", *NAMES, "--workers", "2"]
+    running = subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    assert wait_until(lambda: kept(marks)), "nothing was graded"
+    running.kill()
+    running.wait()
+    try:
+        assert wait_until(lambda: not processes_of(running.pid), 60), processes_of(running.pid)
+    finally:
+        if processes_of(running.pid):  # of our own session alone
+            os.killpg(running.pid, signal.SIGKILL)
+    first = kept(marks)
+    assert len(first) > 0
+    subprocess.run(command, check=True, capture_output=True)
+    after = kept(marks)
+    assert {name: after[name] for name in first} == first, "a finished result was changed"
+    assert_marks_as_deserved(after)

@@ -3,22 +3,22 @@
 import hashlib
 import math
 
-import peft
 import pytest
 import torch
 from torch import nn
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from minilora.linear4bit import quantize_model
 from minilora.lora import LoraConfig, LoraLinear, LoraModel, add_lora, base_fingerprint, find_targets
-from tests.helpers import randomize_adapter, small_gpt
+from tests.helpers import peer, randomize_adapter, small_gpt
+
+peft, transformers = peer("peft"), peer("transformers")
 
 IDS = torch.arange(1, 31).view(2, 15)  # (batch, tokens)
 
 
-def tiny_llama() -> LlamaForCausalLM:
+def tiny_llama() -> nn.Module:
     torch.manual_seed(1)
-    config = LlamaConfig(
+    config = transformers.LlamaConfig(
         vocab_size=100,
         hidden_size=32,
         intermediate_size=48,
@@ -26,12 +26,13 @@ def tiny_llama() -> LlamaForCausalLM:
         num_attention_heads=4,
         num_key_value_heads=2,
     )
-    return LlamaForCausalLM(config).eval()
+    return transformers.LlamaForCausalLM(config).eval()
 
 
-def tiny_gpt2() -> GPT2LMHeadModel:
+def tiny_gpt2() -> nn.Module:
     torch.manual_seed(1)
-    return GPT2LMHeadModel(GPT2Config(vocab_size=100, n_embd=32, n_layer=2, n_head=4, n_positions=64)).eval()
+    config = transformers.GPT2Config(vocab_size=100, n_embd=32, n_layer=2, n_head=4, n_positions=64)
+    return transformers.GPT2LMHeadModel(config).eval()
 
 
 def digest(model: nn.Module) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,9 @@ from pathlib import Path
 import pytest
 
 from minilora import cli, style_corpus
+from minilora.exercises.exercise import Exercise
+from minilora.exercises.question import Choice, Number
+from minilora.exercises.registry import EXERCISES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -52,6 +56,20 @@ def test_an_instructor_finds_every_page_in_the_map():
         assert f"notebooks/{path.name}" in README
 
 
+def test_the_table_of_mistakes_counts_slips_in_numbers_too():
+    table = (ROOT / "docs" / "instructors.md").read_text(encoding="utf-8")
+    counted = {name: int(count) for name, count in re.findall(r"\(`([\w-]+)`\) \| (\d+) \|", table)}
+    for exercise in EXERCISES:
+        if isinstance(exercise, Exercise):
+            known = len(exercise.wrong)
+        else:
+            parts = [part for part in exercise.parts if isinstance(part, Choice | Number)]
+            known = sum(
+                len(part.options) - 1 if isinstance(part, Choice) else len(part.slips) for part in parts
+            )
+        assert counted[exercise.name] == known, exercise.name
+
+
 # -- the commands --------------------------------------------------------------------------------------------
 
 
@@ -60,6 +78,45 @@ def test_every_command_of_the_readme_is_run_here():
     assert sorted(BLOCKS) == sorted(RUN_BY)
     for test in RUN_BY.values():
         assert test in globals()
+
+
+def test_every_command_within_a_sentence_is_run_or_said_to_be_run_elsewhere():
+    prose = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    spans = {" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)}
+    programs = ("conda", "jupyter", "make", "minilora", "pip", "python", "source", "--", ".venv\\")
+    commands = {span for span in spans if span.startswith(programs)}
+    assert commands == set(INLINE)
+    for command, where in INLINE.items():
+        file, _, name = where.partition("::")
+        source = ROOT / file
+        assert source.exists(), f"{command}: {where}"
+        assert name in source.read_text(encoding="utf-8"), f"{command}: {where}"
+
+
+@pytest.mark.skipif(
+    not shutil.which("make"), reason="a machine without make has the other lines of the README"
+)
+@pytest.mark.parametrize("command", ["lab", "test", "doctor"])
+def test_make_itself_calls_the_program_that_does_all(command):
+    done = run(["make", command, "ARGS=--version", "PYTHON=echo would run"], cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"would run tools/environment.py {command} --version"
+
+
+def test_jupyter_opens_the_folder_of_pages_as_after_conda_activate():
+    done = run([sys.executable, "-m", "jupyter", "lab", "notebooks", "--version"], cwd=ROOT)
+    assert re.match(r"\d+\.\d+", done.stdout), done.stdout + done.stderr
+    assert (ROOT / "notebooks" / "00_start_here.ipynb").exists()
+
+
+@pytest.mark.skipif(
+    os.name == "nt" or not shutil.which("bash"), reason="a line for bash; Windows has another"
+)
+def test_an_environment_in_dot_venv_is_activated_as_printed(tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / ".venv")], check=True)
+    line = 'source .venv/bin/activate && python -c "import sys; print(sys.prefix)"'
+    done = run(["bash", "-c", line], cwd=tmp_path)
+    assert Path(done.stdout.strip()).resolve() == (tmp_path / ".venv").resolve(), done.stderr
 
 
 def test_finetune_generate_plan_doctor_as_printed(tmp_path, monkeypatch, capsys):
@@ -158,9 +215,13 @@ def test_the_two_commands_start_what_they_should(command, sign):
     """`--version` makes jupyter and pytest say who they are and stop; the environment is brought up as always."""
     if not (ROOT / ".venv" / "minilora-stamp").exists() and not os.environ.get("CI"):
         pytest.skip("this checkout's environment was not made by tools/environment.py")
-    done = run([*ENVIRONMENT, command, "--version"])
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(sign, done.stdout + done.stderr, re.MULTILINE)
+    lines = [[*ENVIRONMENT, command, "--version"]]
+    if shutil.which("make"):
+        lines.append(["make", command, "ARGS=--version", f"PYTHON={sys.executable}"])
+    for line in lines:
+        done = run(line, cwd=ROOT)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert re.search(sign, done.stdout + done.stderr, re.MULTILINE)
 
 
 RUN_BY = {
@@ -175,4 +236,22 @@ RUN_BY = {
     ),
     "minilora plan --model llama-3.1-8b --gpu 24": "test_finetune_generate_plan_doctor_as_printed",
     "python benchmarks/run_all.py": "test_one_benchmark_by_the_command_that_runs_all",
+}
+
+# Commands within sentences: the file, and what in it runs them.
+WORKFLOW = ".github/workflows/ci.yml"
+HERE = "tests/test_readme.py"
+INLINE = {
+    # Most machines have no conda; a job of the workflow makes the environment, activates it, and asks the doctor.
+    "conda env create -f environment.yml": f"{WORKFLOW}::environment-file: environment.yml",
+    "conda activate minilora": f"{WORKFLOW}::activate-environment: minilora",
+    "jupyter lab notebooks": f"{HERE}::test_jupyter_opens_the_folder_of_pages_as_after_conda_activate",
+    "make doctor": f"{HERE}::test_make_itself_calls_the_program_that_does_all",
+    "source .venv/bin/activate": f"{HERE}::test_an_environment_in_dot_venv_is_activated_as_printed",
+    # Windows alone has it; there the workflow goes through tools/environment.py, which needs no activation.
+    r".venv\Scripts\activate": f"{WORKFLOW}::windows-latest",
+    "minilora plan": f"{HERE}::test_finetune_generate_plan_doctor_as_printed",
+    # These need the network once, and then 300 MB.
+    "minilora fetch smollm2-135m-instruct": "tests/test_fetch.py::test_smollm2_itself_reads_as_transformers_reads_it",
+    "--base smollm2-135m-instruct": 'tests/test_fetch.py::GPT.from_pretrained("smollm2-135m-instruct")',
 }

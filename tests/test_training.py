@@ -8,7 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import get_cosine_schedule_with_warmup
 
 from minilora import training
 from minilora.datasets import IGNORE, TokenData
@@ -16,7 +15,7 @@ from minilora.linear4bit import quantize_model
 from minilora.lora import LoraConfig, add_lora
 from minilora.training import Trainer, TrainingDiverged, cross_entropy_in_pieces, evaluate, schedule
 from tests.helpers import counting_rows as data
-from tests.helpers import small_gpt
+from tests.helpers import peer, small_gpt
 from tests.test_lora import digest, logits, tiny_llama
 
 
@@ -123,7 +122,7 @@ def test_the_loss_in_pieces_is_the_loss(monkeypatch):
 
 def test_the_schedule_is_transformers_cosine_after_the_rise():
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    theirs = get_cosine_schedule_with_warmup(optimizer, 10, 50)
+    theirs = peer("transformers").get_cosine_schedule_with_warmup(optimizer, 10, 50)
     for step in range(50):
         if step >= 10:
             assert schedule(step, 50, 0.2) == pytest.approx(theirs.get_last_lr()[0])

@@ -23,6 +23,7 @@ import nbformat
 
 from minilora.datasets import DOCUMENTS, STYLES
 from minilora.exercises.exercise import Exercise
+from minilora.exercises.question import EXAMPLE_STUDENT
 from minilora.exercises.registry import EXERCISES
 from minilora.figures.svg import still
 from minilora.grammar import write_documents
@@ -133,8 +134,8 @@ def sentences(exercise: Any) -> list[str]:
     """What a learner is told who makes a mistake that is known."""
     if isinstance(exercise, Exercise):
         return [wrong.sentence for wrong in exercise.wrong]
-    options = [option for part in exercise.parts for option in getattr(part, "options", ())]
-    return [option.sentence for option in options if option.sentence]
+    numbers = exercise.numbers(EXAMPLE_STUDENT)
+    return [sentence for part in exercise.parts for _, _, sentence in part.wrong(numbers)]
 
 
 def picture() -> str:

@@ -1,7 +1,7 @@
 """How many small slips would the exercises' checks let pass? Each reference solution is changed in one place at a time.
 
     python tools/mutate_exercises.py             all exercises with a function to write
-    python tools/mutate_exercises.py merge       one
+    python tools/mutate_exercises.py merge       one; --json FILE also writes what was found
 
 One operator, constant, comparison, axis, function or transposition is another in each mutant. A mutant that passes is
 either another way to be right (equivalent on every allowed input) or a hole in the check; a person decides which, and
@@ -12,11 +12,15 @@ Needs SIGALRM, so not Windows: a mutant may loop for ever.
 
 from __future__ import annotations
 
+import argparse
 import ast
 import copy
+import json
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,20 +89,40 @@ NAMES = {
 
 
 def main() -> int:
-    chosen = [e for e in HANDS_ON if e.name in sys.argv[1:] or not sys.argv[1:]]
-    tried, survivors = 0, []
-    for exercise in chosen:
-        for change, source in mutants(exercise):
-            tried += 1
-            if passes(exercise, source):
-                survivors.append((exercise.name, change))
-    unknown = [survivor for survivor in survivors if survivor not in EQUIVALENT]
-    for name, change in survivors:
-        print(f"{name}: {change}   {EQUIVALENT.get((name, change), '<- a hole?')}")
-    rejected = tried - len(survivors)
-    print(f"{tried} mutants, {rejected} rejected ({rejected / tried:.1%}), {len(survivors)} pass, "
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = [exercise.name for exercise in HANDS_ON]
+    parser.add_argument("only", nargs="*", metavar="NAME", help=f"default: all of {', '.join(names)}")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    options = parser.parse_args()
+    for name in set(options.only) - set(names):
+        parser.error(f"there is no exercise {name!r} with a function to write")
+    found = try_all([e for e in HANDS_ON if e.name in options.only or not options.only])
+    unknown = [survivor for survivor in found["survivors"] if not survivor["reason"]]
+    for survivor in found["survivors"]:
+        print(f"{survivor['exercise']}: {survivor['change']}   {survivor['reason'] or '<- a hole?'}")
+    tried, rejected = sum(found["tried"].values()), sum(found["tried"].values()) - len(found["survivors"])
+    print(f"{tried} mutants, {rejected} rejected ({rejected / tried:.1%}), {len(found['survivors'])} pass, "
           f"{len(unknown)} of them unexplained")  # fmt: skip
+    if options.json:
+        text = json.dumps(found, indent=1, ensure_ascii=False)
+        options.json.write_text(text + "\n", encoding="utf-8", newline="\n")
     return 1 if unknown else 0
+
+
+def try_all(chosen: list[Exercise]) -> dict[str, Any]:
+    """tried: exercise -> how many mutants. survivors: those that pass, each with the reason why it may, or none."""
+    np.seterr(all="ignore")
+    tried, survivors = {}, []
+    for exercise in chosen:
+        made = list(mutants(exercise))
+        tried[exercise.name] = len(made)
+        for change, source in made:
+            if passes(exercise, source):
+                reason = EQUIVALENT.get((exercise.name, change))
+                survivors.append({"exercise": exercise.name, "change": change, "reason": reason})
+    return {"tried": tried, "survivors": survivors}
 
 
 def mutants(exercise: Exercise) -> Iterator[tuple[str, str]]:
@@ -199,5 +223,4 @@ def out_of_time(number: int, frame: object) -> None:
 
 
 if __name__ == "__main__":
-    np.seterr(all="ignore")
     sys.exit(main())

@@ -142,7 +142,7 @@ def _to_plain(value: Any, depth: int, room: list[int]) -> Any:
         _use(room, len(value))
         return str.__str__(value)
     if isinstance(value, list | tuple):
-        kind = list if isinstance(value, list) else tuple
+        kind: Any = list if isinstance(value, list) else tuple
         _use(room, kind.__len__(value))
         return [_to_plain(item, depth - 1, room) for item in kind.__iter__(value)]
     if isinstance(value, dict):

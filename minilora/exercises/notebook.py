@@ -147,8 +147,8 @@ def predict(name: str, letter: str | None) -> feedback.Page:
     """Locks what you expect of the experiment. The first prediction counts; it cannot be changed."""
     question = _question(name)
     options = dict(question.prediction.lettered())
-    locked = records.load().get(name, {}).get("prediction")
-    chosen = letter.strip().lower() if isinstance(letter, str) else None
+    locked: Any = records.load().get(name, {}).get("prediction")
+    chosen: Any = letter.strip().lower() if isinstance(letter, str) else None
     if locked is None and chosen not in options:
         lines = [question.prediction.prompt, *(f"  {letter}) {text}" for letter, text in options.items())]
         lines.append(f'Decide, then write the letter: predict("{name}", "a")')

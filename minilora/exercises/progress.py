@@ -26,7 +26,15 @@ def path() -> Path:
 
 
 def load() -> dict[str, Record]:
-    """Exercise name -> record. A damaged file is kept under another name, and progress starts anew."""
+    """Exercise name -> record; empty where the file cannot be read. Keeping progress (`update`) says so."""
+    try:
+        return _read()
+    except OSError:
+        return {}
+
+
+def _read() -> dict[str, Record]:
+    """A damaged file is kept under another name, and progress starts anew."""
     try:
         records = json.loads(path().read_text(encoding="utf-8"))
         if not isinstance(records, dict) or not all(isinstance(r, dict) for r in records.values()):
@@ -47,7 +55,9 @@ def update(name: str, change: Callable[[Record], None]) -> Record:
     Where nothing can be written, the learner is told once and goes on without.
     """
     try:
-        records = load()
+        records = (
+            _read()
+        )  # subtle: not load, or a file that cannot be read now would be replaced by an empty one
         record = records.setdefault(name, {})
         change(record)
         write(records)

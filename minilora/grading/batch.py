@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterable
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -61,14 +62,38 @@ def grade_one(entry: Entry, course: Course, sandbox: Sandbox, folder: Path | Non
     return result
 
 
+_AT_WORK = threading.Lock()  # in a process of the pool
+
+
+def _grade_in_pool(*arguments: Any) -> Result:
+    with _AT_WORK:
+        return grade_one(*arguments)
+
+
+def _end_with_the_first_process() -> None:
+    """Runs at the start of each process of the pool. Otherwise, were the first one killed, it would wait for ever.
+
+    What is at work is finished before, so that its worker in the sandbox is ended as always.
+    """
+    first = multiprocessing.parent_process()
+    assert first is not None
+
+    def wait() -> None:
+        first.join()
+        with _AT_WORK:
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _in_parallel(
     waiting: list[Entry], course: Course, sandbox: Sandbox, folder: Path | None, workers: int
 ) -> dict[Entry, Result]:
     done: dict[Entry, Result] = {}
     spawn = multiprocessing.get_context("spawn")  # the same on every system
-    with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
+    with ProcessPoolExecutor(workers, spawn, _end_with_the_first_process) as pool:
         names: dict[Future[Result], Entry] = {
-            pool.submit(grade_one, entry, course, sandbox, folder): entry for entry in waiting
+            pool.submit(_grade_in_pool, entry, course, sandbox, folder): entry for entry in waiting
         }
         try:
             for future in progress(as_completed(names), len(waiting)):

@@ -1,0 +1,127 @@
+"""What works with NumPy alone, tried by a Python that has neither PyTorch nor pytest: python tests/without_torch.py
+
+PyTorch takes gigabytes and has no build for a new Python at once. The planner, the mathematics in NumPy, most
+exercises, the grader's worker and protocol, and the help of the commands need none of it. A workflow runs this on each
+Python, and test_other_pythons.py on the one at hand. Not here: the engine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import functools
+import importlib
+import inspect
+import io
+import json
+import sys
+import types
+import warnings
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def put_package_in_place() -> None:
+    """`minilora` without what its __init__ imports: the engine."""
+    package = types.ModuleType("minilora")
+    package.__path__ = [str(ROOT / "minilora")]
+    package.__version__ = "0"  # type: ignore[attr-defined]
+    sys.modules["minilora"] = package
+    sys.modules["torch"] = None  # type: ignore[assignment]
+
+
+def modules_run_their_examples() -> int:
+    examples = 0
+    names = ["catalog", "memory", "reference.lora", "reference.quantization", "exercises.learner_side"]
+    names += [
+        "exercises.compare",
+        "exercises.exercise",
+        "exercises.feedback",
+        "exercises.registry",
+        "grammar",
+    ]
+    for name in names:
+        for test in doctest.DocTestFinder().find(importlib.import_module(f"minilora.{name}")):
+            if test.name.rpartition(".")[2] != "measure_memory":  # trains
+                found = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test)
+                assert found.failed == 0, f"an example of {test.name} fails"
+                examples += found.attempted
+    return examples
+
+
+def needs_torch(exercise, function) -> bool:
+    tensors = set(exercise.takes.values()) & {"tensor", "model"}
+    return bool(tensors) or "torch" in inspect.getsource(function)
+
+
+def exercises_judge_as_they_should() -> int:
+    from minilora.exercises import judging, registry
+
+    verdicts = 0
+    warnings.simplefilter("ignore", RuntimeWarning)
+    for exercise in registry.HANDS_ON:
+        answers = [(exercise.solution, None), *((variant.function, None) for variant in exercise.variants)]
+        answers += [(wrong.function, wrong.key) for wrong in exercise.wrong]
+        for function, mistake in answers:
+            if not needs_torch(exercise, function):
+                result = judging.judge_locally(exercise, function)
+                outcome = judging.INCORRECT if mistake else judging.CORRECT
+                assert (result.outcome, result.mistake) == (outcome, mistake), result
+                verdicts += 1
+    assert verdicts > 150, verdicts
+    return verdicts
+
+
+def the_grader_grades() -> str:
+    """A right and a wrong function in a worker of its own, over the pipes."""
+    from minilora.exercises import judging, registry
+    from minilora.grading import sandbox
+    from minilora.grading.session import Cell, Deadlines, Session
+
+    merge = registry.get("merge")
+    box = sandbox.available()["plain"]
+    cells = [
+        Cell("import numpy as np", "first"),
+        Cell(merge.solution_source(), "right", {"merge": "merge"}),
+        Cell("def worse(W, A, B, alpha):\n    return W + alpha * (B @ A)", "wrong", {"worse": "worse"}),
+    ]
+    with Session(box, cells, deadlines=Deadlines(cell=20, call=20, all=120)) as session:
+        outcomes = {}
+        for name in ("merge", "worse"):
+            run = functools.partial(session.call, name, takes=merge.takes, gives=merge.gives)
+            outcomes[name] = judging.judge(merge, run, seed=3)
+    assert outcomes["merge"].outcome == judging.CORRECT, outcomes
+    assert outcomes["worse"].mistake == "alpha-only", outcomes
+    return box.name
+
+
+def commands_help_and_plan() -> int:
+    from minilora import cli
+
+    helped = 0
+    for command in ([], ["doctor"], ["fetch"], ["finetune"], ["generate"], ["plan"], ["grade"]):
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+            cli.main([*command, "--help"])
+        assert "usage: minilora" in said.getvalue(), command
+        helped += 1
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert cli.main(["plan", "--model", "llama-3.1-8b", "--gpu", "24", "--format", "json"]) == 0
+    assert json.loads(said.getvalue())
+    return helped
+
+
+def main() -> None:
+    put_package_in_place()
+    sys.path.insert(0, str(ROOT))
+    print(f"Python {'.'.join(map(str, sys.version_info[:3]))}, without PyTorch:")
+    print(f"  {modules_run_their_examples()} examples of modules run")
+    print(f"  {exercises_judge_as_they_should()} right and wrong answers get their verdict")
+    print(f"  the grader grades ({the_grader_grades()})")
+    print(f"  {commands_help_and_plan()} commands help, and one plans")
+
+
+if __name__ == "__main__":
+    main()
