@@ -125,7 +125,7 @@ def main() -> None:
     if options.only:
         print(json.dumps(measure(RUNS[options.only])))
         return
-    result: dict[str, Any] = {"machine": this_machine(), "rows": {}}
+    result: dict[str, Any] = {"machine": this_machine("torch"), "rows": {}}
     for key, run in RUNS.items():
         command = [sys.executable, __file__, "--only", key]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)

@@ -31,10 +31,15 @@ SKIPPED = 77  # the status of a benchmark that cannot run on this machine, as wi
 
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
-    name: str  # of the program and of its record
+    name: str  # of its record, and of its program unless another is given
     title: str
     option: str = "--json"  # takes the file to write
     needs_gpu: bool = False
+    program: str = ""
+
+    @property
+    def module(self) -> str:
+        return self.program or self.name
 
 
 BENCHMARKS = (
@@ -52,6 +57,7 @@ BENCHMARKS = (
     Benchmark("grading", "Grading a class"),
     Benchmark("reliability", "Damaged files and sudden ends"),
     Benchmark("course", "The pages and the tests"),
+    Benchmark("distributed_gpu", "Two GPUs against one", "--out", needs_gpu=True, program="distributed"),
     Benchmark("quantization_gpu", "Four bits beside bitsandbytes, on a GPU", needs_gpu=True),
     Benchmark("memory_gpu", "The memory planner against a GPU", "--out", needs_gpu=True),
     Benchmark("seven_billion", "A model of 8 billion weights within 24 GB", "--out", needs_gpu=True),
@@ -60,8 +66,9 @@ HEAD = """\
 # What the benchmarks found
 
 Written by `python benchmarks/run_all.py` from the records in `results/`; do not edit. Ratios are theirs / ours unless a
-table says otherwise, so above 1 means that ours is faster. Ours and theirs take turns in one process, each figure is a
-median, and the spread is the range over the rounds. What is slower than a peer, or misses its aim, stays here.
+table says otherwise, so above 1 means that ours is faster. Where a spread is given, ours and theirs took turns in one
+process, the figure is the median of the rounds, and the spread their range. What is slower than a peer, or misses its
+aim, stays here.
 """
 
 
@@ -98,7 +105,7 @@ def run(benchmark: Benchmark) -> bool:
     print(f"\n{benchmark.title}", flush=True)
     with tempfile.TemporaryDirectory() as work:
         record = Path(work) / f"{benchmark.name}.json"
-        command = [sys.executable, str(HERE / f"{benchmark.name}.py"), benchmark.option, str(record)]
+        command = [sys.executable, str(HERE / f"{benchmark.module}.py"), benchmark.option, str(record)]
         status = subprocess.run(command, check=False).returncode
         if status == SKIPPED:  # it has said why
             return True
@@ -115,7 +122,7 @@ def rendered() -> str:
     for benchmark in BENCHMARKS:
         record = RESULTS / f"{benchmark.name}.json"
         if record.exists():
-            draw = importlib.import_module(benchmark.name).page
+            draw = importlib.import_module(benchmark.module).page
             parts.append(
                 f"\n## {benchmark.title}\n\n{draw(json.loads(record.read_text(encoding='utf-8'))).rstrip()}\n"
             )

@@ -31,11 +31,11 @@ os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
 import torch
 from page_parts import table, versions
+from shapes import gpt_config
 from torch import Tensor, nn
 
 from minilora import (
     GPT,
-    GPTConfig,
     Linear4bit,
     LoraConfig,
     TokenData,
@@ -75,9 +75,8 @@ class Bench:
     """The shape, the device and the text; on a CPU nothing is limited and no bytes are counted."""
 
     def __init__(self, shape: ModelShape, device: str):
-        names = {field.name for field in dataclasses.fields(GPTConfig)} & set(vars(shape))
         self.shape, self.device, self.gpu = shape, device, device == "cuda"
-        self.config = GPTConfig(**{name: getattr(shape, name) for name in names})
+        self.config = gpt_config(shape)
 
     def text(self, setting: Setting) -> TokenData:
         """One batch: the bytes of this very file, so every step repeats the same rows."""
