@@ -20,7 +20,7 @@ from minilora.figures.svg import still, svg, title
 
 
 class Accessibility(anywidget.AnyWidget):
-    """Shows nothing. Gives the sliders around it names, spoken values, a focus ring, and their own arrow keys."""
+    """Shows nothing. Controls around it get their own keys and a focus ring, sliders also names and spoken values."""
 
     _esm = Path(__file__).with_name("accessibility.js")
     _css = Path(__file__).with_name("accessibility.css")
