@@ -1,4 +1,7 @@
-"""Draws two texts side by side, the base's and the adapted model's, with the digest of the base's weights."""
+"""Draws two texts side by side, the base's and the adapted model's, with the digest of the base's weights.
+
+Not here: the texts and the digest, which the widget brings.
+"""
 
 from __future__ import annotations
 

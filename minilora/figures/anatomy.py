@@ -1,4 +1,7 @@
-"""Draws one LoRA layer with its real numbers: W frozen, B times A beside it, and what the last step moved."""
+"""Draws one LoRA layer with its real numbers: W frozen, B times A beside it, and what the last step moved.
+
+Not here: the training whose matrices are shown.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Draws a training run while it runs: the loss so far, validation, speed, and a sample of what the model writes."""
+"""Draws a training run while it runs: the loss so far, validation, speed, and a sample of what the model writes.
+
+Not here: when to draw, and how to stop (widgets/dashboard.py).
+"""
 
 from __future__ import annotations
 

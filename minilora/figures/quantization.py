@@ -1,4 +1,7 @@
-"""Draws what four bits do to numbers: a block snaps to sixteen levels, and schemes of equal size compare."""
+"""Draws what four bits do to numbers: a block snaps to sixteen levels, and schemes of equal size compare.
+
+Not here: quantizing, and measuring the error.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Draws how few directions a weight change has: its singular values, the energy that a rank captures, the loss reached.
 
 The energy of a matrix is the sum of its squared singular values; a rank r can hold that of the r largest at most
-(Eckart and Young).
+(Eckart and Young). Not here: decomposing a matrix, and training.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Explorable: one base, several adapters, one prompt; both texts stream side by side."""
+"""Explorable: one base, several adapters, one prompt; both texts stream side by side.
+
+Not here: training the adapters, and blending them (`LoraModel.blend`).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Explorable: one LoRA layer while it learns, with its real numbers."""
+"""Explorable: one LoRA layer while it learns, with its real numbers.
+
+Not here: LoRA itself (lora.py); the layer is small only so that every number of it can be seen.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Explorable: a training run, drawn while it runs."""
+"""Explorable: a training run, drawn while it runs.
+
+Not here: the loop, its history and the way to stop it (training.py).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Explorable: what full fine-tuning, LoRA and QLoRA take in memory, against the size of a card."""
+"""Explorable: what full fine-tuning, LoRA and QLoRA take in memory, against the size of a card.
+
+Not here: any formula for bytes (memory.py), and speed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Explorable: what one has and needs on one side, the advice and its reasons on the other."""
+"""Explorable: what one has and needs on one side, the advice and its reasons on the other.
+
+Not here: advice on speed or price, several cards, or methods that are no LoRA; which model to take is the reader's.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Explorable: how many weights LoRA trains, for rank, target layers and model."""
+"""Explorable: how many weights LoRA trains, for rank, target layers and model.
+
+Not here: memory while training (widgets/memory.py), and models other than the two that the course runs.
+"""
 
 from __future__ import annotations
 

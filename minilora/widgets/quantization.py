@@ -1,4 +1,7 @@
-"""Explorable: numbers on a line snap to the sixteen levels of a 4-bit code."""
+"""Explorable: numbers on a line snap to the sixteen levels of a 4-bit code.
+
+Not here: codes and blocks (quantization.py), and what four bits do to a model's loss.
+"""
 
 from __future__ import annotations
 
