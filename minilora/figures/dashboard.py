@@ -42,7 +42,7 @@ def draw(
         text(
             0,
             38,
-            f"{tokens_per_second:,.0f} tokens/s"
+            f"in nats per token, amber: smoothed · {tokens_per_second:,.0f} tokens/s"
             + (f" · about {seconds_left:.0f} s to go" if state == "training" else ""),
         )
     ]

@@ -37,7 +37,7 @@ class TrainingDashboard(Explorer):
         self.stop.on_click(lambda button: trainer.stop())
         super().__init__()
         hint = Label("or ■ in the toolbar; what was learned is kept")
-        self.children = (HBox([self.stop, hint]), *self.children)
+        self.children = (HBox([self.stop, hint]), *self.children)  # type: ignore[has-type]  # a trait
         trainer.on_step = self.follow
 
     def follow(self, trainer: Trainer) -> None:

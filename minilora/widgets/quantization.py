@@ -52,7 +52,7 @@ class QuantizationExplorer(Explorer):
         rounded, *_ = schemes[chosen]
         size = min(DRAWN, block_size)
         levels = block_levels(x, code, matched(code, block_size))
-        bars = [bar for _, *bar in schemes]
+        bars = [(name, error, bits) for _, name, error, bits in schemes]
         return draw(x[:size].tolist(), rounded[:size].tolist(), levels, bars, chosen)
 
 
