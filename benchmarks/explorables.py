@@ -205,8 +205,8 @@ def browser_page(width: int = 1280, height: int = 900) -> Iterator[Page]:
         browser.close()
 
 
-def open_and_run(page: Page, address: str, name: str) -> None:
-    """Opens a notebook of the served folder in JupyterLab, runs all of it, and waits until the kernel rests."""
+def open_and_run(page: Page, address: str, name: str, explorables: int = 1) -> None:
+    """Opens a notebook of the served folder in JupyterLab, runs it, and waits for so many explorables and for rest."""
     page.goto(f"{address}/lab/tree/{name}?reset", wait_until="domcontentloaded")
     page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
     idle = "() => jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
@@ -214,7 +214,8 @@ def open_and_run(page: Page, address: str, name: str) -> None:
     page.evaluate(
         "() => { jupyterapp.commands.execute('notebook:run-all-cells') }"
     )  # does not wait for the end
-    page.wait_for_selector(".jp-Notebook .minilora svg", timeout=120_000)
+    shown = f"() => document.querySelectorAll('.jp-Notebook .minilora svg').length >= {explorables}"
+    page.wait_for_function(shown, timeout=120_000)
     page.wait_for_function(idle, timeout=120_000)
 
 

@@ -56,7 +56,7 @@ def main() -> None:
 
 def save(page: Any, address: str, name: str, out: Path) -> None:
     if name == LIVE:
-        open_and_run(page, address, f"{name}.ipynb")
+        open_and_run(page, address, f"{name}.ipynb", explorables=len(CELLS))
     else:
         page.goto(f"{address}/lab/tree/{name}.ipynb?reset", wait_until="domcontentloaded")
         page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)

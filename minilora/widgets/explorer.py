@@ -89,7 +89,7 @@ def switch(name: str, start: bool) -> Checkbox:
 
 
 def control_layout(width: str) -> Layout:
-    return Layout(width=width, margin="2px 20px 2px 0")
+    return Layout(width=width, max_width="100%", margin="2px 20px 2px 0")
 
 
 def control_row(controls: Iterable[DOMWidget]) -> Box:

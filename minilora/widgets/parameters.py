@@ -33,6 +33,8 @@ class ParameterExplorer(Explorer):
     def __init__(self, model: str = "tiny-gpt"):
         if model not in MODELS:
             raise ValueError(f"there is no model {model!r} here; choose one of {', '.join(MODELS)}")
+        for name in MODELS:
+            empty_model(name)  # now, so that no key press waits for it
         super().__init__(
             model=choice("Model", list(MODELS), model),
             targets=choice("Layers", list(TARGETS), "attention"),
