@@ -42,7 +42,7 @@ def draw(
         text(
             0,
             bottom,
-            f"SHA-256 of all base weights: {digests[0][:16]} at the start, {digests[1][:16]} now: {fate}",
+            f"SHA-256 of all base weights: {digests[0][:12]} at the start, {digests[1][:12]} now: {fate}",
             size=13,
         )
     ]

@@ -26,9 +26,9 @@ def draw(
 ) -> tuple[str, str]:
     """losses: of each step so far; validation: (steps done, loss); state: "ready", "training", "stopped" or "done"."""
     if not losses:
-        sentence = f"Ready for {steps} steps: nothing has been trained yet."
+        sentence = f"Ready for {steps:,} steps: nothing has been trained yet."
         return svg(
-            60, [title("Ready: the loss will be drawn here"), text(0, 44, f"{steps} steps to go")], sentence
+            60, [title("Ready: the loss will be drawn here"), text(0, 44, f"{steps:,} steps to go")], sentence
         ), sentence
     done, last = len(losses), smooth(losses)[-1]
     sentence = (
