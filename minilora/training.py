@@ -376,7 +376,7 @@ class Trainer:
     def _data_digest(self) -> str:
         digest = hashlib.sha256()
         for tensor in (self.train_data.input_ids, self.train_data.targets):
-            digest.update(tensor.contiguous().numpy())
+            digest.update(tensor.contiguous().numpy().tobytes())
         return digest.hexdigest()[:32]
 
 

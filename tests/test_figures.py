@@ -1,6 +1,8 @@
 """Every picture is well-formed, named and inside its frame; the colours stay apart for all readers, light and dark."""
 
+import inspect
 import itertools
+import re
 from xml.etree import ElementTree
 
 import numpy as np
@@ -60,10 +62,15 @@ PICTURES = {
     "memory of a small model": memory.draw(plans("tiny-gpt"), 141, CARDS),
     "memory of a large model": memory.draw(plans("gpt3-175b"), 8, CARDS),
     "methods": methods.draw(
-        "qlora", "QLoRA", [("It fits 12 GB.", "plan_memory")] * 4, plans(), 12, "a()\nb()"
+        "qlora",
+        "QLoRA, to begin with at rank 8",
+        [("It fits 12 GB.", "plan_memory")] * 4,
+        plans(),
+        12,
+        "a()\nb()",
     ),
     "methods without training": methods.draw(
-        "none", "No fine-tuning", [("No need.", "plan_memory")], plans(), 24
+        "none", "No fine-tuning yet, find examples first", [("No need.", "plan_memory")], plans(), 24
     ),
     "parameters": parameters.draw("tiny-gpt", 8, [("q_proj", 256, 256, 8)], 32768, 5804288, 131072, 23086080),
     "quantization": quantization.draw([0.1, -1.0], [0.08, -1.0], [-1.0, 0.08, 1.0], [("nf4", 0.09, 4.5)], 0),
@@ -83,7 +90,7 @@ def test_picture_is_well_formed_and_says_what_it_shows(name):
     assert len(sentence) > 20
     first = root.find("{*}text")
     assert first.get("font-weight") == "600", "a picture begins with its title"
-    assert len(first.text) >= 5
+    assert_is_a_statement(first.text)
     assert " id=" not in picture, "many pictures share a page"
 
 
@@ -109,9 +116,17 @@ def test_nothing_lies_outside_the_picture(name):
             assert float(node.get("y")) + float(node.get("height")) <= height
 
 
-def test_a_still_has_a_size_and_a_background_of_its_own():
+def assert_is_a_statement(words):
+    """A title says what to see: some words of prose, and not one of the axes' names."""
+    assert len(re.findall(r"[^\W\d_]{2,}|\d[\d.,]*", words)) >= 4, f"{words!r} is a label, no statement"
+
+
+def test_a_still_has_a_size_a_margin_and_a_background_of_its_own():
     root = ElementTree.fromstring(still(PICTURES["memory"][0]))
-    assert root.get("width") == str(WIDTH)
+    left, _, wide, high = map(float, root.get("viewBox").split())
+    assert left < 0
+    assert (float(root.get("width")), float(root.get("height"))) == (wide, high)
+    assert wide + 2 * left == WIDTH
     assert "background:#ffffff" in root.get("style")
 
 
@@ -133,25 +148,53 @@ def test_parts_add_up_for_every_model(model):
             assert sum(size for _, size, *_ in memory._shares(method, plan)) == plan.total
 
 
-@pytest.mark.parametrize(
-    "chart",
-    [
-        charts.loss_curves({"LoRA": [3.0, 2.0], "full": [3.0, 1.0]}, {"LoRA": [(2, 2.1)]}, base=3.2),
-        charts.energy_curves(SPECTRA),
-        charts.loss_by_rank(LOSSES),
-        charts.payoff_ladder({"7B": {"full": 2, "QLoRA": 1}}, "24 GB"),
-        charts.memory_bars({"full": {"weights": 2e9}, "QLoRA": {"weights": 5e8}}),
-        charts.weight_images({"A": small_matrix(2, 5)}),
-        charts.family({"LoRA": (0.01, 0.9), "full": (1.0, 1.0)}),
-        charts.quantization_errors({"nf4": (4.5, 0.09), "fp4": (4.5, 0.12)}),
-    ],
-    ids=lambda chart: chart.sentence[:20],
-)
-def test_chart_has_title_sentence_and_png(chart):
+CHARTS = [
+    charts.loss_curves({"LoRA": [3.0, 2.0], "full": [3.0, 1.0]}, {"LoRA": [(2, 2.1)]}, base=3.2),
+    charts.energy_curves(SPECTRA),
+    charts.loss_by_rank(LOSSES),
+    charts.losses_by_task({"legal": {"full": [1.0, 1.2], "LoRA": [1.3, 1.5]}}, {"legal": 3.0}),
+    charts.payoff_ladder({"7B": {"full": 2, "QLoRA": 1}}, "24 GB"),
+    charts.memory_bars({"full": {"weights": 2e9}, "QLoRA": {"weights": 5e8}}),
+    charts.storage(23_000_000, 400_000),
+    charts.weight_images({"A": small_matrix(2, 5)}),
+    charts.family({"LoRA": (0.01, 0.9), "full": (1.0, 1.0)}),
+    charts.share_by_width({"small": (256, 0.02), "large": (4096, 0.001)}),
+    charts.quantization_errors({"nf4": (4.5, 0.09), "fp4": (4.5, 0.12)}),
+]
+each_chart = pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.sentence[:20])
+UNIT = r"\(.+\)|\b(step|rank|number|share|bytes|energy held|relative)\b"  # counts and shares are units of their own
+
+
+def test_every_kind_of_chart_is_tested():
+    def made_by(function):
+        return inspect.isfunction(function) and function.__annotations__.get("return") == "Chart"
+
+    assert len(inspect.getmembers(charts, made_by)) == len(CHARTS)
+
+
+@each_chart
+def test_chart_has_a_sentence_and_a_png(chart):
     data, metadata = chart._repr_mimebundle_()
     assert chart.sentence == data["text/plain"] == metadata["image/png"]["alt"]
-    titles = [axes.get_title(loc="left") for axes in chart.axes]
-    assert any(titles) or chart.get_suptitle()
+    assert data["image/png"].startswith("iVBOR")
+
+
+@each_chart
+def test_chart_s_title_says_what_to_see(chart):
+    titles = [axes.get_title(loc="left") for axes in chart.axes] + [chart.get_suptitle()]
+    for words in filter(None, titles):
+        assert_is_a_statement(words)
+    assert any(titles)
+
+
+@each_chart
+def test_chart_s_axes_have_units(chart):
+    """Numbers along an axis are of something; an axis of names, and a picture of a matrix, need no unit."""
+    for axes in chart.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            ticks = [label.get_text() for label in axis.get_ticklabels()]
+            if any(re.fullmatch(r"\W?[\d.,]+%?", text) for text in ticks) or axis.get_label_text():
+                assert re.search(UNIT, axis.get_label_text()), f"{axis.get_label_text()!r} has no unit"
 
 
 # -- colours -----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,3 +124,13 @@ def test_no_two_rooms_need_each_other():
         free = {name for name, needed in needs.items() if not needed & set(needs)}
         assert free, f"these import each other in a circle: {sorted(needs)}"
         needs = {name: needed for name, needed in needs.items() if name not in free}
+
+
+@each_file
+def test_a_module_says_what_it_is_for_and_what_it_does_not_do(path):
+    """Not asked of __init__ files, and of single exercises and their list, which are data."""
+    about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    assert len(about.split()) >= 5, "a module begins with what it is for"
+    data = {"hands_on", "questions"} & set(path.relative_to(PACKAGE).parts)
+    if path.stem != "__init__" and not data:
+        assert re.search(r"\b(not here|does not|nothing here)\b", about, re.IGNORECASE), "add: Not here: ..."

@@ -1,14 +1,19 @@
 """The pages: in step with their sources, executed, without names of this machine; run again by nbval (slow)."""
 
 import ast
+import base64
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nbformat
 import pytest
+
+from minilora import widgets
+from minilora.figures.svg import still_html
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -41,6 +46,12 @@ def cells_of_claims() -> dict[str, tuple[Path, str]]:
                     assert tag not in found, f"{tag} is proven in two places"
                     found[tag.removeprefix("claim:")] = page, cell.source
     return found
+
+
+def test_the_peak_that_page_05_quotes_is_the_recorded_one():
+    record = ROOT / "benchmarks" / "results" / "seven_billion.json"
+    peak = json.loads(record.read_text(encoding="utf-8"))["qlora_in_24_gb"]["peak"]
+    assert f"measured = {peak:_}  # bytes" in cells_of_claims()["single-gpu"][1]
 
 
 def test_every_claim_of_the_chapter_has_its_cell():
@@ -140,6 +151,41 @@ def test_a_page_has_all_that_a_page_has(page):
         names = re.findall(r'check\(\\"([a-z0-9-]+)\\"', code)
         missing += [f"the exercise {name}" for name in names if f"`{name}`" not in prose]
     assert not missing, f"{page.name} lacks {', '.join(missing)}"
+
+
+AS_MADE = {  # explorables that the pages show as they are made, before anything is moved
+    "LoraAnatomy": widgets.lora_anatomy,
+    "MemoryExplorer": widgets.memory_explorer,
+    "MethodChooser": widgets.method_chooser,
+    "ParameterExplorer": widgets.parameter_explorer,
+    "QuantizationExplorer": widgets.quantization_explorer,
+}
+
+
+@pytest.mark.parametrize("kind", AS_MADE)
+def test_stored_stills_are_what_the_code_draws_today(kind):
+    """Fails when a figure has changed and its pages were not built again: python tools/build_notebooks.py"""
+    today = words_in(still_html(AS_MADE[kind]().svg, ""))
+    stored = {page.stem: words_in(html) for page in PAGES for html in stills(page, kind)}
+    assert today
+    assert stored, f"no page holds a still of {kind}"
+    stale = [page for page, words in stored.items() if words != today]
+    assert not stale, "figures have changed; build these pages again"
+
+
+def stills(page, kind):
+    """The HTML of each explorable of this kind in the page; beside it stand words that begin with the kind."""
+    for cell in nbformat.read(page, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if data.get("text/plain", "").startswith(f"{kind}:") and "text/html" in data:
+                yield data["text/html"]
+
+
+def words_in(html):
+    """All that is written in a still."""
+    picture = base64.b64decode(html.split("base64,")[1].split('"')[0])
+    return [node.text for node in ElementTree.fromstring(picture).findall(".//{*}text")]
 
 
 @pytest.mark.slow

@@ -1,7 +1,9 @@
 """Explorables driven as a hand would, by setting what their controls hold; ipywidgets needs no kernel for that."""
 
+import base64
 import gc
 import json
+from html import escape
 from xml.etree import ElementTree
 
 import ipywidgets
@@ -11,7 +13,7 @@ from minilora import GPT, LoraConfig, Trainer, add_lora, widgets
 from minilora.catalog import MODELS
 from minilora.figures.svg import bytes_in_words
 from minilora.memory import METHODS, gigabytes, plan_memory
-from minilora.widgets import methods
+from minilora.widgets import methods, parameters
 from minilora.widgets.methods import DISTANCES, EXAMPLES, advise
 from minilora.widgets.ranks import RECORDED
 from tests.helpers import counting_rows, randomize_adapter, small_gpt
@@ -77,7 +79,10 @@ def test_every_choice_gives_a_picture(explorer):
 def test_still_and_sentence_for_viewers_without_a_kernel(explorer):
     bundle = explorer._repr_mimebundle_()
     assert explorer.sentence in bundle["text/plain"]
-    ElementTree.fromstring(bundle["image/svg+xml"])
+    image = bundle["text/html"].split("<p")[0]
+    ElementTree.fromstring(base64.b64decode(image.split("base64,")[1].split('"')[0]))
+    assert f'alt="{escape(explorer.sentence).split(".")[0]}' in image
+    assert escape(explorer.sentence) in bundle["text/html"].split("<p")[1]
     assert "application/vnd.jupyter.widget-view+json" in bundle
 
 
@@ -122,6 +127,25 @@ def test_memory_explorer_shows_what_plan_memory_says():
         )
         assert gigabytes(plan.total) in explorer.sentence
         assert explorer.plans()[method] == plan
+
+
+@pytest.mark.parametrize("name", parameters.MODELS)
+def test_parameter_explorer_counts_what_the_planner_counts(name):
+    """The model itself on one side, its shape in the catalog on the other; the sizes of the files are the planner's."""
+    for targets, words in parameters.TARGETS.items():
+        _, trainable, total, adapter_bytes, model_bytes = parameters.count(name, targets, 4)
+        plan = plan_memory(parameters.MODELS[name], "lora", 4, list(words))
+        assert (trainable, adapter_bytes) == (plan.trained, plan.file_bytes)
+        assert total == trainable + plan.shape.parameter_count
+        assert model_bytes == 4 * plan.shape.parameter_count, "float32"
+
+
+def test_parameter_explorer_s_file_is_that_large(tmp_path):
+    model = add_lora(GPT.from_pretrained("tiny-gpt"), LoraConfig(r=4, target_modules=["attention"]))
+    model.save_adapter(tmp_path / "adapter")
+    *_, adapter_bytes, _ = parameters.count("tiny-gpt", "attention", 4)
+    names_and_shapes = (tmp_path / "adapter" / "adapter_model.safetensors").stat().st_size - adapter_bytes
+    assert 0 < names_and_shapes < 200 * 64, "safetensors writes a line about each of the 64 matrices"
 
 
 def test_memory_explorer_says_why_a_choice_cannot_be():

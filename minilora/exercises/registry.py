@@ -1,6 +1,7 @@
 """All exercises by name: the questions of the chapter, then the functions to write.
 
-A new exercise is one file, and one line here.
+A new exercise is one file, and one line here. Not here: what an exercise is (exercise.py, question.py), and how it is
+judged (judging.py).
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Draws two texts side by side, the base's and the adapted model's, with the digest of the base's weights."""
+"""Draws two texts side by side, the base's and the adapted model's, with the digest of the base's weights.
+
+Not here: the texts and the digest, which the widget brings.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ def draw(
         text(
             0,
             bottom,
-            f"SHA-256 of all base weights: {digests[0][:16]} at the start, {digests[1][:16]} now: {fate}",
+            f"SHA-256 of all base weights: {digests[0][:12]} at the start, {digests[1][:12]} now: {fate}",
             size=13,
         )
     ]

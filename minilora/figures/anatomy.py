@@ -1,4 +1,7 @@
-"""Draws one LoRA layer with its real numbers: W frozen, B times A beside it, and what the last step moved."""
+"""Draws one LoRA layer with its real numbers: W frozen, B times A beside it, and what the last step moved.
+
+Not here: the training whose matrices are shown.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +94,9 @@ def _legend(x: float, y: float, width: float) -> list[str]:
     labels = zip(
         (x, x + width / 2, x + width), ("start", "middle", "end"), ("below", "0", "above"), strict=True
     )
-    return strip + [text(at, y + 28, words, size=13, anchor=anchor) for at, anchor, words in labels]
+    parts = [text(at, y + 28, words, size=13, anchor=anchor) for at, anchor, words in labels]
+    notes = ("A and B have scales of", "their own, the rest W's")
+    return [*strip, *parts, *(text(x, y + 56 + i * 18, words, size=13) for i, words in enumerate(notes))]
 
 
 def _top(values: Matrix) -> float:

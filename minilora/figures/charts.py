@@ -18,6 +18,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from minilora.figures.colors import COLORS, diverging
@@ -72,10 +74,13 @@ def loss_curves(
     listed = ", ".join(f"{name} {end:.2f}" for name, end in ends.items())
     sentence = f"Loss after {steps} steps: {listed}" + (f"; base {base:.2f}." if base is not None else ".")
     chart, axes = _chart(title or f"The loss falls: {listed}", sentence, "step", "loss (nats per token)")
-    labels = []
+    labels: list[tuple[float, str, str]] = []
     for name, values in losses.items():
         color = _color(name)
-        axes.plot(range(1, len(values) + 1), smooth(values), color=color, linewidth=2)
+        style = (
+            "-." if any(color == other for *_, other in labels) else "-"
+        )  # two runs of one method stay apart
+        axes.plot(range(1, len(values) + 1), smooth(values), style, color=color, linewidth=2)
         labels.append((ends[name], name, color))
         dots = (validation or {}).get(name, [])
         axes.plot(*zip(*dots, strict=True), "o", color=color, markersize=5) if dots else None
@@ -130,6 +135,8 @@ def loss_by_rank(
     axes.plot(ranks, [losses[r] for r in ranks], "o-", color=METHOD_COLORS["LoRA"], linewidth=2)
     axes.set_xscale("log", base=2)
     axes.set_xticks(ranks, [str(r) for r in ranks])
+    if measure.startswith("share"):
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.0%}"))
     labels = [(losses[ranks[-1]], "LoRA", METHOD_COLORS["LoRA"])]
     for key, words in (("base", "base, untrained"), ("full", "full fine-tuning")):
         if key in losses:
@@ -347,9 +354,9 @@ def quantization_errors(schemes: Mapping[str, tuple[float, float]], *, title: st
 
 
 def _chart(title: str, sentence: str, x: str, y: str) -> tuple[Chart, Axes]:
-    chart = Chart(figsize=(7.2, 3.6), dpi=100, layout="constrained", facecolor="white")
+    spaced = ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.1)  # inches
+    chart = Chart(figsize=(7.2, 3.6), dpi=100, layout=spaced, facecolor="white")
     chart.sentence = sentence
-    chart.get_layout_engine().set(h_pad=0.1, w_pad=0.1)  # inches
     axes = chart.subplots()
     axes.set_title(title, loc="left", weight="bold", fontsize=12, color=TEXT)
     axes.set(xlabel=x, ylabel=y)
@@ -375,8 +382,9 @@ def _write(
     axes: Axes, x: float, y: float, words: str, color: str, offset: tuple[int, int], side: str = "left"
 ) -> None:
     axes.annotate(
-        words, (x, y), offset, textcoords="offset points", color=color, ha=side, weight="bold", fontsize=10
-    )
+        words, (x, y), offset, textcoords="offset points", color=color, ha=side, weight="bold", fontsize=10,
+        path_effects=[withStroke(linewidth=3, foreground="white")],  # readable where a line passes below
+    )  # fmt: skip
 
 
 def _label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:

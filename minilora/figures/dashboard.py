@@ -1,4 +1,7 @@
-"""Draws a training run while it runs: the loss so far, validation, speed, and a sample of what the model writes."""
+"""Draws a training run while it runs: the loss so far, validation, speed, and a sample of what the model writes.
+
+Not here: when to draw, and how to stop (widgets/dashboard.py).
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,9 @@ def draw(
 ) -> tuple[str, str]:
     """losses: of each step so far; validation: (steps done, loss); state: "ready", "training", "stopped" or "done"."""
     if not losses:
-        sentence = f"Ready for {steps} steps: nothing has been trained yet."
+        sentence = f"Ready for {steps:,} steps: nothing has been trained yet."
         return svg(
-            60, [title("Ready: the loss will be drawn here"), text(0, 44, f"{steps} steps to go")], sentence
+            60, [title("Ready: the loss will be drawn here"), text(0, 44, f"{steps:,} steps to go")], sentence
         ), sentence
     done, last = len(losses), smooth(losses)[-1]
     sentence = (
@@ -39,7 +42,7 @@ def draw(
         text(
             0,
             38,
-            f"{tokens_per_second:,.0f} tokens/s"
+            f"in nats per token, amber: smoothed · {tokens_per_second:,.0f} tokens/s"
             + (f" · about {seconds_left:.0f} s to go" if state == "training" else ""),
         )
     ]

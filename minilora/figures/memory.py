@@ -1,6 +1,7 @@
 """Draws what training takes: a stacked bar for each method against the card's memory, and the parts in a table.
 
 Every number comes from the plans (`plan_memory`); this module only adds up parts that share a colour.
+Not here: any formula for bytes, and the catalogs of models and cards.
 """
 
 from __future__ import annotations

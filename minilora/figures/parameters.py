@@ -1,4 +1,7 @@
-"""Draws how few weights LoRA trains: the sliver at its true size, the same enlarged, and the arithmetic beside it."""
+"""Draws how few weights LoRA trains: the sliver at its true size, the same enlarged, and the arithmetic beside it.
+
+Not here: counting a model's weights and planning its file; only r · (in + out) is written out, to be read.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Draws what four bits do to numbers: a block snaps to sixteen levels, and schemes of equal size compare."""
+"""Draws what four bits do to numbers: a block snaps to sixteen levels, and schemes of equal size compare.
+
+Not here: quantizing, and measuring the error.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ def _number_lines(values: Sequence[float], rounded: Sequence[float], levels: Seq
         line(x(a), TOP, x(b), BOTTOM, COLORS["quantized"], thick=0.8)
         for a, b in zip(values, rounded, strict=True)
     ]
-    parts += [dot(x(v), TOP, 4, COLORS["frozen"], opacity=0.75) for v in values]
+    parts += [dot(x(v), TOP, 4, COLORS["frozen"]) for v in values]
     parts += [line(12, BOTTOM, WIDTH - 12, BOTTOM, COLORS["neutral"])]
     parts += [
         line(x(level), BOTTOM - 9, x(level), BOTTOM + 9, COLORS["quantized"], thick=2) for level in levels

@@ -1,7 +1,7 @@
 """Draws how few directions a weight change has: its singular values, the energy that a rank captures, the loss reached.
 
 The energy of a matrix is the sum of its squared singular values; a rank r can hold that of the r largest at most
-(Eckart and Young).
+(Eckart and Young). Not here: decomposing a matrix, and training.
 """
 
 from __future__ import annotations
@@ -89,12 +89,12 @@ def _energy(
     left: float,
     right: float,
 ) -> list[str]:
-    x, y = _rank_axis(len(change), left + 40, right), scale(0, 1, LOWER[1], LOWER[0])
+    x, y = _rank_axis(len(change), left + 46, right), scale(0, 1, LOWER[1], LOWER[0])
     parts = [
         text(left, LOWER[0] - 18, "Energy that a rank captures", bold=True),
-        *_frame(x, left + 40, right, len(change)),
+        *_frame(x, left + 46, right, len(change)),
     ]
-    parts += [text(left + 34, y(share) + 5, f"{share:.0%}", size=13, anchor="end") for share in (0, 0.5, 1)]
+    parts += [text(left + 40, y(share) + 5, f"{share:.0%}", size=13, anchor="end") for share in (0, 0.5, 1)]
     ranks = [r for r in range(1, len(change) + 1) if r < 16 or r % 8 == 0 or r == len(change)]
     for _, values in references:
         parts += [

@@ -6,10 +6,13 @@ serves a light and a dark theme. Nothing has an id: many pictures share a page. 
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterable
 from html import escape
 
 WIDTH = 640
+MOST = 704  # pixels: wider, and the words in a picture would be larger than those around it
+MARGIN = 12
 GIB = 2**30
 
 
@@ -22,16 +25,28 @@ def svg(height: float, parts: Iterable[str], sentence: str) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" role="img" '
         f'aria-label="{escape(sentence)}" font-family="system-ui, sans-serif" font-size="14" fill="currentColor" '
-        f'style="display:block;width:100%;max-width:{WIDTH * 1.1:g}px">' + "".join(parts) + "</svg>"
+        f'style="display:block;width:100%;max-width:{MOST}px">' + "".join(parts) + "</svg>"
     )
 
 
 def still(picture: str) -> str:
-    """The same picture for a viewer without a page around it: with a size, a background, and dark text."""
-    height = picture.split('viewBox="0 0 ')[1].split('"')[0].split()[1]
-    return picture.replace('style="', 'style="background:#ffffff;color:#1a1a1a;', 1).replace(
-        "<svg ", f'<svg width="{WIDTH}" height="{height}" ', 1
+    """The same picture for a viewer without a page around it: with a size, a background, a margin, and dark text."""
+    place = picture.split('viewBox="')[1].split('"')[0]
+    wide, high = WIDTH + 2 * MARGIN, float(place.split()[-1]) + 2 * MARGIN
+    with_margin = f'width="{wide}" height="{high:g}" viewBox="{-MARGIN} {-MARGIN} {wide} {high:g}"'
+    return picture.replace(f'viewBox="{place}"', with_margin, 1).replace(
+        'style="', 'style="background:#ffffff;color:#1a1a1a;', 1
     )
+
+
+def still_html(picture: str, sentence: str) -> str:
+    """A still and its sentence as HTML: JupyterLab hides SVG in notebooks not yet trusted, and never shrinks it."""
+    words = picture.split('aria-label="')[1].split('"')[0]
+    data = base64.b64encode(still(picture).encode()).decode()
+    image = (
+        f'<img src="data:image/svg+xml;base64,{data}" alt="{words}" style="width:100%;max-width:{MOST}px">'
+    )
+    return f'{image}<p aria-hidden="true">{escape(sentence)}</p>'
 
 
 def text(

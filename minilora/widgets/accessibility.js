@@ -1,8 +1,10 @@
-// What ipywidgets' sliders lack: an accessible name, a spoken value, and arrow keys that Notebook 7 leaves alone.
+// What ipywidgets' controls lack: keys that reach them (JupyterLab and Notebook 7 would go to another cell with the
+// arrows, and edit one with Enter), and for sliders an accessible name and a spoken value.
 function mend(root) {
+  for (const control of root.querySelectorAll(".noUi-handle, select, input, button"))
+    control.dataset.lmSuppressShortcuts = "true";
   for (const handle of root.querySelectorAll(".noUi-handle")) {
     const row = handle.closest(".widget-inline-hbox");
-    handle.dataset.lmSuppressShortcuts = "true";
     handle.setAttribute("aria-label", row?.querySelector(".widget-label")?.textContent ?? "");
     const spoken = row?.querySelector(".widget-readout")?.textContent;
     if (spoken && handle.getAttribute("aria-valuetext") !== spoken) handle.setAttribute("aria-valuetext", spoken);

@@ -1,4 +1,7 @@
-"""Explorable: one base, several adapters, one prompt; both texts stream side by side."""
+"""Explorable: one base, several adapters, one prompt; both texts stream side by side.
+
+Not here: training the adapters, and blending them (`LoraModel.blend`).
+"""
 
 from __future__ import annotations
 
@@ -65,8 +68,8 @@ class AdapterSwitcher(Explorer):
         return {name: self.strength.value / len(names) for name in names}
 
     def draw(self, prompt: str, adapter: str, strength: float) -> tuple[str, str]:
-        texts = (self.texts.get(side, "") for side in ("base", "adapted"))
-        return draw(prompt, *texts, self.strengths(), self.digests)
+        base, adapted = (self.texts.get(side, "") for side in ("base", "adapted"))
+        return draw(prompt, base, adapted, self.strengths(), self.digests)
 
     def finish(self) -> None:
         """Writes both texts to their end, now."""
@@ -129,5 +132,5 @@ def base_digest(model: LoraModel) -> str:
     digest = hashlib.sha256()
     for name, tensor in [*model.base_model.named_parameters(), *model.base_model.named_buffers()]:
         if ".lora_" not in name:
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

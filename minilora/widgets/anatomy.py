@@ -1,4 +1,7 @@
-"""Explorable: one LoRA layer while it learns, with its real numbers."""
+"""Explorable: one LoRA layer while it learns, with its real numbers.
+
+Not here: LoRA itself (lora.py); the layer is small only so that every number of it can be seen.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ def train(rank: int) -> dict[int, dict[str, Any]]:
         torch.manual_seed(0)
         base = nn.Sequential(nn.Linear(IN, OUT, bias=False))
         model = add_lora(base, LoraConfig(r=rank, lora_alpha=rank, target_modules=["0"]))
-    target = x @ (base[0].base_layer.weight.detach() + 0.1 * change).T  # (64, OUT)
+    target = x @ (matrices(model)["W"] + 0.1 * change).T  # (64, OUT)
     optimizer = torch.optim.AdamW(model.trainable_parameters().values(), lr=0.03, weight_decay=0)
     before, states = matrices(model), {}
     for step in range(max(STEPS) + 1):

@@ -1,14 +1,17 @@
-"""Explorable: a training run, drawn while it runs."""
+"""Explorable: a training run, drawn while it runs.
+
+Not here: the loop, its history and the way to stop it (training.py).
+"""
 
 from __future__ import annotations
 
 import time
 
-from ipywidgets import Button, HBox, Label
+from ipywidgets import Button, Label
 
 from minilora.figures.dashboard import draw
 from minilora.training import Trainer
-from minilora.widgets.explorer import Explorer
+from minilora.widgets.explorer import Explorer, control_row
 
 DRAW_EVERY = 0.2  # seconds: smooth enough for the eye, and about one percent of the loop's time
 SAMPLE_EVERY = 5.0  # seconds
@@ -34,7 +37,7 @@ class TrainingDashboard(Explorer):
         self.stop.on_click(lambda button: trainer.stop())
         super().__init__()
         hint = Label("or ■ in the toolbar; what was learned is kept")
-        self.children = (HBox([self.stop, hint]), *self.children)
+        self.children = (control_row([self.stop, hint]), *self.children)  # type: ignore[has-type]  # a trait
         trainer.on_step = self.follow
 
     def follow(self, trainer: Trainer) -> None:

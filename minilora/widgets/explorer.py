@@ -8,7 +8,7 @@ Not here: any drawing (minilora/figures), and any arithmetic (the engine).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ from typing import Any
 import anywidget
 from ipywidgets import HTML, Box, Checkbox, DOMWidget, Dropdown, Layout, SelectionSlider, VBox
 
-from minilora.figures.svg import still, svg, title
+from minilora.figures.svg import still_html, svg, title
 
 
 class Accessibility(anywidget.AnyWidget):
-    """Shows nothing. Gives the sliders around it names, spoken values, a focus ring, and their own arrow keys."""
+    """Shows nothing. Controls around it get their own keys and a focus ring, sliders also names and spoken values."""
 
     _esm = Path(__file__).with_name("accessibility.js")
     _css = Path(__file__).with_name("accessibility.css")
@@ -38,14 +38,14 @@ class Explorer(VBox):
             setattr(self, name, control)
             control.observe(self._redraw_after_change, "value")
         self.sentence, self.svg = "", ""
-        self.picture = HTML(layout=Layout(margin="0"))
+        self.picture = HTML(layout=Layout(margin="8px 0 0"))
         super().__init__([control_row(controls.values()), self.picture, Accessibility()])
         self.add_class("minilora")
         self.redraw()
 
-    def draw(self, **values: Any) -> tuple[str, str]:
-        """(svg, sentence) for these values of the controls; a subclass says how."""
-        raise NotImplementedError(f"{type(self).__name__} must say how to draw")
+    # (svg, sentence) for these values of the controls, one argument for each: a subclass says how. A type and no
+    # method, for no two of them have the same arguments.
+    draw: Callable[..., tuple[str, str]]
 
     def redraw(self) -> None:
         try:
@@ -64,7 +64,7 @@ class Explorer(VBox):
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """The live view, and beside it a still and the sentence, for viewers that run no kernel."""
         bundle = super()._repr_mimebundle_(**kwargs)
-        return bundle | {"text/plain": repr(self), "image/svg+xml": still(self.svg)}
+        return bundle | {"text/plain": repr(self), "text/html": still_html(self.svg, self.sentence)}
 
 
 # -- controls that look alike everywhere ---------------------------------------------------------------------
@@ -89,7 +89,7 @@ def switch(name: str, start: bool) -> Checkbox:
 
 
 def control_layout(width: str) -> Layout:
-    return Layout(width=width, margin="2px 20px 2px 0")
+    return Layout(width=width, max_width="100%", margin="2px 20px 2px 0")
 
 
 def control_row(controls: Iterable[DOMWidget]) -> Box:

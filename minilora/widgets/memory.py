@@ -1,6 +1,11 @@
-"""Explorable: what full fine-tuning, LoRA and QLoRA take in memory, against the size of a card."""
+"""Explorable: what full fine-tuning, LoRA and QLoRA take in memory, against the size of a card.
+
+Not here: any formula for bytes (memory.py), and speed.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 from minilora.catalog import DEVICES, MODELS
 from minilora.figures.memory import draw
@@ -34,9 +39,9 @@ class MemoryExplorer(Explorer):
         chosen = {name: control.value for name, control in self.controls.items() if name != "card"}
         return _plans(**chosen)
 
-    def draw(self, card: float, **chosen: int | str | bool) -> tuple[str, str]:
+    def draw(self, card: float, **chosen: Any) -> tuple[str, str]:
         return draw(_plans(**chosen), card, CARDS, NOTE)
 
 
-def _plans(model: str, rank: int, **training: int | bool) -> dict[str, MemoryPlan]:
+def _plans(model: str, rank: int, **training: Any) -> dict[str, MemoryPlan]:
     return {method: plan_memory(model, method, r=rank, double_quant=True, **training) for method in METHODS}

@@ -1,4 +1,7 @@
-"""Explorable: what one has and needs on one side, the advice and its reasons on the other."""
+"""Explorable: what one has and needs on one side, the advice and its reasons on the other.
+
+Not here: advice on speed or price, several cards, or methods that are no LoRA; which model to take is the reader's.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +82,8 @@ def advise(
         plans[name], checkpointing[name] = _plan_on(card, model, name, rank)
     if distance == "prompt" or examples < ENOUGH:
         reason = _few(examples) if examples and distance != "prompt" else _no_need(plans["lora"], distance)
-        return Advice("none", "No fine-tuning", (reason,), plans, "")
+        instead = "a good prompt will do" if distance == "prompt" else "find more examples first"
+        return Advice("none", f"No fine-tuning, {instead}", (reason,), plans, "")
     fitting = [name for name in METHODS if plans[name].headroom(card) >= TIGHT]
     large = distance == "far" and examples >= MANY and not (tasks > 1 and serve_together)
     method = next((name for name in METHODS if name in fitting and (large or name != "full")), "none")
@@ -93,7 +97,11 @@ def advise(
         *([_few(examples)] if examples <= ENOUGH else []),
         _results(plans, method, tasks, serve_together),
     ]
-    heading = "Full fine-tuning" if method == "full" else f"{NAMES[method]}, to begin with at rank {rank}"
+    heading = (
+        "Full fine-tuning, if LoRA falls short"
+        if method == "full"
+        else f"{NAMES[method]}, to begin with at rank {rank}"
+    )
     return Advice(method, heading, tuple(reasons), plans, _code(method, rank, checkpointing[method]))
 
 

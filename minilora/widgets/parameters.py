@@ -1,15 +1,20 @@
-"""Explorable: how many weights LoRA trains, for rank, target layers and model."""
+"""Explorable: how many weights LoRA trains, for rank, target layers and model.
+
+Not here: memory while training (widgets/memory.py), and models other than the two that the course runs.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import torch
 
-from minilora.checkpoints import EMBEDDED, read_config
+from minilora.catalog import model_shape
 from minilora.figures.parameters import draw
 from minilora.gpt import GPT, GPTConfig
 from minilora.lora import LoraConfig, LoraModel, add_lora, layer_shape
+from minilora.memory import plan_memory
 from minilora.widgets.explorer import Explorer, choice, slider
 
 RANKS = [2**i for i in range(9)]  # 1 … 256
@@ -19,18 +24,7 @@ TARGETS = {
     "mlp": ("mlp",),
     "all-linear": ("all-linear",),
 }
-MODELS = {
-    "tiny-gpt": GPTConfig(**read_config(EMBEDDED["tiny-gpt"])),
-    "SmolLM2-135M": GPTConfig(
-        vocab_size=49152,
-        hidden_size=576,
-        intermediate_size=1536,
-        num_hidden_layers=30,
-        num_attention_heads=9,
-        num_key_value_heads=3,
-        max_position_embeddings=8192,
-    ),
-}
+MODELS = {"tiny-gpt": "tiny-gpt", "SmolLM2-135M": "smollm2-135m"}  # by their names here, those in the catalog
 
 
 class ParameterExplorer(Explorer):
@@ -39,6 +33,8 @@ class ParameterExplorer(Explorer):
     def __init__(self, model: str = "tiny-gpt"):
         if model not in MODELS:
             raise ValueError(f"there is no model {model!r} here; choose one of {', '.join(MODELS)}")
+        for name in MODELS:
+            empty_model(name)  # now, so that no key press waits for it
         super().__init__(
             model=choice("Model", list(MODELS), model),
             targets=choice("Layers", list(TARGETS), "attention"),
@@ -55,20 +51,25 @@ def count(name: str, targets: str, rank: int) -> tuple[list[tuple[str, int, int,
     model = empty_model(name)
     if "counted" in model.adapters:
         model.remove_adapter("counted")
-    model.add_adapter("counted", LoraConfig(r=rank, target_modules=list(TARGETS[targets])))
+    chosen = list(TARGETS[targets])
+    model.add_adapter("counted", LoraConfig(r=rank, target_modules=chosen))
     shapes: dict[tuple[str, int, int], int] = {}
     for path, layer in model.lora_layers().items():
         if "counted" in layer.configs:
             kind = (path.split(".")[-1], *layer_shape(layer))
             shapes[kind] = shapes.get(kind, 0) + 1
     trainable = model.trainable_parameter_count()
-    total = trainable.total
     groups = [(*kind, layers) for kind, layers in shapes.items()]
-    return groups, int(trainable), total, 4 * trainable, 4 * (total - trainable)
+    adapter = plan_memory(MODELS[name], "lora", rank, chosen)
+    whole = plan_memory(MODELS[name], "full", dtype="fp32")  # as an adapter is stored
+    return groups, int(trainable), trainable.total, adapter.file_bytes, whole.file_bytes
 
 
 @functools.cache
 def empty_model(name: str) -> LoraModel:
     """A model of that shape whose weights take no memory, with LoRA's layers around its linear ones."""
+    shape = dataclasses.asdict(model_shape(MODELS[name]))
+    fields = {field.name for field in dataclasses.fields(GPTConfig)}
     with torch.device("meta"):
-        return add_lora(GPT(MODELS[name]), LoraConfig(r=1, target_modules="all-linear"), "counted")
+        model = GPT(GPTConfig(**{key: value for key, value in shape.items() if key in fields}))
+        return add_lora(model, LoraConfig(r=1, target_modules="all-linear"), "counted")

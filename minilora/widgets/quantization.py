@@ -1,4 +1,7 @@
-"""Explorable: numbers on a line snap to the sixteen levels of a 4-bit code."""
+"""Explorable: numbers on a line snap to the sixteen levels of a 4-bit code.
+
+Not here: codes and blocks (quantization.py), and what four bits do to a model's loss.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ class QuantizationExplorer(Explorer):
         rounded, *_ = schemes[chosen]
         size = min(DRAWN, block_size)
         levels = block_levels(x, code, matched(code, block_size))
-        bars = [bar for _, *bar in schemes]
+        bars = [(name, error, bits) for _, name, error, bits in schemes]
         return draw(x[:size].tolist(), rounded[:size].tolist(), levels, bars, chosen)
 
 

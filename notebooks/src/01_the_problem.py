@@ -148,7 +148,8 @@ for name in ("gpt2", "qwen2.5-0.5b", "llama-3.2-1b", "llama-3.2-3b", "llama-3.1-
     plan = explorer.plans()["full"]
     fits[name] = plan.headroom(explorer.card.value) >= 0
     print(
-        f"{name:14} full fine-tuning takes {gigabytes(plan.total):>9}: {'fits' if fits[name] else 'too much'}"
+        f"{name:14} full fine-tuning takes {gigabytes(plan.total):>9}: "
+        f"{'fits' if fits[name] else 'too much'}"
     )
 assert fits["gpt2"]
 assert not fits["llama-3.1-8b"]

@@ -12,6 +12,8 @@
 
 # %%
 print("Loading PyTorch; the first time takes a few seconds ...")
+import textwrap
+
 import torch
 
 from minilora import GPT, GPTConfig, LoraConfig, Trainer, add_lora, encode_text, evaluate, style_corpus
@@ -41,9 +43,9 @@ explorer
 explorer.model.value, explorer.targets.value = "tiny-gpt", "attention"
 for rank in (8, 16, 32):
     explorer.rank.value = rank
-    print(explorer.sentence)
+    print(textwrap.fill(explorer.sentence, 95))
 explorer.model.value, explorer.rank.value = "SmolLM2-135M", 8
-print(explorer.sentence)
+print(textwrap.fill(explorer.sentence, 95))
 
 # %% [markdown]
 # Twice the rank, twice the trained numbers: a straight proportion. But look at the last line: the larger model gives a
@@ -133,7 +135,8 @@ for name, model in (("full", GPT.from_pretrained("tiny-gpt")), ("LoRA, all layer
 
 full, small = results["full"], results["LoRA, all layers"]
 print(
-    f"\nLoRA, measured against full fine-tuning ({full['loss']:.2f} and {small['loss']:.2f} from {loss_base:.2f}):"
+    f"\nLoRA, measured against full fine-tuning ({full['loss']:.2f} and {small['loss']:.2f} from "
+    f"{loss_base:.2f}):"
 )
 print(f"  weights trained           {small['share']:6.1%}")
 print(f"  fall of the loss          {gain('LoRA, all layers'):6.1%}")
@@ -170,7 +173,8 @@ for name in ("smollm2-135m", "llama-3.1-8b", "llama-3.1-70b"):
         plan_memory(name, method, r=8, target_modules="all-linear") for method in ("full", "lora")
     )
     print(
-        f"{name:14} full {gigabytes(whole.total):>10}, LoRA {gigabytes(little.total):>10} ({little.total / whole.total:.0%})"
+        f"{name:14} full {gigabytes(whole.total):>10}, LoRA {gigabytes(little.total):>10} "
+        f"({little.total / whole.total:.0%})"
     )
 
 # %% [markdown]
@@ -214,7 +218,8 @@ assert gain("norms only") < gain("LoRA, attention") < gain("LoRA, all layers")
 
 family(
     {name: (results[name]["share"], gain(name)) for name in results},
-    title=f"Every member learns: {gain('norms only'):.0%} of the gain with {results['norms only']['share']:.2%} of the weights",
+    title=f"Every member learns: {gain('norms only'):.0%} of the gain with "
+    f"{results['norms only']['share']:.2%} of the weights",
 )
 
 # %% [markdown]

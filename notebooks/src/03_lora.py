@@ -13,6 +13,7 @@
 # %%
 print("Loading PyTorch; the first time takes a few seconds ...")
 import hashlib
+import textwrap
 
 import numpy as np
 import torch
@@ -52,7 +53,7 @@ anatomy
 anatomy.rank.value = 2
 for step in (0, 1, 2, 100):
     anatomy.step.value = step
-    print(anatomy.sentence)
+    print(textwrap.fill(anatomy.sentence, 95))
 print()
 for rank in (1, 2, 3, 8):
     anatomy.rank.value = rank
@@ -83,7 +84,9 @@ W = layer.base_layer.weight.detach().double().numpy()  # (out, in)
 A = layer.lora_A["default"].detach().double().numpy()  # (r, in)
 B = layer.lora_B["default"].detach().double().numpy()  # (out, r)
 print(f"W {W.shape}: {W.size:,} numbers, frozen")
-print(f"A {A.shape} and B {B.shape}: {A.size + B.size:,} numbers, {(A.size + B.size) / W.size:.1%} of W's")
+print(
+    f"A {A.shape} and B {B.shape}: {A.size + B.size:,} numbers, {(A.size + B.size) / W.size:.1%} of W's"
+)
 print(f"B·A {(B @ A).shape}, a full table again, of rank {np.linalg.matrix_rank(B @ A)}")
 assert A.size + B.size < W.size / 10
 assert (B @ A).shape == W.shape
@@ -277,7 +280,9 @@ with torch.no_grad():
     merged = model(rows)
     model.unmerge()
     again = model(rows)
-print(f"scores up to {separate.abs().max():.0f} in size; merged, they differ by less than 0.001:", end=" ")
+print(
+    f"scores up to {separate.abs().max():.0f} in size; merged, they differ by less than 0.001:", end=" "
+)
 print(bool((merged - separate).abs().max() < 1e-3))
 print("after unmerging they are the same bit for bit:", torch.equal(again, separate))
 assert (merged - separate).abs().max() < 1e-3

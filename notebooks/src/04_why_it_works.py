@@ -11,6 +11,7 @@
 # %%
 print("Loading PyTorch; the first time takes a few seconds ...")
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 
@@ -27,7 +28,9 @@ folder = Path(tempfile.mkdtemp())  # for what this page saves
 base = GPT.from_pretrained("tiny-gpt")
 before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
 train_data = encode_text(style_corpus("legal", documents=240), base.tokenizer, block_size=64)
-validation_data = encode_text(style_corpus("legal", "validation", documents=8), base.tokenizer, block_size=64)
+validation_data = encode_text(
+    style_corpus("legal", "validation", documents=8), base.tokenizer, block_size=64
+)
 print("to learn from:", train_data)
 print("kept back:    ", validation_data)
 
@@ -89,14 +92,20 @@ spectra = {
     "a random matrix": torch.linalg.svdvals(chance).tolist(),
 }
 of_change, of_chance = (captured_energy(values, 8) for values in spectra.values())
-print(f"8 of 256 directions hold {of_change:.0%} of the change of {layer}, and {of_chance:.0%} of a random matrix")
+print(
+    f"8 of 256 directions hold {of_change:.0%} of the change of {layer}, and {of_chance:.0%} of "
+    "a random matrix"
+)
 
 ratios = []
 for name in linear:
     random = torch.linalg.svdvals(torch.randn(changes[name].shape, generator=generator)).tolist()
     ratios.append(captured_energy(parts[name].S.tolist(), 8) / captured_energy(random, 8))
 ahead = sum(ratio > 1 for ratio in ratios)
-print(f"all {len(linear)} layers: 8 directions hold {min(ratios):.1f} to {max(ratios):.1f} times a random matrix's share")
+print(
+    f"all {len(linear)} layers: 8 directions hold {min(ratios):.1f} to {max(ratios):.1f} times a "
+    "random matrix's share"
+)
 assert of_change > 2 * of_chance
 assert ahead == len(linear)
 
@@ -110,7 +119,7 @@ explorer
 
 # %% tags=["nbval-ignore-output"]
 explorer.rank.value = 32  # as if moved by hand
-print(explorer.sentence)
+print(textwrap.fill(explorer.sentence, 95))
 assert percent(captured_energy(spectra["the change"], 32)) in explorer.sentence
 energy_curves(spectra, title="The change leans on few directions; chance does not")
 
@@ -182,12 +191,17 @@ for r in (1, 4, 16):
         GPT.from_pretrained("tiny-gpt"), LoraConfig(r=r, lora_alpha=r, target_modules="all-linear")
     )
     trained[r] = int(adapted[r].trainable_parameter_count())
-    losses[r] = Trainer(adapted[r], train_data, learning_rate=1e-2, **training).train().validation_losses[-1]
+    losses[r] = (
+        Trainer(adapted[r], train_data, learning_rate=1e-2, **training).train().validation_losses[-1]
+    )
 
 reached = {key: (losses["base"] - losses[key]) / (losses["base"] - losses["full"]) for key in (1, 4, 16)}
 for r, share in reached.items():
     of_weights = trained[r] / trained["full"]
-    print(f"rank {r:2}: loss {losses[r]:.2f}, {share:.0%} of full fine-tuning's gain with {of_weights:.1%} of its weights")
+    print(
+        f"rank {r:2}: loss {losses[r]:.2f}, {share:.0%} of full fine-tuning's gain with "
+        f"{of_weights:.1%} of its weights"
+    )
 first_step, second_step = reached[4] - reached[1], reached[16] - reached[4]
 print(f"from rank 1 to 4: {first_step:+.0%}; from 4 to 16, four times the weights: {second_step:+.0%}")
 assert reached[4] > 0.5
@@ -205,7 +219,7 @@ measured
 
 # %% tags=["nbval-ignore-output"]
 measured.rank.value = 4  # as if moved by hand
-print(measured.sentence)
+print(textwrap.fill(measured.sentence, 95))
 assert f"{losses[4]:.3f}" in measured.sentence
 
 # %% [markdown]
@@ -236,7 +250,10 @@ needs = {
 print(f"{'':24}{'full':>10}{'LoRA':>10}")
 for part in ("weights", "adapters", "gradients", "optimizer"):
     print(f"{part:24}" + "".join(f"{gigabytes(need.parts[part]):>10}" for need in needs.values()))
-print(f"{'kept by forward':24}" + "".join(f"{gigabytes(need.kept_by_forward):>10}" for need in needs.values()))
+print(
+    f"{'kept by forward':24}"
+    + "".join(f"{gigabytes(need.kept_by_forward):>10}" for need in needs.values())
+)
 print(f"{'peak':24}" + "".join(f"{gigabytes(need.peak):>10}" for need in needs.values()))
 share_of_memory = needs["LoRA"].peak / needs["full"].peak
 bookkeeping = {
@@ -264,9 +281,16 @@ sizes = {
     for name in ("adapter", "full")
 }
 times = sizes["full"] / sizes["adapter"]
-print(f"here:         {gigabytes(sizes['adapter'])} for the adapter, {gigabytes(sizes['full'])} for the model: 1 to {times:.0f}")
+print(
+    f"here:         {gigabytes(sizes['adapter'])} for the adapter, {gigabytes(sizes['full'])} "
+    f"for the model: 1 to {times:.0f}"
+)
 planned = {method: plan_memory("llama-3.1-8b", method).file_bytes for method in ("lora", "full")}
-print(f"Llama-3.1-8B: {gigabytes(planned['lora'])} for the adapter, {gigabytes(planned['full'])} for the model", end="")
+print(
+    f"Llama-3.1-8B: {gigabytes(planned['lora'])} for the adapter, {gigabytes(planned['full'])} "
+    "for the model",
+    end="",
+)
 print(f": 1 to {planned['full'] / planned['lora']:,.0f}  (rank 8 on attention, from its published shape)")
 assert times > 20
 assert planned["lora"] < 1e9 < planned["full"]
@@ -286,7 +310,10 @@ with torch.no_grad():
     untouched = GPT.from_pretrained("tiny-gpt")(rows)
 fell_back = torch.equal(without, untouched)
 print(f"adapter on:  scores move by up to {(with_adapter - untouched).abs().max():.0f}")
-print(f"adapter off: equal to the untouched model, all {untouched.numel():,} scores, bit for bit: {fell_back}")
+print(
+    f"adapter off: equal to the untouched model, all {untouched.numel():,} scores, bit for bit: "
+    f"{fell_back}"
+)
 assert fell_back
 assert not torch.equal(with_adapter, untouched)
 

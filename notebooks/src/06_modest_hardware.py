@@ -10,6 +10,7 @@
 
 # %%
 print("Loading PyTorch; the first time takes a few seconds ...")
+import textwrap
 import time
 
 import torch
@@ -47,7 +48,10 @@ for method in ("full", "lora", "qlora"):
     measured = measure_memory(tiny(method), batch_size=8, sequence_length=64)
     plan = plan_memory("tiny-gpt", method, batch_size=8, sequence_length=64, **settings)
     on_cpu = plan.total - plan.parts["workspace"].bytes  # room that only a GPU's library sets aside
-    print(f"{method:8}{gigabytes(on_cpu):>12}{gigabytes(measured.peak):>12}{on_cpu / measured.peak - 1:+8.1%}", flush=True)
+    print(
+        f"{method:8}{gigabytes(on_cpu):>12}{gigabytes(measured.peak):>12}{on_cpu / measured.peak - 1:+8.1%}",
+        flush=True,
+    )
     assert abs(on_cpu / measured.peak - 1) < 0.25
 
 # %% [markdown]
@@ -76,7 +80,7 @@ print(f"{'':16}" + "".join(f"{method:>28}" for method in methods))
 for name in names:
     plans = {method: plan_memory(name, **choice, **how) for method, choice in methods.items()}
     cards[name] = {method: plan.cards(24) for method, plan in plans.items()}
-    texts = [f"{gigabytes(plan.total)} = {cards[name][method]} card(s)" for method, plan in plans.items()]
+    texts = [f"{gigabytes(plan.total)} = {cards[name][method]} × 24 GB" for method, plan in plans.items()]
     print(f"{name:16}" + "".join(f"{text:>28}" for text in texts))
 
 for name in names:
@@ -91,7 +95,8 @@ of_8b, of_70b = cards["llama-3.1-8b"], cards["llama-3.1-70b"]
 payoff_ladder(
     cards,
     "24 GB each",
-    title=f"8 billion weights: from {of_8b['full']} cards to {of_8b['QLoRA']}; 70 billion: from {of_70b['full']} to {of_70b['QLoRA']}",
+    title=f"8 billion weights: from {of_8b['full']} cards to {of_8b['QLoRA']}; 70 billion: from "
+    f"{of_70b['full']} to {of_70b['QLoRA']}",
 )
 
 # %% [markdown]
@@ -108,7 +113,10 @@ needed = plan_memory("llama-3.1-70b", "qlora", **how)
 for device in DEVICES.values():
     if device.has_gpu:
         room = needed.headroom(device.gigabytes)
-        print(f"{device.name:>7}: {'fits, ' if room > 0 else 'too small,'} {gigabytes(abs(room) * 1e9)} {'free' if room > 0 else 'missing'}")
+        print(
+            f"{device.name:>7}: {'fits, ' if room > 0 else 'too small,'} "
+            f"{gigabytes(abs(room) * 1e9)} {'free' if room > 0 else 'missing'}"
+        )
 assert needed.cards(24) > 1
 assert needed.cards(48) == 1
 
@@ -135,7 +143,7 @@ for checkpointing in (False, True):
             fitting.append(rows)
     largest[checkpointing] = fitting[-1]
     print(f"checkpointing {'on: ' if checkpointing else 'off:'} up to {fitting[-1]} rows at a time")
-print(explorer.sentence)
+print(textwrap.fill(explorer.sentence, 95))
 assert largest[True] > largest[False]
 
 # %% [markdown]
@@ -164,7 +172,10 @@ for parts in (1, 4):
     model = tiny("lora")
     losses[parts] = Trainer(model, train_data, steps=8, batch_size=16, micro_batches=parts).train().losses
     kept[parts] = measure_memory(model, batch_size=16 // parts, sequence_length=64).kept_by_forward
-    print(f"16 rows in {parts} part(s): last loss {losses[parts][-1]:.5f}, kept by forward {gigabytes(kept[parts])}")
+    print(
+        f"16 rows in {parts} part(s): last loss {losses[parts][-1]:.5f}, kept by forward "
+        f"{gigabytes(kept[parts])}"
+    )
 largest_difference = max(abs(a - b) for a, b in zip(losses[1], losses[4], strict=True))
 print(f"largest difference of a loss in all 8 steps: {largest_difference:.6f}")
 assert largest_difference < 1e-3
@@ -190,12 +201,18 @@ for _ in range(6):  # in turn, so that whatever else this machine does disturbs 
         trainer = Trainer(
             model, train_data, steps=1, batch_size=8, gradient_checkpointing=checkpointing, progress=False
         )
-        start = time.process_time()  # time that this process works; what other programs take does not count
+        # time that this process works; what other programs take does not count
+        start = (
+            time.process_time()
+        )
         trainer.train()
         times.append(time.process_time() - start)
 saved = 1 - kept[True] / kept[False]
 slower = min(seconds[True]) / min(seconds[False])
-print(f"kept by the forward pass: {gigabytes(kept[False])} without, {gigabytes(kept[True])} with: {saved:.0%} less")
+print(
+    f"kept by the forward pass: {gigabytes(kept[False])} without, {gigabytes(kept[True])} with: "
+    f"{saved:.0%} less"
+)
 print(f"processor time of a step, the best of 6: {slower:.2f} times")
 assert saved > 0.5
 
@@ -220,10 +237,11 @@ def way_to_fit(model, gigabytes_of_card):
     for method in ("full", "lora", "qlora"):
         for rows, checkpointing in ((8, False), (8, True), (1, True)):
             optimizer = "adamw-master" if method == "full" else "adamw"
+            # fmt: skip
             plan = plan_memory(
                 model, method, target_modules="all-linear", batch_size=rows, optimizer=optimizer,
                 checkpointing=checkpointing, double_quant=True,
-            )  # fmt: skip
+            )
             if plan.headroom(gigabytes_of_card) > 1:
                 extras = [f"{rows} row(s) at a time"] + ["checkpointing"] * checkpointing
                 return f"{method}, {', '.join(extras)} ({gigabytes(plan.total)})"

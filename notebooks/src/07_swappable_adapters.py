@@ -41,9 +41,12 @@ untouched = base_digest(model)
 print("the base's fingerprint:", untouched[:32], "...")
 
 tokenizer = model.tokenizer
-train = {style: encode_text(style_corpus(style, documents=64), tokenizer, block_size=64) for style in STYLES}
+train = {
+    style: encode_text(style_corpus(style, documents=64), tokenizer, block_size=64) for style in STYLES
+}
 kept_back = {
-    style: encode_text(style_corpus(style, "validation", documents=6), tokenizer, block_size=64) for style in STYLES
+    style: encode_text(style_corpus(style, "validation", documents=6), tokenizer, block_size=64)
+    for style in STYLES
 }
 for style in STYLES:
     print(f"{style:8}", train[style], "and kept back", kept_back[style])
@@ -69,7 +72,10 @@ for style in STYLES:
 model.set_adapter("my-legal")
 first_loss_now = evaluate(model, kept_back["legal"])
 print("\nfingerprints of the base:", ", ".join(fingerprint[:12] for fingerprint in fingerprints))
-print(f"the first adapter on its own style: loss {first_loss:.4f} when new, {first_loss_now:.4f} after the two others")
+print(
+    f"the first adapter on its own style: loss {first_loss:.4f} when new, {first_loss_now:.4f} "
+    "after the two others"
+)
 assert set(fingerprints) == {untouched}
 assert first_loss_now == first_loss
 
@@ -117,7 +123,7 @@ for style in STYLES:
 # %% tags=["claim:snap-in", "nbval-ignore-output"]
 model = LoraModel(GPT.from_pretrained("tiny-gpt"))
 for style in STYLES:
-    model.load_adapter(ASSETS / "adapters" / style, style)
+    model.load_adapter(style, style)  # an adapter of the package, by its name
 
 
 def shortest(action, times):
@@ -137,7 +143,7 @@ def change_through_all():
 
 
 swap = shortest(change_through_all, times=1000) / len(STYLES)
-fetch = shortest(lambda: model.load_adapter(ASSETS / "adapters" / "code", "code", replace=True), times=1)
+fetch = shortest(lambda: model.load_adapter("code", "code", replace=True), times=1)
 load = shortest(lambda: GPT.from_pretrained("tiny-gpt"), times=1)
 print(f"change of adapter, all in memory {swap * 1e6:12,.1f} µs")
 print(f"adapter from its file            {fetch * 1e6:12,.0f} µs")
@@ -169,7 +175,13 @@ switcher
 # The next cell moves the controls in your place, and keeps what was written:
 
 # %% tags=["nbval-ignore-output"]
-for adapter, strength in (("legal", 0.0), ("legal", 1.0), ("code", 1.0), ("support", 1.0), ("legal + support", 1.0)):
+for adapter, strength in (
+    ("legal", 0.0),
+    ("legal", 1.0),
+    ("code", 1.0),
+    ("support", 1.0),
+    ("legal + support", 1.0),
+):
     switcher.adapter.value, switcher.strength.value = adapter, strength
     switcher.finish()
     print(f"{strength:g} × {adapter}: {' '.join(switcher.texts['adapted'].split())[:150]}\n")
@@ -186,6 +198,7 @@ assert switcher.digests == (untouched, untouched)
 # **Predict:** you want twenty specialities. How much longer is the shelf with twenty full copies of the model than the one
 # with a single model and twenty adapters: twice, five times, twenty times?
 
+
 # %% tags=["claim:cheaper-than-copies", "nbval-ignore-output"]
 def bytes_of(path):
     return sum(file.stat().st_size for file in path.iterdir() if file.suffix == ".safetensors")
@@ -197,7 +210,10 @@ print(f"one model {model_bytes:12,} bytes\nadapters  {adapter_bytes} bytes")
 for count in (1, 3, 20):
     shared = model_bytes + count * max(adapter_bytes)
     copies = count * model_bytes
-    print(f"{count:3} specialities: {shared:12,} bytes shared, {copies:12,} in copies, {copies / shared:4.1f} times")
+    print(
+        f"{count:3} specialities: {shared:12,} bytes shared, {copies:12,} in copies, "
+        f"{copies / shared:4.1f} times"
+    )
 assert 20 * model_bytes > 10 * (model_bytes + 20 * max(adapter_bytes))
 storage(model_bytes, max(adapter_bytes), tasks=20)
 
@@ -232,7 +248,10 @@ ids = torch.tensor([prompt] * len(who))  # (4 rows, tokens)
 with torch.no_grad(), model.rows(who):
     for _ in range(20):
         mixed = model(ids)  # (4, tokens, vocabulary)
-        ids = torch.cat([ids, mixed[:, -1:].argmax(-1)], dim=1)  # each row goes on with its likeliest token
+        # each row goes on with its likeliest token
+        ids = torch.cat(
+            [ids, mixed[:, -1:].argmax(-1)], dim=1
+        )
     mixed = model(ids)
 
 for row, name in enumerate(who):
@@ -277,7 +296,10 @@ for _ in range(4):  # in turn, so that a busy moment of the machine hits all thr
     seconds["with the adapter merged"].append(shortest(read, times=1))
     model.unmerge()
 for name, times in seconds.items():
-    print(f"{name:24} {1e3 * min(times):6.1f} ms for {row.numel()} tokens, {min(times) / min(seconds['base alone']):.2f}")
+    print(
+        f"{name:24} {1e3 * min(times):6.1f} ms for {row.numel()} tokens, "
+        f"{min(times) / min(seconds['base alone']):.2f}"
+    )
 assert base_digest(model) == untouched  # merging and unmerging left it alone, too
 
 # %% [markdown]

@@ -11,13 +11,24 @@
 print("Loading PyTorch; the first time takes a few seconds ...")
 import json
 import tempfile
+import textwrap
 from pathlib import Path
 
 import torch
 from IPython.display import display
 from safetensors import safe_open
 
-from minilora import GPT, GPTConfig, LoraConfig, LoraModel, Trainer, add_lora, encode_text, evaluate, style_corpus
+from minilora import (
+    GPT,
+    GPTConfig,
+    LoraConfig,
+    LoraModel,
+    Trainer,
+    add_lora,
+    encode_text,
+    evaluate,
+    style_corpus,
+)
 from minilora.figures.charts import loss_curves
 from minilora.widgets import training_dashboard
 
@@ -95,7 +106,11 @@ assert counted == model.trainable_parameter_count()
 # Three beginnings, each with the same seed, without and with the adapter.
 
 # %% tags=["nbval-ignore-output"]
-for prompt in ("The little dog ran to the garden and", "The parties agree that", "Notice is hereby given"):
+for prompt in (
+    "The little dog ran to the garden and",
+    "The parties agree that",
+    "Notice is hereby given",
+):
     with model.disable_adapter():
         print("base:   ", prompt + model.generate(prompt, max_new_tokens=35, seed=3).replace("\n", " "))
     print("adapted:", prompt + model.generate(prompt, max_new_tokens=35, seed=3).replace("\n", " "))
@@ -111,7 +126,9 @@ for prompt in ("The little dog ran to the garden and", "The parties agree that",
 
 # %% tags=["nbval-ignore-output"]
 torch.manual_seed(0)
-second = add_lora(GPT.from_pretrained("tiny-gpt"), LoraConfig(r=8, lora_alpha=16, target_modules="all-linear"))
+second = add_lora(
+    GPT.from_pretrained("tiny-gpt"), LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
+)
 second_trainer = Trainer(
     second,
     train_data,
@@ -130,7 +147,7 @@ second_trainer.train()
 dashboard
 
 # %% tags=["nbval-ignore-output"]
-print(dashboard.sentence)
+print(textwrap.fill(dashboard.sentence, 95))
 assert dashboard.sentence.startswith("Done: step 80 of 80")
 history = second_trainer.history
 loss_curves(
@@ -254,7 +271,10 @@ assert share < 0.01
 try:
     real = GPT.from_pretrained("smollm2-135m-instruct")
 except FileNotFoundError:
-    print("not fetched; with it, a LoRA of rank 8 on q_proj and v_proj trains 460,800 of 134,515,008 weights (0.34 %)")
+    print(
+        "not fetched; with it, a LoRA of rank 8 on q_proj and v_proj trains 460,800 of "
+        "134,515,008 weights (0.34 %)"
+    )
 else:
     adapted = add_lora(real, LoraConfig(r=8))  # by default on q_proj and v_proj
     print(adapted.trainable_parameter_count())

@@ -68,9 +68,12 @@ RATES = {"full": 5e-4, "LoRA": 5e-3, "QLoRA": 5e-3}
 SEEDS = (0, 1)
 
 tokenizer = GPT.from_pretrained("tiny-gpt").tokenizer
-train = {style: encode_text(style_corpus(style, documents=48), tokenizer, block_size=64) for style in STYLES}
+train = {
+    style: encode_text(style_corpus(style, documents=48), tokenizer, block_size=64) for style in STYLES
+}
 kept_back = {
-    style: encode_text(style_corpus(style, "validation", documents=4), tokenizer, block_size=64) for style in STYLES
+    style: encode_text(style_corpus(style, "validation", documents=4), tokenizer, block_size=64)
+    for style in STYLES
 }
 
 
@@ -82,7 +85,9 @@ def loss_after_training(style, method, seed):
     if method != "full":
         model = add_lora(model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear"))
     rate = RATES[method]
-    Trainer(model, train[style], steps=12, batch_size=4, learning_rate=rate, seed=seed, progress=False).train()
+    Trainer(
+        model, train[style], steps=12, batch_size=4, learning_rate=rate, seed=seed, progress=False
+    ).train()
     return evaluate(model, kept_back[style])
 
 
@@ -224,9 +229,15 @@ for rank in (1, 2, 4, 16, "full"):
     trainer = learn(model, new_text, rate=1e-2 if rank == "full" else 2e-2)
     known[rank] = known_by_heart(trained := model, new_text)
     weights = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    print(f"rank {rank!s:5} trains {weights:6,} weights: knows {known[rank]:.0%} of the new text", flush=True)
+    print(
+        f"rank {rank!s:5} trains {weights:6,} weights: knows {known[rank]:.0%} of the new text",
+        flush=True,
+    )
 
-print(f"after full fine-tuning {known_by_heart(trained, old_text):.0%} of the old text are left in the model")
+print(
+    f"after full fine-tuning {known_by_heart(trained, old_text):.0%} of the old text are left in "
+    "the model"
+)
 assert known[1] < 0.6 < known["full"]
 assert known[1] < known[2] < known["full"]
 assert known["full"] > 0.95

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,17 @@ from tests.browser import missing
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 WITH_SLIDER = ROOT / "notebooks" / "02_change_only_a_little.ipynb"  # a short page that has one
+STILL = "data:image/svg+xml"
+SLIDERS = {  # how many each kind of explorable has
+    "AdapterSwitcher": 1,
+    "LoraAnatomy": 2,
+    "MemoryExplorer": 3,
+    "MethodChooser": 2,
+    "ParameterExplorer": 1,
+    "QuantizationExplorer": 2,
+    "RankExplorer": 1,
+    "TrainingDashboard": 0,
+}
 PAGE_SECONDS = 600  # a page that takes longer hangs
 
 pytestmark = [
@@ -53,48 +63,26 @@ CELLS_LEFT = """
 ERRORS_SHOWN = """
 () => [...document.querySelectorAll('[data-mime-type="application/vnd.jupyter.error"]')].map((node) => node.innerText)
 """
+# Every cell has its number, or an error has ended the run.
+RAN_IN_NOTEBOOK_7 = """
+() => document.querySelector('[data-mime-type="application/vnd.jupyter.error"]')
+   || [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every((node) => /\\d/.test(node.innerText))
+"""
 PICTURE = "(handle) => handle.closest('.minilora').querySelector('.widget-html-content').innerHTML"
 
 
 @pytest.fixture(scope="module")
-def benchmark() -> ModuleType:
-    """The program that opens explorables in JupyterLab; its server and browser serve here too."""
-    path = ROOT / "benchmarks" / "explorables.py"
-    spec = importlib.util.spec_from_file_location("explorables", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
 def server(benchmark: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """JupyterLab on copies of the pages; its address. Notebook 7 and Voilà answer there too, where installed."""
+    """JupyterLab on copies of the pages that were never run; its address. Notebook 7 and Voilà answer there too."""
     folder = tmp_path_factory.mktemp("pages")
     for path in PAGES:
-        shutil.copy(path, folder)
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        nbformat.write(notebook, folder / path.name)
     with benchmark.jupyter_server(folder) as address:
         yield address
-
-
-@pytest.fixture
-def problems() -> list[str]:
-    """What went wrong in the page so far, and what it wrote to its console as an error."""
-    return []
-
-
-@pytest.fixture
-def page(benchmark: ModuleType, problems: list[str]) -> Iterator[Any]:
-    """A browser's page; a problem that is left at the end fails the test."""
-    with benchmark.browser_page() as page:
-        page.on("pageerror", lambda error: problems.append(f"error in the page: {error}"))
-        page.on(
-            "console",
-            lambda m: problems.append(f"console: {m.text} {m.location}") if m.type == "error" else None,
-        )
-        yield page
-    assert not problems, "\n".join(problems)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
@@ -104,13 +92,12 @@ def test_page_runs_in_jupyterlab_and_its_sliders_answer_the_keyboard(path, serve
     page.wait_for_function(KERNEL_RESTS, timeout=60_000)
     page.evaluate(LISTEN)
     try:
-        page.evaluate("() => jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
         assert page.evaluate(CELLS_LEFT) > 0
         page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells') }")  # its end is far
         wait_until_all_cells_ran(page)
         assert page.evaluate(ERRORS_SHOWN) == []
-        assert page.locator(".minilora svg").count() == number_of_explorables(path)
-        move_every_slider(page)
+        assert page.locator(".minilora svg").count() == len(explorables(path))
+        assert move_every_slider(page) == sliders_of(path)
         page.wait_for_function(KERNEL_RESTS, timeout=60_000)
         assert page.evaluate("() => window.problems") == []
     finally:
@@ -127,22 +114,44 @@ def wait_until_all_cells_ran(page: Any) -> None:
     page.wait_for_function(KERNEL_RESTS, timeout=60_000)
 
 
-def number_of_explorables(path: Path) -> int:
-    """How many stand in the built page: each left a still."""
+def explorables(path: Path) -> list[str]:
+    """The kinds that stand in the built page: each left a still, beside words that begin with its kind."""
     cells = nbformat.read(path, as_version=4).cells
-    outputs = [output for cell in cells for output in cell.get("outputs", [])]
-    return sum("image/svg+xml" in output.get("data", {}) for output in outputs)
+    shown = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    return [data["text/plain"].split(":")[0] for data in shown if STILL in data.get("text/html", "")]
+
+
+def sliders_of(path: Path) -> int:
+    return sum(SLIDERS[kind] for kind in explorables(path))
+
+
+def test_the_pages_have_explorables():
+    kinds = {kind for path in PAGES for kind in explorables(path)}
+    assert kinds <= set(SLIDERS)
+    assert len(kinds) >= 7, f"only {sorted(kinds)}; were the pages built?"
 
 
 def move_every_slider(page: Any) -> int:
     handles = page.query_selector_all(".minilora .noUi-handle")
     for handle in handles:
-        before = handle.evaluate(PICTURE)
+        before = rest(page, handle)
         assert any(
             press(page, handle, key) and changes(page, handle, before)
             for key in ["ArrowRight"] * 12 + ["ArrowLeft"] * 12
         ), f"the picture does not follow the slider {handle.get_attribute('aria-label')!r}"
     return len(handles)
+
+
+def rest(page: Any, handle: Any, seconds: float = 60.0) -> str:
+    """The picture, once it has been still for a second: text that streams is no answer to a key."""
+    end, picture, since = time.monotonic() + seconds, handle.evaluate(PICTURE), time.monotonic()
+    while time.monotonic() - since < 1:
+        assert time.monotonic() < end, "the picture does not come to rest"
+        page.wait_for_timeout(50)
+        now = handle.evaluate(PICTURE)
+        if now != picture:
+            picture, since = now, time.monotonic()
+    return picture
 
 
 def press(page: Any, handle: Any, key: str) -> bool:
@@ -173,10 +182,10 @@ def test_a_page_runs_in_notebook_7(server, page, problems):
     problems.clear()  # while it starts, Notebook 7.6 trips over its own settings; that is not ours
     page.click(".lm-MenuBar-item >> text=Run")
     page.click(".lm-Menu-item >> text=Run All Cells")
-    page.wait_for_selector(".minilora .noUi-handle", timeout=1000 * PAGE_SECONDS)
-    assert (
-        move_every_slider(page) > 0
-    )  # this interface would use the arrow keys itself, to go to another cell
+    page.wait_for_function(RAN_IN_NOTEBOOK_7, timeout=1000 * PAGE_SECONDS)
+    assert page.evaluate(ERRORS_SHOWN) == []
+    # this interface would use the arrow keys itself, to go to another cell
+    assert move_every_slider(page) == sliders_of(WITH_SLIDER)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("voila") is None, reason="Voilà is not installed")
@@ -185,4 +194,5 @@ def test_a_page_runs_in_voila(server, page, problems):
     page.wait_for_selector(".minilora .noUi-handle", timeout=1000 * PAGE_SECONDS)
     problems.clear()  # Voilà loads extensions that need JupyterLab, and asks the net for fonts; that is not ours
     assert page.locator("text=There was an error").count() == 0
-    assert move_every_slider(page) > 0
+    assert page.evaluate(ERRORS_SHOWN) == []
+    assert move_every_slider(page) == sliders_of(WITH_SLIDER)
