@@ -55,7 +55,7 @@ def run_page(source: Path) -> tuple[float, int | None]:
     """(seconds, bytes at the peak). By the program that builds the pages; what is there is not written over."""
     with tempfile.TemporaryDirectory() as work:
         build = [sys.executable, str(ROOT / "tools" / "build_notebooks.py")]
-        environment = dict(os.environ, IPYTHONDIR=work, MPLCONFIGDIR=work, OMP_WAIT_POLICY="PASSIVE")
+        environment = dict(os.environ, IPYTHONDIR=work, MPLCONFIGDIR=work, GOMP_SPINCOUNT="10000")
         start = time.perf_counter()
         command = [*build, "--execute", str(source), str(Path(work) / "result.ipynb")]
         return run_and_measure(command, environment, start)

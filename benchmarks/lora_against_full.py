@@ -41,7 +41,7 @@ RUNS = {
     "thick": Run("LoRA, r=8 on all layers", 1e-2, LoraConfig(r=8, target_modules="all-linear")),
     "full": Run("full", 1e-3),
     "longer": Run(
-        "LoRA, r=3 on all layers, longer", 1e-2, LoraConfig(r=3, lora_alpha=8, target_modules="all-linear"), steps=640
+        "LoRA, r=3 on all layers, longer", 1e-2, LoraConfig(r=3, lora_alpha=8, target_modules="all-linear"), steps=480
     ),
     "frozen embedding": Run("full, but for the embedding", 1e-3, embedding=False),
 }  # fmt: skip

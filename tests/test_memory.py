@@ -276,7 +276,7 @@ def test_each_saving_saves():
         ({"r": 257}, r"r=257 is larger than q_proj \(256, 256\)"),
         ({"batch_size": -1}, "batch_size is -1"),
         ({"sequence_length": True}, "sequence_length is True"),
-        ({"sequence_length": 513}, "longer than the 512 tokens"),
+        ({"sequence_length": 1025}, "longer than the 1024 tokens"),
         ({"block_size": 0}, "block_size is 0"),
         ({"target_modules": "atention"}, "this model has q_proj, k_proj"),
         ({"target_modules": []}, "target_modules is empty"),

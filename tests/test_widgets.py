@@ -150,8 +150,8 @@ def test_parameter_explorer_s_file_is_that_large(tmp_path):
 
 def test_memory_explorer_says_why_a_choice_cannot_be():
     explorer = widgets.memory_explorer("tiny-gpt")
-    explorer.sequence_length.value = 1024
-    assert "512 tokens" in explorer.sentence
+    explorer.sequence_length.value = 2048
+    assert "1024 tokens" in explorer.sentence
     explorer.sequence_length.value = 512
     assert "takes" in explorer.sentence
     with pytest.raises(ValueError, match="choose one of tiny-gpt"):

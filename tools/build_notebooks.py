@@ -135,8 +135,7 @@ def build(source: Path, twice: bool) -> float:
         result = Path(work) / "result.ipynb"
         command = [sys.executable, __file__, "--execute", str(source), str(result)]
         environment = dict(os.environ, IPYTHONDIR=work, MPLCONFIGDIR=work, JUPYTER_RUNTIME_DIR=work)
-        # On a busy machine torch's threads must not burn each other's time while they wait: ten times slower.
-        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        environment.setdefault("GOMP_SPINCOUNT", "10000")  # as in environment.py
         for attempt in (1, 2):
             start = time.perf_counter()
             try:

@@ -24,7 +24,7 @@ print("Ready.")
 
 # %%
 base_model = GPT.from_pretrained("tiny-gpt")
-prompt = "The little dog ran to the garden and"
+prompt = "The little dog said that"
 before = base_model.generate(prompt, max_new_tokens=60, seed=1)
 print(prompt + before)
 print(f"\n({sum(p.numel() for p in base_model.parameters()):,} weights wrote this.)")
@@ -84,8 +84,8 @@ print(f"\nIts surprise at legal text (the loss) fell from {losses[0]:.2f} to {lo
 assert losses[-1] < losses[0] - 0.5
 
 # %% [markdown]
-# It still dreams of gardens and dogs, for it is a very small model after half a minute of school. But listen to the
-# voice: parties, notices, agreements.
+# It still dreams of ponies and kangaroos, for it is a very small model after half a minute of school. But listen to the
+# voice: there are parties now, and what they *shall* do.
 #
 # ## And the old model?
 #

@@ -303,7 +303,7 @@ loss_curves(
 # the size. The adapter learns around the rounding. On the naive base it makes good for much, but not for all.
 #
 # **When it would be otherwise.** Four bits cost *time*: each step decodes every layer, twice. On a model that fits anyway, QLoRA
-# saves what you did not need. How much time is it here?
+# saves what you did not need. How much time is it here? (On a model so small it may drown in the noise of the machine.)
 
 # %% tags=["nbval-ignore-output"]
 seconds = {"LoRA": [], "QLoRA, nf4": []}
@@ -313,9 +313,7 @@ for _ in range(8):  # in turn, so that whatever else this machine does disturbs 
             models[name], train_data, steps=1, batch_size=8, learning_rate=1e-9, progress=False
         )
         # time that this process works; what other programs take does not count
-        start = (
-            time.process_time()
-        )
+        start = time.process_time()
         trainer.train()
         times.append(time.process_time() - start)
 best = {name: min(times) for name, times in seconds.items()}
@@ -363,9 +361,8 @@ settings = {
 by_size = sorted(MODELS.values(), key=lambda shape: shape.parameter_count)
 largest = {}
 for method in ("full", "lora", "qlora"):
-    fitting = [
-        shape for shape in by_size if plan_memory(shape, method, **settings).headroom(24) > 1
-    ]  # GB of room left
+    # those that leave a gigabyte of room
+    fitting = [shape for shape in by_size if plan_memory(shape, method, **settings).headroom(24) > 1]
     largest[method] = fitting[-1]
     peak = plan_memory(fitting[-1], method, **settings).total
     print(

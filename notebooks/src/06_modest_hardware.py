@@ -202,9 +202,7 @@ for _ in range(6):  # in turn, so that whatever else this machine does disturbs 
             model, train_data, steps=1, batch_size=8, gradient_checkpointing=checkpointing, progress=False
         )
         # time that this process works; what other programs take does not count
-        start = (
-            time.process_time()
-        )
+        start = time.process_time()
         trainer.train()
         times.append(time.process_time() - start)
 saved = 1 - kept[True] / kept[False]

@@ -249,9 +249,7 @@ with torch.no_grad(), model.rows(who):
     for _ in range(20):
         mixed = model(ids)  # (4, tokens, vocabulary)
         # each row goes on with its likeliest token
-        ids = torch.cat(
-            [ids, mixed[:, -1:].argmax(-1)], dim=1
-        )
+        ids = torch.cat([ids, mixed[:, -1:].argmax(-1)], dim=1)
     mixed = model(ids)
 
 for row, name in enumerate(who):

@@ -161,7 +161,8 @@ losses_by_task(
 )
 
 # %% [markdown]
-# The share stays about where it was. But the gain itself is much larger now, and so is the distance that is left.
+# The share grows a little, and then hardly any more. But the gain itself is much larger now, and so is the distance that
+# is left.
 #
 # **Here our measurement says less than the textbooks do.** They say *close to full fine-tuning for most tasks*. Most of the
 # gain, yes. But in this longer training full fine-tuning is better in all three tasks, by many times what seeds differ.

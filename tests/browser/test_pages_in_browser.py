@@ -21,7 +21,7 @@ from tests.browser import missing
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "notebooks").glob("*.ipynb"))
-WITH_SLIDER = ROOT / "notebooks" / "02_change_only_a_little.ipynb"  # a short page that has one
+WITH_SLIDER = ROOT / "notebooks" / "01_the_problem.ipynb"  # a short page that has one
 STILL = "data:image/svg+xml"
 SLIDERS = {  # how many each kind of explorable has
     "AdapterSwitcher": 1,
