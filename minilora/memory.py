@@ -41,7 +41,7 @@ class Part:
     name: str
     bytes: int
     largest: int
-    formula: str  # in words, with the numbers put in; it gives `largest`
+    formula: str  # in words, with the numbers put in; what stands before a semicolon gives `largest`
 
     def __str__(self) -> str:
         return f"{self.name:<24}{gigabytes(self.bytes):>12}   {self.formula}"
@@ -138,7 +138,7 @@ def plan_memory(
     at_peak = moments[max(totals, key=totals.__getitem__)]
     changing = [
         Part(name, at_peak.get(name, 0), max(parts.get(name, 0) for parts in moments.values()), formula)
-        for name, formula in step.formulas().items()
+        for name, formula in step.formulas(moments).items()
     ]
     parts = {part.name: part for part in [*fixed, *changing]}
     file_bytes = step.trained * step.trained_bytes
@@ -330,7 +330,10 @@ def _fixed_parts(step: _Step, dtype: str, optimizer: str, double_quant: bool, bl
         "adapters": (adapters, f"{trained:,} weights × {ADAPTER_BYTES} bytes (fp32)"),
         "optimizer": (trained * state, f"{trained:,} trained weights × {state} bytes ({optimizer})"),
         "safety copy": (adapters, f"{trained:,} weights × {ADAPTER_BYTES} bytes: the last good adapter"),
-        "workspace": (WORKSPACE, "2 threads × 32 MiB: room that matrix products keep for themselves"),
+        "workspace": (
+            WORKSPACE,
+            f"2 threads × {WORKSPACE // 2:,} bytes: what matrix products keep for themselves",
+        ),
     }
     return [Part(name, size, size, formula) for name, (size, formula) in parts.items()]
 
@@ -340,12 +343,12 @@ def _quantization_constants(shape: ModelShape, double_quant: bool, block_size: i
     blocks = [math.ceil(i * o / block_size) for i, o in shape.linear_layers.values()]
     groups = [math.ceil(count / 256) for count in blocks]
     layers = shape.num_hidden_layers
-    words = f"{layers * sum(blocks):,} blocks of {block_size} weights"
+    words = f"{layers * sum(blocks):,} blocks"
     if not double_quant:
-        return 4 * layers * sum(blocks), words + " × 4 bytes"
+        return 4 * layers * sum(blocks), f"{words} × 4 bytes; {block_size} weights to a block"
     size = layers * (sum(blocks) + 4 * sum(groups) + 4 * len(blocks))
-    more = f"{layers * sum(groups):,} groups of 256 blocks and {layers * len(blocks):,} matrices × 4 bytes"
-    return size, f"{words} × 1 byte + {more}"
+    more = f"{layers * sum(groups):,} groups × 4 bytes + {layers * len(blocks):,} matrices × 4 bytes"
+    return size, f"{words} × 1 byte + {more}; {block_size} weights to a block, 256 blocks to a group"
 
 
 # -- what comes and goes -----------------------------------------------------------------------------------------------
@@ -532,16 +535,34 @@ class _Step:
         }
         return moments
 
-    def formulas(self) -> dict[str, str]:
-        kept = f"{self.layers} blocks × {self.d:,} × {self.e} bytes: each block's input" if self.checkpointing else (
-            f"{self.layers} blocks × {self.block():,} bytes (norms {self.kept_by_norms():,}, attention "
-            f"{self.kept_by_attention():,}, gate {self.kept_by_gate():,}, inputs of what trains "
-            f"{self.kept_by_products():,})"
-        )  # fmt: skip
-        again = " + one block's tensors, computed again" if self.checkpointing else ""
+    def formulas(self, moments: dict[str, dict[str, int]]) -> dict[str, str]:
         return {
             "gradients": f"{self.trained:,} trained weights × {self.trained_bytes} bytes",
-            "activations": f"{self.n:,} tokens × ({kept})",
+            "activations": self.formula_of_activations(),
             "logits": f"{self.rows:,} tokens at a time × {self.vocab:,} words × 3 numbers × 4 bytes",
-            "working set": f"gradients on their way through one block of {self.n:,} tokens{again}",
+            "working set": self.formula_of_working_set(moments),
         }
+
+    def formula_of_activations(self) -> str:
+        around = f"{self.around_blocks():,} bytes of rotary tables and token numbers"
+        if self.checkpointing:
+            return (
+                f"{self.n:,} tokens × {self.layers} blocks × {self.g:,} bytes + {around}; each block's input"
+            )
+        missing = self.missing_in_first_block()
+        block = (
+            f"{self.block():,} bytes in a block: norms {self.kept_by_norms():,}, attention "
+            f"{self.kept_by_attention():,}, gate {self.kept_by_gate():,}, inputs of what trains "
+            f"{self.kept_by_products():,}"
+        )
+        less = f"; {missing:,} fewer in the first" if missing else ""
+        return f"{self.n:,} tokens × {self.layers * self.block() - missing:,} bytes + {around}; {block}{less}"
+
+    def formula_of_working_set(self, moments: dict[str, dict[str, int]]) -> str:
+        moment = max(moments, key=lambda name: moments[name].get("working set", 0))
+        if "block" not in moment:
+            return f"{moments[moment]['working set']:,} bytes {moment}"
+        again = (
+            f" + {self.one_block_again():,} bytes of the block computed again" if self.checkpointing else ""
+        )
+        return f"{self.working_set():,} bytes of gradients on their way{again}; {moment}"

@@ -38,6 +38,13 @@ def test_the_page_of_results_is_what_the_records_give():
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
 
 
+def test_every_benchmark_has_a_record():
+    import run_all
+
+    missing = [b.name for b in run_all.BENCHMARKS if not (run_all.RESULTS / f"{b.name}.json").exists()]
+    assert not missing, f"never recorded: {', '.join(missing)}; run: python benchmarks/run_all.py NAME"
+
+
 def test_tables_and_picture_are_in_step_with_what_they_come_from():
     done = run([sys.executable, str(ROOT / "tools" / "build_docs.py"), "--check"])
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
