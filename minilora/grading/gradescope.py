@@ -19,14 +19,15 @@ import minilora
 from minilora.exercises.progress import write_whole
 
 SETUP = """#!/usr/bin/env bash
-# Runs once, when Gradescope builds the machine. PyTorch comes from its own index, without gigabytes for graphics cards.
+# Runs once, when Gradescope builds the machine. Put an index of PyTorch builds for processors into TORCH_INDEX, and no
+# gigabytes for graphics cards are installed.
 set -euo pipefail
 root="${{AUTOGRADER_ROOT:-/autograder}}"
 environment="${{MINILORA_ENVIRONMENT:-/opt/minilora}}"
 apt-get update -qq
 apt-get install -y -qq python3-venv bubblewrap util-linux
 python3 -m venv "$environment"
-"$environment/bin/pip" install --quiet --index-url https://download.pytorch.org/whl/cpu {torch}
+"$environment/bin/pip" install --quiet ${{TORCH_INDEX:+--index-url "$TORCH_INDEX"}} {torch}
 "$environment/bin/pip" install --quiet {packages}
 chmod -R go-rwx "$root/source"
 """
