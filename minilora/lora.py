@@ -586,6 +586,12 @@ def count_weights(model: nn.Module) -> int:
     return packed + sum(p.numel() for p in model.parameters())
 
 
+def some_values(tensor: Tensor) -> Tensor:
+    """1,024 values of a tensor at even distances, or all if it has fewer; enough to tell it from another."""
+    flat = tensor.detach().flatten()
+    return flat[:: max(1, flat.numel() // 1024)][:1024].cpu().contiguous()
+
+
 def base_fingerprint(model: nn.Module) -> str:
     """A short digest that tells one base from another, and is the same for its bf16 and its 4-bit copy.
 
@@ -600,8 +606,7 @@ def base_fingerprint(model: nn.Module) -> str:
     for full_name, value in model.named_parameters():
         name = full_name.replace(".base_layer.", ".")
         if ".lora_" not in name and name.removesuffix(".weight") not in layers:
-            flat = value.detach().flatten()
-            some = flat[:: max(1, flat.numel() // 1024)][:1024].to("cpu", torch.bfloat16)
+            some = some_values(value).to(torch.bfloat16)
             digest.update(f"{name} {tuple(value.shape)}".encode() + some.view(torch.int16).numpy().tobytes())
     return digest.hexdigest()[:32]
 

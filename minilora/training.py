@@ -35,7 +35,7 @@ from tqdm.auto import tqdm
 
 from minilora.checkpoints import read_tensors, replace_files
 from minilora.datasets import IGNORE, TokenData
-from minilora.lora import LoraModel
+from minilora.lora import LoraModel, some_values
 
 STATE_FILE = "training_state.safetensors"
 LOGITS_AT_ONCE = 2**25  # scores that the loss holds; a long text with a large vocabulary goes in pieces
@@ -460,9 +460,8 @@ def frozen_digest(model: nn.Module, trained: Iterable[Tensor]) -> str:
     digest, own = hashlib.sha256(), {id(parameter) for parameter in trained}
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if id(tensor) not in own and ".lora_" not in name:
-            flat = tensor.detach().flatten()
-            some = flat[:: max(1, flat.numel() // 1024)][:1024].cpu().contiguous().view(torch.uint8)
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + some.numpy().tobytes())
+            some = some_values(tensor).view(torch.uint8).numpy().tobytes()
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + some)
     return digest.hexdigest()[:32]
 
 
