@@ -26,7 +26,11 @@ ENVIRONMENT = [sys.executable, str(ROOT / "tools" / "environment.py")]
 
 
 def run(command: list[str], **options) -> subprocess.CompletedProcess:
-    return subprocess.run(command, capture_output=True, text=True, check=False, encoding="utf-8", **options)
+    # Without what a surrounding `make test` leaves: a make started here would take over its ARGS and tell its folders.
+    alone = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, encoding="utf-8", env=alone, **options
+    )
 
 
 # -- in step -------------------------------------------------------------------------------------------------
