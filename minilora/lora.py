@@ -90,7 +90,7 @@ class Selection:
     """Which adapters speak: one object that all layers of a model share, so that switching is one assignment."""
 
     strengths: dict[str, float] = dataclasses.field(default_factory=dict)  # adapter name -> factor, usually 1
-    rows: Any = None  # Tensor (batch,): for a mixed batch, the place of each row's adapter in the stack
+    mixed: bool = False  # inside rows(...): each row of a batch has its own
     merged: bool = False
 
 
@@ -107,7 +107,7 @@ class LoraLinear(nn.Module):
         self.selection = selection
         self.lora_A, self.lora_B = nn.ParameterDict(), nn.ParameterDict()
         self.configs: dict[str, LoraConfig] = {}
-        self.stacked: tuple[Tensor, Tensor] | None = None  # set while a batch mixes adapters
+        self.stacked: tuple[Tensor, Tensor, Tensor] | None = None  # set while a batch mixes adapters
         self.merged_weight: Tensor | None = None  # (out, in); set while merged
 
     def add_adapter(self, name: str, config: LoraConfig) -> None:
@@ -175,34 +175,31 @@ class LoraLinear(nn.Module):
         return float((again - merged).norm() / self.delta_weight(self.selection.strengths).norm())
 
     @torch.no_grad()
-    def stack(self, names: Sequence[str]) -> None:
-        """Prepares a mixed batch: all A under each other, all scaled B likewise, padded with zeros to one rank.
+    def stack(self, names: Sequence[str], rows: Tensor) -> None:
+        """Prepares a mixed batch in which row i uses names[rows[i] - 1], or none where rows[i] is 0.
 
-        Place 0 is the row without an adapter: zeros all through.
+        All A lie under each other (width, in), all scaled B side by side (out, width), where width is the sum of the
+        ranks; the mask (batch, width) keeps of each row only the ranks of its own adapter.
         """
-        in_features, out_features = layer_shape(self.base_layer)
-        rank = max((self.configs[name].r for name in names if name in self.configs), default=1)
-        like = next(iter(self.lora_A.values()))
-        a = like.new_zeros(len(names) + 1, rank, in_features)
-        b = like.new_zeros(len(names) + 1, out_features, rank)
+        a, b = next(iter(self.lora_A.values()))[:0], next(iter(self.lora_B.values()))[:, :0]  # width 0
+        owners: list[int] = []
         for place, name in enumerate(names, start=1):
             if name in self.configs:
-                r = self.configs[name].r
-                a[place, :r] = self.lora_A[name]
-                b[place, :, :r] = self.lora_B[name] * self.configs[name].scaling
-        self.stacked = (a, b)
+                a = torch.cat([a, self.lora_A[name]])
+                b = torch.cat([b, self.lora_B[name] * self.configs[name].scaling], dim=1)
+                owners += [place] * self.configs[name].r
+        mask = rows[:, None] == torch.tensor(owners)
+        self.stacked = (a, b, mask.to(a))
 
-    def _add_row_corrections(self, out: Tensor, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        """a (adapters + 1, r, in) and b (adapters + 1, out, r) as `stack` made them."""
-        place = self.selection.rows.to(x.device)  # (batch,)
-        if len(place) != x.shape[0]:
+    def _add_row_corrections(self, out: Tensor, x: Tensor, a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
+        """x (batch, ..., in) -> (batch, ..., out); a, b and mask as `stack` made them."""
+        if len(mask) != len(x):
             raise ValueError(
-                f"the batch has {x.shape[0]} rows but rows(...) named {len(place)}; name one for each row"
+                f"the batch has {len(x)} rows but rows(...) named {len(mask)}; name one for each row"
             )
-        rows = x.reshape(x.shape[0], -1, x.shape[-1]).to(a.dtype)  # (batch, tokens, in)
-        low = torch.bmm(rows, a[place].mT)  # (batch, tokens, r)
-        flat = out.reshape(rows.shape[0], rows.shape[1], -1)  # (batch, tokens, out)
-        return torch.baddbmm(flat.to(a.dtype), low, b[place].mT).to(out.dtype).view_as(out)
+        low = F.linear(x.to(a.dtype), a)  # (batch, ..., width): every adapter for every row, in one product
+        low = low * mask.view(len(x), *[1] * (x.dim() - 2), -1)
+        return (out + F.linear(low, b)).to(out.dtype)
 
 
 class LoraModel(nn.Module):
@@ -322,13 +319,13 @@ class LoraModel(nn.Module):
             self._check_known(name)
         place = torch.tensor([0 if name is None else distinct.index(name) + 1 for name in names])
         layers = list(self.lora_layers().values())
-        self.selection.rows = place
+        self.selection.mixed = True
         for layer in layers:
-            layer.stack(distinct)
+            layer.stack(distinct, place)
         try:
             yield
         finally:
-            self.selection.rows = None
+            self.selection.mixed = False
             for layer in layers:
                 layer.stacked = None
 
@@ -504,7 +501,7 @@ class LoraModel(nn.Module):
 
     def _check_free(self) -> None:
         """Nothing may be switched while the choice is fixed: in merged weights, or row by row."""
-        if self.selection.rows is not None:
+        if self.selection.mixed:
             raise ValueError(
                 "inside rows(...) each row has its adapter already; leave the `with` block first"
             )

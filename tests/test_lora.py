@@ -302,6 +302,10 @@ def test_rows_of_one_batch_use_their_own_adapters(three):
             three.set_adapter(name)
             # the products are summed by another routine: float32 rounding on logits of size ten
             assert torch.allclose(mixed[row : row + 1], logits(three, ids[row : row + 1]), atol=1e-4)
+    with three.rows([None] * 5):
+        nobody = logits(three, ids)
+    with three.disable_adapter():
+        assert torch.equal(nobody, logits(three, ids))
     assert digest(three.base_model) == bits
     with pytest.raises(ValueError, match="name one for each row"), three.rows(["legal"]):
         three(ids)
