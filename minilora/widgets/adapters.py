@@ -52,7 +52,6 @@ class AdapterSwitcher(Explorer):
             prompt=ipywidgets.Text(
                 prompt,
                 description="Prompt",
-                continuous_update=False,
                 style=STYLE,
                 layout=control_layout("420px"),
             ),
@@ -88,6 +87,7 @@ class AdapterSwitcher(Explorer):
             self.task = loop.create_task(self._stream())
 
     async def _stream(self) -> None:
+        await asyncio.sleep(0.03)  # first the page paints the change; both want the same few cores
         while self._advance():
             self.redraw()
             await asyncio.sleep(0.005)  # key presses and cells come first
