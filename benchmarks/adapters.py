@@ -22,15 +22,14 @@ from typing import Any
 import peft
 import torch
 from page_parts import side_by_side_table, versions
-from shapes import gpt_config
 from side_by_side import compare
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from minilora.catalog import MODELS
-from minilora.gpt import GPT
+from minilora.gpt import GPT, GPTConfig
 from minilora.lora import LoraConfig, LoraModel, add_lora
 
-CONFIG = gpt_config(MODELS["tiny-gpt"])  # what the lessons run
+CONFIG = GPTConfig.from_shape(MODELS["tiny-gpt"])  # what the lessons run
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj"]
 LAYERS = len(TARGETS) * CONFIG.num_hidden_layers
 NAMES = [f"adapter-{i}" for i in range(10)]

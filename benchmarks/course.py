@@ -36,6 +36,9 @@ def page(recorded: dict[str, Any]) -> str:
         f"{versions(recorded['machine'])}. A page runs from the top in a fresh kernel, imports included; its memory is "
         "the peak of the largest process.\n\n" + table(["page", "to run", "peak memory"], rows)
     )
+    silent = recorded.get("silent")
+    if silent is not None:
+        text += f"\nCells that showed nothing for over 3 s: {'; '.join(silent) or 'none'}.\n"
     tests = recorded.get("tests")
     text += f"\nThe quick tests: {tests['said']}.\n" if tests else ""
     lacks = missing(recorded)
@@ -51,8 +54,11 @@ def missing(recorded: dict[str, Any]) -> list[str]:
     return lacks if recorded.get("tests") else [*lacks, "the tests"]
 
 
-def run_page(source: Path) -> tuple[float, int | None]:
-    """(seconds, bytes at the peak). By the program that builds the pages; what is there is not written over."""
+def run_page(source: Path) -> tuple[float, int | None, list[str]]:
+    """(seconds, bytes at the peak, cells that were silent for long).
+
+    By the program that builds the pages; what is there is not written over.
+    """
     with tempfile.TemporaryDirectory() as work:
         build = [sys.executable, str(ROOT / "tools" / "build_notebooks.py")]
         environment = dict(os.environ, IPYTHONDIR=work, MPLCONFIGDIR=work, GOMP_SPINCOUNT="10000")
@@ -63,9 +69,14 @@ def run_page(source: Path) -> tuple[float, int | None]:
 
 def run_and_measure(
     command: list[str], environment: dict[str, str], start: float
-) -> tuple[float, int | None]:
-    """Also the resident memory of its largest process at the peak, itself or one below it; None on Windows."""
-    child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+) -> tuple[float, int | None, list[str]]:
+    """(seconds, bytes, what it said line by line).
+
+    The bytes are the resident memory of its largest process at the peak, itself or one below it; None on Windows.
+    """
+    child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    said = [line.strip() for line in child.stdout]  # to its end
     peak = None
     if hasattr(os, "wait4"):
         _, status, usage = os.wait4(child.pid, 0)
@@ -73,7 +84,7 @@ def run_and_measure(
         peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if child.wait():
         raise subprocess.CalledProcessError(child.returncode, command)
-    return time.perf_counter() - start, peak
+    return time.perf_counter() - start, peak, said
 
 
 def run_tests() -> dict[str, Any]:
@@ -93,9 +104,11 @@ def main() -> None:
         "machine": this_machine("torch", "jupyterlab"),
         "pages": {},
         "peak_memory": {},
+        "silent": [],
     }
     for source in sorted(SOURCES.glob("*.py")):
-        seconds, peak = run_page(source)
+        seconds, peak, silent = run_page(source)
+        result["silent"] += silent
         result["pages"][source.stem] = round(seconds, 1)
         if peak is not None:
             result["peak_memory"][source.stem] = peak

@@ -24,10 +24,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from page_parts import table, versions
-from shapes import gpt_config
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
-from minilora import GPT, LoraConfig, TokenData, Trainer, add_lora
+from minilora import GPT, GPTConfig, LoraConfig, TokenData, Trainer, add_lora
 from minilora.catalog import model_shape
 from minilora.memory import gigabytes
 
@@ -61,7 +60,7 @@ def train(method: str, batch_size: int, setting: Setting, out: Path) -> None:
     torch.manual_seed(SEED)  # the same weights in every process
     torch.set_default_dtype(setting.dtype)
     with torch.device("cuda" if gpu else "cpu"):
-        model: Any = GPT(gpt_config(shape))
+        model: Any = GPT(GPTConfig.from_shape(shape))
     torch.set_default_dtype(torch.float32)
     if method == "lora":
         model = add_lora(model, LoraConfig(r=RANK, lora_alpha=RANK, target_modules="all-linear"))

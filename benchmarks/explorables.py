@@ -251,8 +251,10 @@ def measure(page: Page, name: str, moves: int) -> dict[str, float]:
 
     go(16)  # warm
     times = go(moves)
+    page.evaluate(REST, picture)
     before = alive(page)
     times += go(moves)
+    page.evaluate(REST, picture)
     return summary(times) | grown(before, alive(page))
 
 
@@ -322,6 +324,8 @@ def summary(times: list[float]) -> dict[str, float]:
 def alive(page: Page) -> dict[str, int]:
     """What lives after a collection; without the nodes of the pictures, which depend on their state."""
     session = page.context.new_cdp_session(page)
+    session.send("HeapProfiler.collectGarbage")
+    page.wait_for_timeout(1000)  # what runs when something was collected lets go of more
     session.send("HeapProfiler.collectGarbage")
     counts = session.send("Memory.getDOMCounters")
     heap = session.send("Runtime.getHeapUsage")["usedSize"]

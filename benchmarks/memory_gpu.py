@@ -23,10 +23,9 @@ os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")  # 
 
 import torch
 from page_parts import table, versions
-from shapes import gpt_config
 from torch import nn
 
-from minilora import GPT, LoraConfig, add_lora, quantize_model
+from minilora import GPT, GPTConfig, LoraConfig, add_lora, quantize_model
 from minilora.catalog import ModelShape, model_shape
 from minilora.memory import MemoryPlan, gigabytes, measure_memory, plan_memory
 
@@ -88,7 +87,7 @@ def build(case: Case, shape: ModelShape, device: str) -> nn.Module:
     torch.set_default_dtype(TORCH_DTYPES[case.dtype])
     try:
         with torch.device(device):
-            model: nn.Module = GPT(gpt_config(shape))
+            model: nn.Module = GPT(GPTConfig.from_shape(shape))
     finally:
         torch.set_default_dtype(torch.float32)
     if case.method == "qlora":

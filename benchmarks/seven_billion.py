@@ -31,11 +31,11 @@ os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
 import torch
 from page_parts import table, versions
-from shapes import gpt_config
 from torch import Tensor, nn
 
 from minilora import (
     GPT,
+    GPTConfig,
     Linear4bit,
     LoraConfig,
     TokenData,
@@ -76,7 +76,7 @@ class Bench:
 
     def __init__(self, shape: ModelShape, device: str):
         self.shape, self.device, self.gpu = shape, device, device == "cuda"
-        self.config = gpt_config(shape)
+        self.config = GPTConfig.from_shape(shape)
 
     def text(self, setting: Setting) -> TokenData:
         """One batch: the bytes of this very file, so every step repeats the same rows."""

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from minilora import checkpoints
+from minilora.catalog import ModelShape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +61,22 @@ class GPTConfig:
                 f"{self.num_attention_heads} query heads cannot share {self.num_key_value_heads} key/value heads "
                 "evenly; num_key_value_heads must divide num_attention_heads"
             )
+
+    @classmethod
+    def from_shape(cls, shape: ModelShape) -> GPTConfig:
+        """A published shape, for a GPT of our own in that shape.
+
+        >>> from minilora.catalog import MODELS
+        >>> GPTConfig.from_shape(MODELS["smollm2-135m"]).num_hidden_layers
+        30
+        """
+        if shape.gpt2_layout or shape.attention_bias:
+            raise ValueError(
+                f"{shape.name} has biases, and this GPT has none; choose one of the Llama layout"
+            )
+        return cls(
+            **{f.name: getattr(shape, f.name) for f in dataclasses.fields(cls) if hasattr(shape, f.name)}
+        )
 
     @property
     def head_dim(self) -> int:

@@ -20,6 +20,7 @@ WHOLE = {
     "machine": {"cores": 2},
     "pages": dict.fromkeys(PAGES, 1.0),
     "peak_memory": dict.fromkeys(PAGES, 5 * 10**8),
+    "silent": [],
     "tests": {"said": "3 passed in 1.00s", "passed": True},
 }
 OFFLINE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]  # a kernel talks to itself
@@ -31,6 +32,9 @@ def test_a_whole_record_lacks_nothing_and_shows_memory_and_tests():
     assert f"| {PAGES[0]} | 1 s | 500 MB |" in page
     assert "3 passed in 1.00s" in page
     assert "Not recorded" not in page
+    assert "nothing for over 3 s: none" in page
+    quiet = "00-03 showed nothing for 4.0 s of 5.0 s"
+    assert quiet in course.page(WHOLE | {"silent": [quiet]})
 
 
 def test_what_a_record_lacks_is_said_on_its_page():

@@ -12,6 +12,7 @@ kernel: stills in place of live widgets, finished progress bars, and nothing of 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -33,6 +34,7 @@ SOURCES = NOTEBOOKS / "src"
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 PAGE_SECONDS = 600  # a page that takes longer hangs
 SILENT_SECONDS = 3.0  # a reader who sees nothing for longer wonders whether anything happens
+VISIBLE = {"stream", "display_data", "execute_result", "update_display_data", "comm_msg"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 BAR = re.compile(r"^ *\d+%\|[^|]*\| *\d+/(\d+).*$", re.MULTILINE)  # as tqdm writes it
 
@@ -174,26 +176,26 @@ def execute(source: Path, result: Path, twice: bool) -> None:
             cell for cell in notebook.cells for _ in range(2 if cell.cell_type == "code" else 1)
         ]
     started: dict[str, float] = {}
-    first_sign: dict[str, float] = {}
+    signs: dict[str, list[float]] = {}  # when each cell showed something; a bar that moves is a sign too
 
     class Client(NotebookClient):
         def process_message(self, msg: Any, cell: NotebookNode, cell_index: int) -> Any:
-            if msg["msg_type"] in ("stream", "display_data", "execute_result"):
-                first_sign.setdefault(cell.id, time.perf_counter())
+            if msg["msg_type"] in VISIBLE:
+                signs[cell.id].append(time.perf_counter())
             return super().process_message(msg, cell, cell_index)
 
     def on_start(cell: NotebookNode, cell_index: int) -> None:
         started[cell.id] = time.perf_counter()
+        signs[cell.id] = [started[cell.id]]
 
     def on_end(cell: NotebookNode, cell_index: int) -> None:
         if cell.cell_type != "code":
             return
-        now = time.perf_counter()
-        silent = first_sign.get(cell.id, now) - started[cell.id]
+        signs[cell.id].append(time.perf_counter())
+        silent = max(after - before for before, after in itertools.pairwise(signs[cell.id]))
         if silent > SILENT_SECONDS:
-            print(f"        {cell.id} showed nothing for {silent:.1f} s", flush=True)
-        if now - started[cell.id] > SILENT_SECONDS:
-            print(f"        {cell.id} took {now - started[cell.id]:.1f} s", flush=True)
+            took = signs[cell.id][-1] - started[cell.id]
+            print(f"        {cell.id} showed nothing for {silent:.1f} s of {took:.1f} s", flush=True)
 
     Client(
         notebook,

@@ -58,8 +58,7 @@ print(textwrap.fill(explorer.sentence, 95))
 tiny = add_lora(GPT.from_pretrained("tiny-gpt"), LoraConfig(r=8, target_modules=["attention"]))
 print("counted, tiny-gpt:    ", tiny.trainable_parameter_count())
 with torch.device("meta"):  # shapes without memory, so that nothing need be downloaded
-    config = {"vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30}
-    smollm = GPT(GPTConfig(**config, num_attention_heads=9, num_key_value_heads=3))
+    smollm = GPT(GPTConfig.from_shape(MODELS["smollm2-135m"]))
     smollm = add_lora(smollm, LoraConfig(r=8, target_modules=["attention"]))
 print("counted, SmolLM2-135M:", smollm.trainable_parameter_count())
 

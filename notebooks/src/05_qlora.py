@@ -228,25 +228,18 @@ shapes = {
     "spread evenly": torch.rand(65536, generator=generator) * 2 - 1,
     "spread evenly, all above zero": torch.rand(65536, generator=generator),
 }
-contest = {
-    "nf4": 64,
-    "int4": 64,
-    "fp4": 64,
-    "int4-affine": 128,
-}  # block sizes that make 4.5 bits for each
+# block sizes that make 4.5 bits a weight for each
+contest = {"nf4": 64, "int4": 64, "fp4": 64, "int4-affine": 128}
 winners = {}
+print(f"{'':30}" + "".join(f"{code:>{len(code) + 3}}" for code in contest) + "   least")
 for name, numbers in shapes.items():
     errors = {
         code: ((quantize_4bit(numbers, code, size).dequantize() - numbers).norm() / numbers.norm()).item()
         for code, size in contest.items()
     }
     winners[name] = min(errors, key=errors.get)
-    print(
-        f"{name:32}",
-        ", ".join(f"{code} {error:.1%}" for code, error in errors.items()),
-        "->",
-        winners[name],
-    )
+    row = "".join(f"{error:{len(code) + 3}.1%}" for code, error in errors.items())
+    print(f"{name:30}{row}   {winners[name]}")
 assert winners["a bell, as most weights"] == "nf4"
 assert winners["spread evenly"] != "nf4"
 

@@ -76,12 +76,13 @@ methods = {
     "QLoRA": {"method": "qlora"},
 }
 cards = {}
-print(f"{'':16}" + "".join(f"{method:>28}" for method in methods))
+print("Memory, and how many cards of 24 GB hold it")
+print(f"{'':15}" + "".join(f"{method:>20}" for method in methods))
 for name in names:
     plans = {method: plan_memory(name, **choice, **how) for method, choice in methods.items()}
     cards[name] = {method: plan.cards(24) for method, plan in plans.items()}
-    texts = [f"{gigabytes(plan.total)} = {cards[name][method]} × 24 GB" for method, plan in plans.items()]
-    print(f"{name:16}" + "".join(f"{text:>28}" for text in texts))
+    texts = [f"{gigabytes(plan.total)} on {cards[name][method]:2}" for method, plan in plans.items()]
+    print(f"{name:15}" + "".join(f"{text:>20}" for text in texts))
 
 for name in names:
     assert cards[name]["full"] >= cards[name]["LoRA"] >= cards[name]["QLoRA"]

@@ -49,7 +49,8 @@ kept_back = {
     for style in STYLES
 }
 for style in STYLES:
-    print(f"{style:8}", train[style], "and kept back", kept_back[style])
+    print(f"{style:8} to learn from:", train[style])
+    print(f"{'':8} kept back:    ", kept_back[style])
 
 # %% [markdown]
 # **Predict:** we train three adapters one after the other, on this one model in memory. Does the second training start
@@ -223,13 +224,13 @@ storage(model_bytes, max(adapter_bytes), tasks=20)
 # both sizes:
 
 # %%
+print(f"{'':14}{'model':>12}{'adapter':>12}   20 copies / one model with 20 adapters")
 for name in ("tiny-gpt", "smollm2-135m", "llama-3.1-8b", "llama-3.1-70b"):
     plan = plan_memory(name, "lora", r=8, target_modules="attention")
     whole = 2 * MODELS[name].parameter_count  # two bytes for each weight
     shared = whole + 20 * plan.file_bytes
     print(
-        f"{name:14} model {gigabytes(whole):>10}   adapter {gigabytes(plan.file_bytes):>9}   "
-        f"20 copies are {20 * whole / shared:4.1f} times one model with 20 adapters"
+        f"{name:14}{gigabytes(whole):>12}{gigabytes(plan.file_bytes):>12}   {20 * whole / shared:.1f}"
     )
 
 # %% [markdown]

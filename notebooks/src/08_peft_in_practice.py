@@ -29,6 +29,7 @@ from minilora import (
     evaluate,
     style_corpus,
 )
+from minilora.catalog import MODELS
 from minilora.figures.charts import loss_curves
 from minilora.widgets import training_dashboard
 
@@ -248,16 +249,7 @@ else:
 
 # %% tags=["claim:under-one-percent"]
 with torch.device("meta"):  # tensors that have a shape but take no memory
-    smollm = GPT(
-        GPTConfig(
-            vocab_size=49152,
-            hidden_size=576,
-            intermediate_size=1536,
-            num_hidden_layers=30,
-            num_attention_heads=9,
-            num_key_value_heads=3,
-        )
-    )
+    smollm = GPT(GPTConfig.from_shape(MODELS["smollm2-135m"]))
     count = add_lora(smollm, LoraConfig(r=8, target_modules=["attention"])).trainable_parameter_count()
 print("SmolLM2-135M, r=8 on attention:", count)
 share = count / count.total
@@ -271,12 +263,9 @@ assert share < 0.01
 try:
     real = GPT.from_pretrained("smollm2-135m-instruct")
 except FileNotFoundError:
-    print(
-        "not fetched; with it, a LoRA of rank 8 on q_proj and v_proj trains 460,800 of "
-        "134,515,008 weights (0.34 %)"
-    )
+    print("not fetched; the shape alone has told how many of its weights would train")
 else:
-    adapted = add_lora(real, LoraConfig(r=8))  # by default on q_proj and v_proj
+    adapted = add_lora(real, LoraConfig(r=8, target_modules=["attention"]))
     print(adapted.trainable_parameter_count())
     question = "<|im_start|>user\nWhat is a margin note?<|im_end|>\n<|im_start|>assistant\n"
     for piece in adapted.stream(question, max_new_tokens=40, temperature=0):
