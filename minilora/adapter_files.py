@@ -23,7 +23,9 @@ from torch import Tensor
 from minilora.checkpoints import ASSETS, json_writer, read_json, read_tensors, replace_files
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-EMBEDDED = {name: ASSETS / "adapters" / name for name in ("legal", "code", "support")}  # made for tiny-gpt
+EMBEDDED = {
+    path.parent.name: path.parent for path in sorted(ASSETS.glob("adapters/*/" + CONFIG))
+}  # for tiny-gpt
 PREFIX = "base_model.model."  # PEFT's path from its own wrapper to the model that we see
 OURS = ("r", "lora_alpha", "target_modules", "lora_dropout", "use_rslora")  # fields of LoraConfig
 

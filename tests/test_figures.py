@@ -22,6 +22,7 @@ from minilora.figures import (
 )
 from minilora.figures.colors import COLORS, diverging, ink, luminance, rgb
 from minilora.figures.svg import WIDTH, still
+from minilora.figures.tables import Table
 from minilora.memory import METHODS, plan_memory
 from minilora.widgets.memory import CARDS
 
@@ -276,3 +277,14 @@ def test_contrast_on_light_and_dark_pages(name):
 
 def test_diverging_ends_at_the_language_s_colours():
     assert [diverging(v) for v in (-2, 0, 2)] == [COLORS["frozen"], "#ffffff", COLORS["trainable"]]
+
+
+def test_a_table_is_text_and_html_that_is_safe_and_refuses_a_ragged_row():
+    table = Table(["", "share"], [["a < b", "1%"], ["c", "10%"]])
+    assert repr(table).splitlines() == ["        share", "a < b      1%", "c         10%"]
+    html = table._repr_html_()
+    assert "a &lt; b" in html
+    assert html.count("<tr>") == 3
+    assert html.count("text-align: left") == html.count("text-align: right") == 3
+    with pytest.raises(ValueError, match="the head has 2 cells, but this row 1"):
+        Table(["", "share"], [["c"]])

@@ -10,6 +10,8 @@
 
 # %%
 print("Loading PyTorch; the first time takes a few seconds ...")
+from textwrap import fill
+
 import torch
 
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, style_corpus
@@ -26,7 +28,7 @@ print("Ready.")
 base_model = GPT.from_pretrained("tiny-gpt")
 prompt = "The little dog said that"
 before = base_model.generate(prompt, max_new_tokens=60, seed=1)
-print(prompt + before)
+print(fill(prompt + before))
 print(f"\n({sum(p.numel() for p in base_model.parameters()):,} weights wrote this.)")
 
 # %% [markdown]
@@ -38,7 +40,7 @@ print(f"\n({sum(p.numel() for p in base_model.parameters()):,} weights wrote thi
 # %%
 documents = style_corpus("legal", documents=240)
 train_data = encode_text(documents, base_model.tokenizer, block_size=64)
-print(documents[0][:240], "...\n")
+print(fill(documents[0][:240]), "...\n")
 print(train_data)
 
 # %% [markdown]
@@ -76,8 +78,9 @@ model.save_adapter("my-style-adapter")
 
 # %% tags=["nbval-ignore-output"]
 after = model.generate(prompt, max_new_tokens=60, seed=1)
-print("BEFORE:", prompt + before)
-print("\nAFTER: ", prompt + after)
+print(fill("BEFORE: " + prompt + before))
+print()
+print(fill("AFTER: " + prompt + after))
 
 losses = trainer.history.losses
 print(f"\nIts surprise at legal text (the loss) fell from {losses[0]:.2f} to {losses[-1]:.2f}.")
@@ -94,7 +97,7 @@ assert losses[-1] < losses[0] - 0.5
 # %%
 with model.disable_adapter():
     again = model.generate(prompt, max_new_tokens=60, seed=1)
-print(prompt + again)
+print(fill(prompt + again))
 assert again == before
 
 # %% [markdown]

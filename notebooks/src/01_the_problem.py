@@ -16,6 +16,7 @@ import torch
 from minilora import GPT, Trainer, encode_text, evaluate, style_corpus
 from minilora.catalog import MODELS
 from minilora.figures.charts import payoff_ladder
+from minilora.figures.tables import Table
 from minilora.memory import gigabytes, measure_memory, plan_memory
 from minilora.widgets import memory_explorer
 
@@ -96,15 +97,16 @@ adam_bytes = sum(
 held = weight_bytes + gradient_bytes + adam_bytes
 plan = plan_memory("tiny-gpt", "full", dtype="fp32", batch_size=8, sequence_length=64)
 
-print(f"{'':24}{'measured':>12}{'planned':>12}{'bytes per weight':>18}")
+rows = []
 for name, measured, planned in (
     ("weights", weight_bytes, plan.parts["weights"].largest),
     ("gradients", gradient_bytes, plan.parts["gradients"].largest),
     ("Adam's two averages", adam_bytes, plan.parts["optimizer"].largest),
 ):
-    print(f"{name:24}{gigabytes(measured):>12}{gigabytes(planned):>12}{measured / total:18.0f}")
+    rows.append([name, gigabytes(measured), gigabytes(planned), f"{measured / total:.0f}"])
     assert measured == planned
-print(f"{'together':24}{gigabytes(held):>12}{'':12}{held / total:18.0f}")
+rows.append(["together", gigabytes(held), "", f"{held / total:.0f}"])
+display(Table(["", "measured", "planned", "bytes per weight"], rows))
 assert held == 16 * total
 
 # %% [markdown]
@@ -116,12 +118,11 @@ assert held == 16 * total
 # *activations*, and they grow with the amount of text per step. `measure_memory` takes a real step and weighs all of it:
 
 # %% tags=["nbval-ignore-output"]
+rows = []
 for batch_size in (1, 8):
     measured = measure_memory(GPT.from_pretrained("tiny-gpt"), batch_size=batch_size, sequence_length=64)
-    print(
-        f"{batch_size} x 64 tokens at a time: activations {gigabytes(measured.kept_by_forward):>8}, "
-        f"peak {gigabytes(measured.peak):>8}"
-    )
+    rows.append([f"{batch_size} × 64", gigabytes(measured.kept_by_forward), gigabytes(measured.peak)])
+Table(["tokens at a time", "activations", "peak"], rows)
 
 # %% [markdown]
 # With little text the bookkeeping decides the peak; with much text the activations have their say. Page 06 returns to them.
@@ -142,17 +143,15 @@ explorer
 # The same explorer, moved by program. It takes the models by size and says which is the last that fits:
 
 # %%
-fits = {}
+fits, rows = {}, []
 for name in ("gpt2", "qwen2.5-0.5b", "llama-3.2-1b", "llama-3.2-3b", "llama-3.1-8b"):
     explorer.model.value = name
     plan = explorer.plans()["full"]
     fits[name] = plan.headroom(explorer.card.value) >= 0
-    print(
-        f"{name:14} full fine-tuning takes {gigabytes(plan.total):>9}: "
-        f"{'fits' if fits[name] else 'too much'}"
-    )
+    rows.append([name, gigabytes(plan.total), "fits" if fits[name] else "too much"])
 assert fits["gpt2"]
 assert not fits["llama-3.1-8b"]
+Table(["", "full fine-tuning takes", "in 24 GB"], rows)
 
 # %% [markdown]
 # ## How many cards does it take?
@@ -165,14 +164,14 @@ assert not fits["llama-3.1-8b"]
 
 # %% tags=["claim:full-needs-fleet"]
 sizes = {"llama-2-7b": "7B", "llama-2-13b": "13B", "llama-2-70b": "70B", "gpt3-175b": "175B"}
-cards, thrifty = {}, {}
-print(f"{'':12}{'weights':>18}{'memory':>13}{'cards of 80 GB':>16}{'all in 16 bits':>16}")
+cards, thrifty, rows = {}, {}, []
 for name, size in sizes.items():
     plan = plan_memory(name, "full", dtype="fp32")  # 512 tokens at a time
     cards[size] = plan.cards(80)
     thrifty[size] = plan_memory(name, "full", dtype="bf16").cards(80)
     count = MODELS[name].parameter_count
-    print(f"{name:12}{count:18,}{gigabytes(plan.total):>13}{cards[size]:16}{thrifty[size]:16}")
+    rows.append([name, f"{count:,}", gigabytes(plan.total), cards[size], thrifty[size]])
+display(Table(["", "weights", "memory", "cards of 80 GB", "all in 16 bits"], rows))
 assert all(number > 1 for number in cards.values())
 assert cards["70B"] >= 10
 assert thrifty["70B"] >= 5

@@ -19,6 +19,7 @@ import torch
 from minilora import GPT, GPTConfig, LoraConfig, Trainer, add_lora, encode_text, evaluate, style_corpus
 from minilora.catalog import MODELS
 from minilora.figures.charts import family, loss_curves, share_by_width
+from minilora.figures.tables import Table
 from minilora.memory import gigabytes, measure_memory, plan_memory
 from minilora.widgets import parameter_explorer
 
@@ -63,15 +64,13 @@ with torch.device("meta"):  # shapes without memory, so that nothing need be dow
 print("counted, SmolLM2-135M:", smollm.trainable_parameter_count())
 
 names = ("tiny-gpt", "smollm2-135m", "smollm2-1.7b", "llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b")
-points = {}
-print(f"\n{'planned':16}{'trained':>14}{'of all':>18}{'share':>9}")
+points, rows = {}, []
 for name in names:
-    trained, weights = (
-        plan_memory(name, "lora", r=8, target_modules="attention").trained,
-        MODELS[name].parameter_count,
-    )
+    trained = plan_memory(name, "lora", r=8, target_modules="attention").trained
+    weights = MODELS[name].parameter_count
     points[name] = (MODELS[name].hidden_size, trained / (weights + trained))
-    print(f"{name:16}{trained:14,}{weights:18,}{points[name][1]:9.3%}")
+    rows.append([name, f"{trained:,}", f"{weights:,}", f"{points[name][1]:.3%}"])
+display(Table(["planned", "trained", "beside frozen", "share"], rows))
 
 assert plan_memory("tiny-gpt", "lora", r=8).trained == int(tiny.trainable_parameter_count())
 assert plan_memory("smollm2-135m", "lora", r=8).trained == int(smollm.trainable_parameter_count())
@@ -133,15 +132,15 @@ for name, model in (("full", GPT.from_pretrained("tiny-gpt")), ("LoRA, all layer
     results[name]["memory, 8 rows"] = measure_memory(model, batch_size=8, sequence_length=64).peak
 
 full, small = results["full"], results["LoRA, all layers"]
-print(
-    f"\nLoRA, measured against full fine-tuning ({full['loss']:.2f} and {small['loss']:.2f} from "
-    f"{loss_base:.2f}):"
-)
-print(f"  weights trained           {small['share']:6.1%}")
-print(f"  fall of the loss          {gain('LoRA, all layers'):6.1%}")
-print(f"  memory, 1 row at a time   {small['memory'] / full['memory']:6.1%}")
-print(f"  memory, 8 rows at a time  {small['memory, 8 rows'] / full['memory, 8 rows']:6.1%}")
-print(f"  time of a step            {small['seconds'] / full['seconds']:6.1%}")
+print(f"loss {loss_base:.2f} before; {full['loss']:.2f} after full fine-tuning, {small['loss']:.2f} after LoRA")
+rows = [
+    ["weights trained", f"{small['share']:.1%}"],
+    ["fall of the loss", f"{gain('LoRA, all layers'):.1%}"],
+    ["memory, 1 row at a time", f"{small['memory'] / full['memory']:.1%}"],
+    ["memory, 8 rows at a time", f"{small['memory, 8 rows'] / full['memory, 8 rows']:.1%}"],
+    ["time of a step", f"{small['seconds'] / full['seconds']:.1%}"],
+]
+display(Table(["LoRA against full fine-tuning", "share"], rows))
 
 assert small["share"] < 0.05
 assert gain("LoRA, all layers") > 0.6
@@ -167,14 +166,13 @@ loss_curves({name: history.losses for name, history in histories.items()}, base=
 # fine-tuning and LoRA in 16 bits, 512 tokens at a time:
 
 # %%
+rows = []
 for name in ("smollm2-135m", "llama-3.1-8b", "llama-3.1-70b"):
     whole, little = (
-        plan_memory(name, method, r=8, target_modules="all-linear") for method in ("full", "lora")
+        plan_memory(name, method, r=8, target_modules="all-linear").total for method in ("full", "lora")
     )
-    print(
-        f"{name:14} full {gigabytes(whole.total):>10}, LoRA {gigabytes(little.total):>10} "
-        f"({little.total / whole.total:.0%})"
-    )
+    rows.append([name, gigabytes(whole), gigabytes(little), f"{little / whole:.0%}"])
+Table(["", "full", "LoRA", "share"], rows)
 
 # %% [markdown]
 # What remains is the frozen model itself. Page 05 (QLoRA) goes at that.
@@ -206,9 +204,11 @@ torch.manual_seed(0)
 attention = add_lora(GPT.from_pretrained("tiny-gpt"), LoraConfig(r=8, target_modules=["attention"]))
 experiment("LoRA, attention", attention, learning_rate=1e-2)
 
-print(f"\n{'':18}{'trained':>10}{'gain':>8}{'ms per step':>13}")
-for name, result in results.items():
-    print(f"{name:18}{result['share']:10.2%}{gain(name):8.0%}{1000 * result['seconds']:13.0f}")
+rows = [
+    [name, f"{result['share']:.2%}", f"{gain(name):.0%}", f"{1000 * result['seconds']:.0f}"]
+    for name, result in results.items()
+]
+display(Table(["", "trained", "gain", "ms per step"], rows))
 
 members = [name for name in results if name != "full"]
 assert all(gain(name) > 0.1 for name in members)

@@ -20,6 +20,7 @@ import torch
 
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, evaluate, style_corpus
 from minilora.figures.charts import weight_images
+from minilora.figures.tables import Table
 from minilora.reference import lora as by_hand
 from minilora.widgets import lora_anatomy
 
@@ -108,11 +109,12 @@ theirs = {
     "gradient of B": (grad_B, layer.lora_B["default"].grad),
     "gradient of x": (grad_x, inputs.grad),
 }
-print("\nby hand in NumPy, against what PyTorch works out by itself:")
+rows = []
 for name, (ours, torchs) in theirs.items():
     difference = np.abs(ours - torchs.detach().numpy()).max()
-    print(f"  {name:14} {ours.shape!s:10} largest difference {difference:.0e}")
+    rows.append([name, ours.shape, f"{difference:.0e}"])
     assert difference < 1e-9
+display(Table(["by hand, against PyTorch", "shape", "largest difference"], rows))
 layer.float()
 
 # numbers of one layer, squeezed to every fourth row and column so that they can be seen

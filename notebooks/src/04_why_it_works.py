@@ -21,6 +21,7 @@ from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, evaluate, 
 from minilora.figures.charts import energy_curves, loss_by_rank
 from minilora.figures.ranks import captured_energy
 from minilora.figures.svg import percent
+from minilora.figures.tables import Table
 from minilora.memory import gigabytes, measure_memory, plan_memory
 from minilora.widgets import rank_explorer
 
@@ -158,15 +159,16 @@ def by_chance(name, r):
 
 none, whole = loss_with(lambda name: torch.zeros(())), loss_with(lambda name: changes[name])
 energy = sum(change.square().sum() for change in changes.values())
-gains, energies = {}, {}
-print("rank   energy kept   gain kept: strongest   by chance")
+gains, energies, rows = {}, {}, []
 for r in (1, 4, 16, 64):
     kept = sum(parts[name].S[:r].square().sum() for name in linear) / energy
     losses_cut = [loss_with(lambda name, cut=cut, r=r: cut(name, r)) for cut in (strongest, by_chance)]
     energies[r] = kept
     gains[r] = [(none - loss) / (none - whole) for loss in losses_cut]
-    print(f"{r:4}   {kept:11.0%}   {gains[r][0]:20.0%}   {gains[r][1]:9.0%}", flush=True)
+    print(f"rank {r} measured;", end=" ", flush=True)
+    rows.append([r, f"{kept:.0%}", *(f"{gain:.0%}" for gain in gains[r])])
 full.load_state_dict(after)
+display(Table(["rank", "energy kept", "gain kept: strongest", "gain kept: by chance"], rows))
 assert gains[16][0] > 2 * gains[16][1]
 assert gains[16][0] > 0.5 > energies[16]
 
@@ -196,12 +198,11 @@ for r in (1, 4, 16):
     )
 
 reached = {key: (losses["base"] - losses[key]) / (losses["base"] - losses["full"]) for key in (1, 4, 16)}
-for r, share in reached.items():
-    of_weights = trained[r] / trained["full"]
-    print(
-        f"rank {r:2}: loss {losses[r]:.2f}, {share:.0%} of full fine-tuning's gain with "
-        f"{of_weights:.1%} of its weights"
-    )
+rows = [
+    [r, f"{losses[r]:.2f}", f"{share:.0%}", f"{trained[r] / trained['full']:.1%}"]
+    for r, share in reached.items()
+]
+display(Table(["rank", "loss", "of full's gain", "of its weights"], rows))
 first_step, second_step = reached[4] - reached[1], reached[16] - reached[4]
 print(f"from rank 1 to 4: {first_step:+.0%}; from 4 to 16, four times the weights: {second_step:+.0%}")
 assert reached[4] > 0.5
@@ -247,20 +248,19 @@ needs = {
     "full": measure_memory(GPT.from_pretrained("tiny-gpt"), batch_size=1, sequence_length=64),
     "LoRA": measure_memory(lora_model, batch_size=1, sequence_length=64),
 }
-print(f"{'':24}{'full':>10}{'LoRA':>10}")
-for part in ("weights", "adapters", "gradients", "optimizer"):
-    print(f"{part:24}" + "".join(f"{gigabytes(need.parts[part]):>10}" for need in needs.values()))
-print(
-    f"{'kept by forward':24}"
-    + "".join(f"{gigabytes(need.kept_by_forward):>10}" for need in needs.values())
-)
-print(f"{'peak':24}" + "".join(f"{gigabytes(need.peak):>10}" for need in needs.values()))
+rows = [
+    [part, *(gigabytes(need.parts[part]) for need in needs.values())]
+    for part in ("weights", "adapters", "gradients", "optimizer")
+]
+rows.append(["kept by forward", *(gigabytes(need.kept_by_forward) for need in needs.values())])
+rows.append(["peak", *(gigabytes(need.peak) for need in needs.values())])
+display(Table(["", *needs], rows))
 share_of_memory = needs["LoRA"].peak / needs["full"].peak
 bookkeeping = {
     name: need.parts["gradients"] + need.parts["optimizer"] + need.parts["adapters"]
     for name, need in needs.items()
 }
-print(f"\nLoRA's peak is {share_of_memory:.0%} of full fine-tuning's;", end=" ")
+print(f"LoRA's peak is {share_of_memory:.0%} of full fine-tuning's;", end=" ")
 print(f"what comes on top of the model shrank to {bookkeeping['LoRA'] / bookkeeping['full']:.1%}")
 assert share_of_memory < 0.6
 assert bookkeeping["LoRA"] < 0.05 * bookkeeping["full"]
@@ -281,19 +281,16 @@ sizes = {
     for name in ("adapter", "full")
 }
 times = sizes["full"] / sizes["adapter"]
-print(
-    f"here:         {gigabytes(sizes['adapter'])} for the adapter, {gigabytes(sizes['full'])} "
-    f"for the model: 1 to {times:.0f}"
-)
+# Llama from its published shape: rank 8 on attention
 planned = {method: plan_memory("llama-3.1-8b", method).file_bytes for method in ("lora", "full")}
-print(
-    f"Llama-3.1-8B: {gigabytes(planned['lora'])} for the adapter, {gigabytes(planned['full'])} "
-    "for the model",
-    end="",
-)
-print(f": 1 to {planned['full'] / planned['lora']:,.0f}  (rank 8 on attention, from its published shape)")
 assert times > 20
 assert planned["lora"] < 1e9 < planned["full"]
+
+rows = [
+    ["tiny-gpt, saved here", *map(gigabytes, sizes.values()), f"1 to {times:.0f}"],
+    ["Llama-3.1-8B", *map(gigabytes, planned.values()), f"1 to {planned['full'] / planned['lora']:.0f}"],
+]
+Table(["", "adapter", "model", ""], rows)
 
 # %% [markdown]
 # Megabytes instead of gigabytes, as soon as the model is of a size that people use.

@@ -17,6 +17,7 @@ from minilora import GPT, Linear4bit, LoraConfig, Trainer, add_lora, encode_text
 from minilora import quantize_model, style_corpus
 from minilora.catalog import MODELS
 from minilora.figures.charts import loss_curves, quantization_errors
+from minilora.figures.tables import Table
 from minilora.memory import gigabytes, measure_memory, plan_memory
 from minilora.widgets import memory_explorer, quantization_explorer
 
@@ -50,12 +51,11 @@ large = {
     "all that learns": sum(plan.parts[part].largest for part in learning),
     "notes of forward pass": plan.kept_by_forward,
 }
-print(f"{'':24}{'tiny-gpt, measured':>20}{'Llama-3.1-8B, planned':>24}")
-for part in tiny:
-    print(f"{part:24}{gigabytes(tiny[part]):>20}{gigabytes(large[part]):>24}")
+rows = [[part, gigabytes(tiny[part]), gigabytes(large[part])] for part in tiny]
+display(Table(["", "tiny-gpt, measured", "Llama-3.1-8B, planned"], rows))
 frozen_share = large["frozen weights"] / plan.total
 print(
-    f"\nOf Llama's peak of {gigabytes(plan.total)}, {frozen_share:.0%} are weights that no step "
+    f"Of Llama's peak of {gigabytes(plan.total)}, {frozen_share:.0%} are weights that no step "
     "ever changes."
 )
 assert tiny["frozen weights"] > tiny["all that learns"] + tiny["notes of forward pass"]
@@ -163,17 +163,16 @@ def rounded_to(code, block_size):
 
 
 exact_loss = evaluate(base, validation_data)
-print(
-    f"{'scheme':26}{'bits':>6}{'weight error':>15}{'loss':>9}{'more':>9}\nfloat32{32:25.2f}{0:15.1%}{exact_loss:9.3f}"
-)
-schemes = {}
+schemes, rows = {}, [["float32", "32.00", "0.0%", f"{exact_loss:.3f}", ""]]
 for code, size in (
     ("int4", None), ("int4", 64), ("fp4", 64), ("int4-affine", 128), ("nf4", 64), ("nf4", 256), ("nf4", 1024),
     ("int4-affine", 64), ("nf4", 32),
 ):  # fmt: skip
     name = f"{code}, {f'blocks of {size}' if size else 'one block a matrix'}"
     loss, error, bits = schemes[name] = rounded_to(code, size)
-    print(f"{name:26}{bits:6.2f}{error:15.1%}{loss:9.3f}{loss - exact_loss:+9.3f}", flush=True)
+    rows.append([name, f"{bits:.2f}", f"{error:.1%}", f"{loss:.3f}", f"{loss - exact_loss:+.3f}"])
+    print(code, end="; ", flush=True)
+display(Table(["scheme", "bits", "weight error", "loss", "more"], rows))
 naive, good = schemes["int4, one block a matrix"], schemes["nf4, blocks of 64"]
 outliers = {}  # how wrong nf4 is about the other numbers, when one in 4,096 is 32 times as large as usual
 numbers = torch.randn(4096, generator=torch.Generator().manual_seed(0))
@@ -230,18 +229,17 @@ shapes = {
 }
 # block sizes that make 4.5 bits a weight for each
 contest = {"nf4": 64, "int4": 64, "fp4": 64, "int4-affine": 128}
-winners = {}
-print(f"{'':30}" + "".join(f"{code:>{len(code) + 3}}" for code in contest) + "   least")
+winners, rows = {}, []
 for name, numbers in shapes.items():
     errors = {
         code: ((quantize_4bit(numbers, code, size).dequantize() - numbers).norm() / numbers.norm()).item()
         for code, size in contest.items()
     }
     winners[name] = min(errors, key=errors.get)
-    row = "".join(f"{error:{len(code) + 3}.1%}" for code, error in errors.items())
-    print(f"{name:30}{row}   {winners[name]}")
+    rows.append([name, *(f"{error:.1%}" for error in errors.values()), winners[name]])
 assert winners["a bell, as most weights"] == "nf4"
 assert winners["spread evenly"] != "nf4"
+Table(["error of numbers that are", *contest, "least"], rows)
 
 # %% [markdown]
 # ## Adapters on a compressed model
@@ -270,17 +268,16 @@ for name in ("LoRA", "QLoRA, nf4", "QLoRA, naive int4"):
     histories[name], models[name] = trainer.train(), model
     memory[name] = measure_memory(model, batch_size=1, sequence_length=64)
 
-print(f"\n{'':20}{'loss before':>12}{'after':>8}{'frozen model':>15}{'peak of a step':>17}")
-ends = {}
+ends, rows = {}, []
 for name, history in histories.items():
     start, ends[name] = history.validation_losses[0], history.validation_losses[-1]
     frozen = memory[name].parts["weights"] + memory[name].parts["quantization constants"]
-    print(
-        f"{name:20}{start:12.3f}{ends[name]:8.3f}{gigabytes(frozen):>15}{gigabytes(memory[name].peak):>17}"
-    )
+    losses = (f"{start:.3f}", f"{ends[name]:.3f}")
+    rows.append([name, *losses, gigabytes(frozen), gigabytes(memory[name].peak)])
+display(Table(["", "loss before", "after", "frozen model", "peak of a step"], rows))
 gain = exact_loss - ends["LoRA"]
 behind = (ends["QLoRA, nf4"] - ends["LoRA"]) / gain
-print(f"\nAll that LoRA gained is {gain:.2f}; QLoRA's end differs from LoRA's by {behind:+.1%} of that.")
+print(f"All that LoRA gained is {gain:.2f}; QLoRA's end differs from LoRA's by {behind:+.1%} of that.")
 assert abs(behind) < 0.1
 assert memory["QLoRA, nf4"].peak < 0.7 * memory["LoRA"].peak
 
@@ -300,7 +297,7 @@ loss_curves(
 
 # %% tags=["nbval-ignore-output"]
 seconds = {"LoRA": [], "QLoRA, nf4": []}
-for _ in range(8):  # in turn, so that whatever else this machine does disturbs both alike
+for _ in range(5):  # in turn, so that whatever else this machine does disturbs both alike
     for name, times in seconds.items():
         trainer = Trainer(
             models[name], train_data, steps=1, batch_size=8, learning_rate=1e-9, progress=False
@@ -352,37 +349,35 @@ settings = {
     "double_quant": True,
 }  # one row of 512 tokens
 by_size = sorted(MODELS.values(), key=lambda shape: shape.parameter_count)
-largest = {}
+largest, rows = {}, []
 for method in ("full", "lora", "qlora"):
     # those that leave a gigabyte of room
     fitting = [shape for shape in by_size if plan_memory(shape, method, **settings).headroom(24) > 1]
     largest[method] = fitting[-1]
     peak = plan_memory(fitting[-1], method, **settings).total
-    print(
-        f"{method:6} up to {fitting[-1].name:14} ({fitting[-1].parameter_count:15,} weights): "
-        f"{gigabytes(peak)}"
-    )
+    rows.append([method, fitting[-1].name, f"{fitting[-1].parameter_count:,}", gigabytes(peak)])
+display(Table(["", "largest that fits in 24 GB", "weights", "memory"], rows))
 assert (
     largest["qlora"].parameter_count > largest["lora"].parameter_count > largest["full"].parameter_count
 )
 
 # Peaks that the makers of torchtune published for their memory-saving recipes on a 24 GB card (in GiB, so times 2**30)
-print("\nLlama-3.1-8B            planned here   measured by others")
-published = {"lora": 16.2 * 2**30, "qlora": 7.4 * 2**30}
+published, rows = {"lora": 16.2 * 2**30, "qlora": 7.4 * 2**30}, []
 for method, measured in published.items():
     planned = plan_memory("llama-3.1-8b", method, **settings).total
-    print(f"{method:24}{gigabytes(planned):>12}{gigabytes(measured):>21}")
+    rows.append([f"{method}, by others", gigabytes(planned), gigabytes(measured)])
     assert abs(planned / measured - 1) < 0.25
     assert planned < 24e9
 
 # And a run of our own: rank 16, two rows of 1,024 tokens, on a card that was held to 24 GB
 planned = plan_memory("llama-3.1-8b", "qlora", r=16, batch_size=2, sequence_length=1024, **settings).total
 measured = 7_779_957_760  # bytes at the peak; benchmarks/seven_billion.py is the program
-print(f"{'qlora, run by us':24}{gigabytes(planned):>12}{gigabytes(measured):>21}")
+rows.append(["qlora, by us", gigabytes(planned), gigabytes(measured)])
+display(Table(["Llama-3.1-8B", "planned here", "measured"], rows))
 assert abs(planned / measured - 1) < 0.02
 
 alone = plan_memory("llama-3.1-8b", "full", **settings).cards(24)
-print(f"\nfull fine-tuning of Llama-3.1-8B: {alone} such cards")
+print(f"full fine-tuning of Llama-3.1-8B: {alone} such cards")
 assert alone > 1
 
 # %% [markdown]

@@ -18,6 +18,7 @@ import torch
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, quantize_model, style_corpus
 from minilora.catalog import DEVICES, MODELS
 from minilora.figures.charts import payoff_ladder
+from minilora.figures.tables import Table
 from minilora.memory import gigabytes, measure_memory, plan_memory
 from minilora.widgets import memory_explorer
 
@@ -43,16 +44,14 @@ def tiny(method):
 
 print("taking two real steps with each method, 8 rows of 64 tokens; counting all tensors ...")
 settings = {"target_modules": "all-linear", "double_quant": True, "dtype": "fp32"}
-print(f"\n{'':8}{'planned':>12}{'measured':>12}{'apart':>8}")
+rows = []
 for method in ("full", "lora", "qlora"):
     measured = measure_memory(tiny(method), batch_size=8, sequence_length=64)
     plan = plan_memory("tiny-gpt", method, batch_size=8, sequence_length=64, **settings)
     on_cpu = plan.total - plan.parts["workspace"].bytes  # room that only a GPU's library sets aside
-    print(
-        f"{method:8}{gigabytes(on_cpu):>12}{gigabytes(measured.peak):>12}{on_cpu / measured.peak - 1:+8.1%}",
-        flush=True,
-    )
+    rows.append([method, gigabytes(on_cpu), gigabytes(measured.peak), f"{on_cpu / measured.peak - 1:+.1%}"])
     assert abs(on_cpu / measured.peak - 1) < 0.25
+Table(["", "planned", "measured", "apart"], rows)
 
 # %% [markdown]
 # Near enough to decide by. The plan is made for a GPU, and on a processor the attention keeps a little less than planned. **Where a plan goes wrong:** other programs keep other things (copies, caches, logs of the attention), the
@@ -75,14 +74,12 @@ methods = {
     "LoRA": {"method": "lora"},
     "QLoRA": {"method": "qlora"},
 }
-cards = {}
-print("Memory, and how many cards of 24 GB hold it")
-print(f"{'':15}" + "".join(f"{method:>20}" for method in methods))
+cards, rows = {}, []
 for name in names:
     plans = {method: plan_memory(name, **choice, **how) for method, choice in methods.items()}
     cards[name] = {method: plan.cards(24) for method, plan in plans.items()}
-    texts = [f"{gigabytes(plan.total)} on {cards[name][method]:2}" for method, plan in plans.items()]
-    print(f"{name:15}" + "".join(f"{text:>20}" for text in texts))
+    rows.append([name, *(f"{gigabytes(plan.total)} on {plan.cards(24)}" for plan in plans.values())])
+display(Table(["memory, and cards of 24 GB", *methods], rows))
 
 for name in names:
     assert cards[name]["full"] >= cards[name]["LoRA"] >= cards[name]["QLoRA"]
@@ -111,15 +108,11 @@ payoff_ladder(
 
 # %%
 needed = plan_memory("llama-3.1-70b", "qlora", **how)
-for device in DEVICES.values():
-    if device.has_gpu:
-        room = needed.headroom(device.gigabytes)
-        print(
-            f"{device.name:>7}: {'fits, ' if room > 0 else 'too small,'} "
-            f"{gigabytes(abs(room) * 1e9)} {'free' if room > 0 else 'missing'}"
-        )
+rooms = {device.name: needed.headroom(device.gigabytes) for device in DEVICES.values() if device.has_gpu}
+rows = [[name, f"{abs(room):.1f} GB {'free' if room > 0 else 'missing'}"] for name, room in rooms.items()]
 assert needed.cards(24) > 1
 assert needed.cards(48) == 1
+Table(["card", "room"], rows)
 
 # %% [markdown]
 # A single card with 48 GB will do: not a gamer's, but one that a small team can rent by the hour.
@@ -247,11 +240,12 @@ def way_to_fit(model, gigabytes_of_card):
     return None
 
 
-found = {}
+found, rows = {}, []
 for card in (8, 24, 80):
     for name in ("smollm2-135m", "llama-3.2-1b", "llama-3.1-8b", "llama-3.1-70b"):
         found[name, card] = way_to_fit(name, card)
-        print(f"{card:3} GB, {name:14} {found[name, card] or 'no way on one such card'}")
+        rows.append([f"{card} GB", name, found[name, card] or "no way on one such card"])
+display(Table(["card", "model", "first way that fits"], rows, names=3))
 assert found["smollm2-135m", 8].startswith("full")
 assert found["llama-3.1-8b", 24].startswith(("lora", "qlora"))
 assert found["llama-3.1-70b", 24] is None

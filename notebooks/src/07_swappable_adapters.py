@@ -14,18 +14,20 @@ print("Loading PyTorch; the first time takes a few seconds ...")
 import tempfile
 import time
 from pathlib import Path
+from textwrap import fill
 
 import torch
 
 from minilora import GPT, LoraConfig, LoraModel, Trainer, encode_text, evaluate, style_corpus
 from minilora.catalog import MODELS
 from minilora.checkpoints import ASSETS
+from minilora.datasets import STYLES
 from minilora.figures.charts import storage
+from minilora.figures.tables import Table
 from minilora.memory import gigabytes, plan_memory
 from minilora.widgets import adapter_switcher
 from minilora.widgets.adapters import base_digest
 
-STYLES = ("legal", "code", "support")
 folder = Path(tempfile.mkdtemp())  # for what this page saves
 print("Ready.")
 
@@ -48,9 +50,8 @@ kept_back = {
     style: encode_text(style_corpus(style, "validation", documents=6), tokenizer, block_size=64)
     for style in STYLES
 }
-for style in STYLES:
-    print(f"{style:8} to learn from:", train[style])
-    print(f"{'':8} kept back:    ", kept_back[style])
+rows = [[style, len(train[style]), len(kept_back[style])] for style in STYLES]
+Table(["rows of 64 tokens", "to learn from", "kept back"], rows)
 
 # %% [markdown]
 # **Predict:** we train three adapters one after the other, on this one model in memory. Does the second training start
@@ -94,18 +95,18 @@ assert first_loss_now == first_loss
 
 # %% tags=["nbval-ignore-output"]
 names = ["no adapter", *(f"my-{style}" for style in STYLES)]
-print(f"{'text of style':16}" + "".join(f"{name:>13}" for name in names))
-table = {}
+losses = {}
 for style in STYLES:
     with model.disable_adapter():
-        table[style] = {"no adapter": evaluate(model, kept_back[style])}
+        losses[style] = {"no adapter": evaluate(model, kept_back[style])}
     for name in names[1:]:
         model.set_adapter(name)
-        table[style][name] = evaluate(model, kept_back[style])
-    print(f"{style:16}" + "".join(f"{table[style][name]:13.2f}" for name in names))
+        losses[style][name] = evaluate(model, kept_back[style])
 
 for style in STYLES:
-    assert min(table[style], key=table[style].get) == f"my-{style}"
+    assert min(losses[style], key=losses[style].get) == f"my-{style}"
+rows = [[style, *(f"{loss:.2f}" for loss in losses[style].values())] for style in STYLES]
+Table(["text of style", *names], rows)
 
 # %% [markdown]
 # In every row the style's own adapter wins, by far. A foreign adapter does not help; here it is mostly worse than none,
@@ -146,12 +147,15 @@ def change_through_all():
 swap = shortest(change_through_all, times=1000) / len(STYLES)
 fetch = shortest(lambda: model.load_adapter("code", "code", replace=True), times=1)
 load = shortest(lambda: GPT.from_pretrained("tiny-gpt"), times=1)
-print(f"change of adapter, all in memory {swap * 1e6:12,.1f} µs")
-print(f"adapter from its file            {fetch * 1e6:12,.0f} µs")
-print(f"whole model from its file        {load * 1e6:12,.0f} µs, as long as {load / swap:,.0f} changes")
+rows = [
+    ["change of adapter, all in memory", f"{swap * 1e6:,.1f}", 1],
+    ["adapter from its file", f"{fetch * 1e6:,.0f}", f"{fetch / swap:,.0f}"],
+    ["whole model from its file", f"{load * 1e6:,.0f}", f"{load / swap:,.0f}"],
+]
+display(Table(["", "µs", "in changes of adapter"], rows))
 
 size = 2 * MODELS["llama-3.1-8b"].parameter_count  # bytes, at two bytes for each weight
-print(f"\nA model of {gigabytes(size)} from a disk that reads 3 GB a second: at least {size / 3e9:.1f} s")
+print(f"A model of {gigabytes(size)} from a disk that reads 3 GB a second: at least {size / 3e9:.1f} s")
 assert swap < load / 100
 assert base_digest(model) == untouched
 
@@ -185,7 +189,7 @@ for adapter, strength in (
 ):
     switcher.adapter.value, switcher.strength.value = adapter, strength
     switcher.finish()
-    print(f"{strength:g} × {adapter}: {' '.join(switcher.texts['adapted'].split())[:150]}\n")
+    print(fill(f"{strength:g} × {adapter}: {switcher.texts['adapted'][:150]}"), "\n")
     if strength == 0:
         assert switcher.texts["adapted"] == switcher.texts["base"]
 assert switcher.digests == (untouched, untouched)
@@ -207,14 +211,12 @@ def bytes_of(path):
 
 model_bytes = bytes_of(ASSETS / "tiny-gpt")
 adapter_bytes = [bytes_of(ASSETS / "adapters" / style) for style in STYLES]
-print(f"one model {model_bytes:12,} bytes\nadapters  {adapter_bytes} bytes")
+print(f"bytes of the model: {model_bytes:,}; of the adapters: {', '.join(f'{b:,}' for b in adapter_bytes)}")
+rows = []
 for count in (1, 3, 20):
-    shared = model_bytes + count * max(adapter_bytes)
-    copies = count * model_bytes
-    print(
-        f"{count:3} specialities: {shared:12,} bytes shared, {copies:12,} in copies, "
-        f"{copies / shared:4.1f} times"
-    )
+    shared, copies = model_bytes + count * max(adapter_bytes), count * model_bytes
+    rows.append([count, f"{shared:,}", f"{copies:,}", f"{copies / shared:.1f}"])
+display(Table(["specialities", "bytes, one model with adapters", "bytes, copies", "times"], rows))
 assert 20 * model_bytes > 10 * (model_bytes + 20 * max(adapter_bytes))
 storage(model_bytes, max(adapter_bytes), tasks=20)
 
@@ -224,14 +226,13 @@ storage(model_bytes, max(adapter_bytes), tasks=20)
 # both sizes:
 
 # %%
-print(f"{'':14}{'model':>12}{'adapter':>12}   20 copies / one model with 20 adapters")
+rows = []
 for name in ("tiny-gpt", "smollm2-135m", "llama-3.1-8b", "llama-3.1-70b"):
     plan = plan_memory(name, "lora", r=8, target_modules="attention")
     whole = 2 * MODELS[name].parameter_count  # two bytes for each weight
     shared = whole + 20 * plan.file_bytes
-    print(
-        f"{name:14}{gigabytes(whole):>12}{gigabytes(plan.file_bytes):>12}   {20 * whole / shared:.1f}"
-    )
+    rows.append([name, gigabytes(whole), gigabytes(plan.file_bytes), f"{20 * whole / shared:.1f}"])
+Table(["", "model", "adapter", "20 copies / one model with 20 adapters"], rows)
 
 # %% [markdown]
 # ## All masks at once
@@ -253,14 +254,15 @@ with torch.no_grad(), model.rows(who):
         ids = torch.cat([ids, mixed[:, -1:].argmax(-1)], dim=1)
     mixed = model(ids)
 
+rows = []
 for row, name in enumerate(who):
     model.blend({} if name is None else {name: 1.0})
     with torch.no_grad():
         alone = model(ids[row : row + 1])[0]  # (tokens, vocabulary)
     difference = (mixed[row] - alone).abs().max().item()
-    print(f"{name or 'no adapter':10} {tokenizer.decode(ids[row].tolist())!r}")
-    print(f"{'':10} scores differ from those computed alone by {difference:.0e} at most")
+    rows.append([name or "no adapter", tokenizer.decode(ids[row].tolist()), f"{difference:.0e}"])
     assert difference < 1e-3
+Table(["row", "its text", "scores differ from alone by"], rows, names=2)
 
 # %% [markdown]
 # The same, up to the rounding of the last digits (a sum in another order rounds a little differently).

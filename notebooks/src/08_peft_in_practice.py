@@ -31,6 +31,7 @@ from minilora import (
 )
 from minilora.catalog import MODELS
 from minilora.figures.charts import loss_curves
+from minilora.figures.tables import Table
 from minilora.widgets import training_dashboard
 
 folder = Path(tempfile.mkdtemp())  # for what this page saves
@@ -92,12 +93,14 @@ assert loss_after < loss_before - 0.5
 # Let us add up:
 
 # %%
-counted = 0
+counted, rows = 0, []
 for path, layer in model.lora_layers().items():
     in_features, out_features = layer.base_layer.in_features, layer.base_layer.out_features
-    counted += lora_config.r * (in_features + out_features)
+    trained = lora_config.r * (in_features + out_features)
+    counted += trained
     if path.startswith("model.layers.0"):
-        print(f"{path:33} 8 · ({in_features} + {out_features}) = {8 * (in_features + out_features):,}")
+        rows.append([path, f"8 · ({in_features} + {out_features})", f"{trained:,}"])
+display(Table(["layer", "r · (in + out)", "trained"], rows))
 print(f"... and so in each of {base_model.config.num_hidden_layers} blocks, together {counted:,}")
 assert counted == model.trainable_parameter_count()
 
@@ -113,8 +116,8 @@ for prompt in (
     "Notice is hereby given",
 ):
     with model.disable_adapter():
-        print("base:   ", prompt + model.generate(prompt, max_new_tokens=35, seed=3).replace("\n", " "))
-    print("adapted:", prompt + model.generate(prompt, max_new_tokens=35, seed=3).replace("\n", " "))
+        print(textwrap.fill("base: " + prompt + model.generate(prompt, max_new_tokens=35, seed=3)))
+    print(textwrap.fill("adapted: " + prompt + model.generate(prompt, max_new_tokens=35, seed=3)))
     print()
 
 # %% [markdown]
@@ -133,11 +136,11 @@ second = add_lora(
 second_trainer = Trainer(
     second,
     train_data,
-    steps=80,
+    steps=48,
     batch_size=8,
     learning_rate=5e-3,
     validation_data=validation_data,
-    validate_every=20,
+    validate_every=12,
     progress=False,  # the picture shows it
 )
 dashboard = training_dashboard(second_trainer, prompt="The parties agree that")
@@ -149,7 +152,7 @@ dashboard
 
 # %% tags=["nbval-ignore-output"]
 print(textwrap.fill(dashboard.sentence, 95))
-assert dashboard.sentence.startswith("Done: step 80 of 80")
+assert dashboard.sentence.startswith("Done: step 48 of 48")
 history = second_trainer.history
 loss_curves(
     {"LoRA, attention": trainer.history.losses, "LoRA, all-linear": history.losses},
@@ -186,10 +189,10 @@ assert saved_numbers == trained_numbers
 
 # %%
 settings = json.loads(Path("my-style-adapter/adapter_config.json").read_text(encoding="utf-8"))
-for name in ("peft_type", "r", "lora_alpha", "target_modules"):
-    print(f"{name:16} {settings[name]}")
+names = ("peft_type", "r", "lora_alpha", "target_modules")
+display(Table(["setting", "value"], [[name, settings[name]] for name in names], names=2))
 size = Path("my-style-adapter/adapter_model.safetensors").stat().st_size
-print(f"\nThe weights' file takes {size / 1000:.0f} kB.")
+print(f"The weights' file takes {size / 1000:.0f} kB.")
 
 # %% [markdown]
 # ## Back into a fresh model

@@ -17,11 +17,12 @@ import torch
 from minilora import GPT, GPTConfig, LoraConfig, TokenData, Trainer, add_lora, encode_text, evaluate
 from minilora import quantize_model, style_corpus
 from minilora.checkpoints import ASSETS
+from minilora.datasets import STYLES
 from minilora.figures.charts import loss_by_rank, losses_by_task
+from minilora.figures.tables import Table
 from minilora.memory import gigabytes, plan_memory
 from minilora.widgets import method_chooser
 
-STYLES = ("legal", "code", "support")
 print("Ready.")
 
 # %% [markdown]
@@ -92,31 +93,32 @@ def loss_after_training(style, method, seed):
 
 
 base = {style: evaluate(GPT.from_pretrained("tiny-gpt"), kept_back[style]) for style in STYLES}
-losses = {}
+losses, rows = {}, []
 for style in STYLES:
     losses[style] = {}
     for method in RATES:
+        print(f"{style}, {method};", end=" ", flush=True)
         losses[style][method] = [loss_after_training(style, method, seed) for seed in SEEDS]
-        listed = " and ".join(f"{loss:.2f}" for loss in losses[style][method])
-        print(f"{style:8} {method:6} from {base[style]:.2f} down to {listed}", flush=True)
+    ends = [" and ".join(f"{loss:.2f}" for loss in pair) for pair in losses[style].values()]
+    rows.append([style, f"{base[style]:.2f}", *ends])
+display(Table(["loss of two seeds", "before", *RATES], rows))
 
-print("\nshare of full fine-tuning's gain:")
+rows = []
 for style in STYLES:
     gain = {method: base[style] - statistics.mean(losses[style][method]) for method in RATES}
-    for method in ("LoRA", "QLoRA"):
-        share = gain[method] / gain["full"]
-        print(f"{style:8} {method:6} {share:.0%}")
-        assert share > 0.7
+    shares = [gain[method] / gain["full"] for method in ("LoRA", "QLoRA")]
+    assert min(shares) > 0.7
     lead = gain["full"] - gain["LoRA"]
     spread = max(losses[style]["full"]) - min(losses[style]["full"])
-    print(f"{style:8} full leads LoRA by {lead:.2f}; its own two seeds differ by {spread:.2f}")
+    rows.append([style, *(f"{share:.0%}" for share in shares), f"{lead:.2f}", f"{spread:.2f}"])
+display(Table(["share of full's gain", "LoRA", "QLoRA", "full leads LoRA by", "full's seeds differ by"], rows))
 count = add_lora(GPT.from_pretrained("tiny-gpt"), LoraConfig(r=8, target_modules="all-linear"))
 print("LoRA trained", count.trainable_parameter_count())
 losses_by_task(losses, base, title="Short training: three methods come down almost together")
 
 # %% [markdown]
 # Close, in all three tasks, with less than a twentieth of the weights trained (and in a large model one in hundreds). Look at
-# the lines with the leads, too: on the support style the two seeds of full fine-tuning are farther apart than the two
+# the last two columns, too: on the support style the two seeds of full fine-tuning are farther apart than the two
 # methods. Anyone who shows you such a comparison with one seed only may have shown you an accident.
 #
 # ## And with longer training?
@@ -136,23 +138,24 @@ def mean_loss(style, method, place):
     return statistics.mean(losses_of_one_seed[place] for losses_of_one_seed in runs[style][method])
 
 
-print("\nshare of full fine-tuning's gain that LoRA has reached (QLoRA in brackets)")
-print(f"{'after step':12}" + "".join(f"{step:>14}" for step in steps[2::2]))
-shares = {}
+shares, rows = {}, []
 for style in STYLES:
     start = mean_loss(style, "full", 0)  # the base
     for place in range(2, len(steps), 2):
         full = start - mean_loss(style, "full", place)
         shares[style, place] = [(start - mean_loss(style, m, place)) / full for m in ("LoRA", "QLoRA")]
-    row = "".join("{:>7.0%} ({:.0%})".format(*shares[style, place]) for place in range(2, len(steps), 2))
-    print(f"{style:12}{row}")
+    pairs = (shares[style, place] for place in range(2, len(steps), 2))
+    rows.append([style, *(f"{lora:.0%}, {qlora:.0%}" for lora, qlora in pairs)])
+print("The share of full fine-tuning's gain that LoRA and QLoRA have reached:")
+display(Table(["after step", *steps[2::2]], rows))
 
 final = {s: {m: [one_seed[-1] for one_seed in runs[s][m]] for m in runs[s]} for s in STYLES}
 spread = max(max(final[s][m]) - min(final[s][m]) for s in STYLES for m in RATES)
-print("\nat the end, full fine-tuning leads by")
+rows = []
 for method in ("LoRA", "QLoRA"):
     leads = [statistics.mean(final[s][method]) - statistics.mean(final[s]["full"]) for s in STYLES]
-    print(f"    {', '.join(f'{lead:.2f} ({s})' for s, lead in zip(STYLES, leads))} over {method}")
+    rows.append([method, *(f"{lead:.2f}" for lead in leads)])
+display(Table(["at the end, full leads over", *STYLES], rows))
 print(f"while seeds of one method differ by {spread:.2f} at most")
 losses_by_task(
     final,
@@ -221,7 +224,7 @@ learn(knows_old, old_text, rate=1e-2)
 print(f"the base knows {known_by_heart(knows_old, old_text):.0%} of the old text by heart,")
 print(f"and {known_by_heart(knows_old, new_text):.1%} of the new one, by luck", flush=True)
 
-known = {"base": known_by_heart(knows_old, new_text)}
+known, rows = {"base": known_by_heart(knows_old, new_text)}, []
 for rank in (1, 2, 4, 16, "full"):
     model = small_model()
     model.load_state_dict(knows_old.state_dict())
@@ -230,11 +233,10 @@ for rank in (1, 2, 4, 16, "full"):
     trainer = learn(model, new_text, rate=1e-2 if rank == "full" else 2e-2)
     known[rank] = known_by_heart(trained := model, new_text)
     weights = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    print(
-        f"rank {rank!s:5} trains {weights:6,} weights: knows {known[rank]:.0%} of the new text",
-        flush=True,
-    )
+    rows.append([rank, f"{weights:,}", f"{known[rank]:.0%}"])
+    print(f"rank {rank};", end=" ", flush=True)
 
+display(Table(["rank", "weights that train", "known of the new text"], rows))
 print(
     f"after full fine-tuning {known_by_heart(trained, old_text):.0%} of the old text are left in "
     "the model"
@@ -269,17 +271,15 @@ loss_by_rank(
 # **Predict:** how many cards of 24 GB does each method take, and how large is the file that one keeps?
 
 # %%
-print(f"{'':12}{'memory to train':>18}{'trained weights':>18}{'file to keep':>16}{'cards of 24 GB':>18}")
-plans = {}
+plans, rows = {}, []
 for method in ("full", "lora", "qlora"):
     plans[method] = plan = plan_memory(
         "llama-3.1-8b", method, r=16, target_modules="all-linear", checkpointing=True, double_quant=True
     )
-    print(
-        f"{method:12}{gigabytes(plan.total):>18}{plan.trained:>18,}{gigabytes(plan.file_bytes):>16}"
-        f"{plan.cards(24):>18}"
-    )
+    sizes = gigabytes(plan.total), f"{plan.trained:,}", gigabytes(plan.file_bytes)
+    rows.append([method, *sizes, plan.cards(24)])
 assert plans["full"].total > 3 * plans["lora"].total > 3 * plans["qlora"].total
+Table(["", "memory to train", "trained weights", "file to keep", "cards of 24 GB"], rows)
 
 # %% [markdown]
 # ## A rule for the wall calendar

@@ -1,0 +1,49 @@
+"""Small tables for the pages: HTML where that is shown, and so fit for a narrow window; else aligned text.
+
+Not here: tables for Markdown files (benchmarks/page_parts.py).
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+
+
+class Table:
+    """head and each of rows: one cell per column. The first `names` columns stand to the left, figures to the right.
+
+    >>> Table(["", "planned"], [["weights", "23.1 MB"], ["gradients", "23.1 MB"]])
+                planned
+    weights     23.1 MB
+    gradients   23.1 MB
+    """
+
+    def __init__(self, head: Sequence[object], rows: Iterable[Sequence[object]], names: int = 1):
+        self.lines = [[str(cell) for cell in line] for line in (head, *rows)]
+        self.names = names
+        for line in self.lines:
+            if len(line) != len(head):
+                raise ValueError(f"the head has {len(head)} cells, but this row {len(line)}: {line}")
+
+    def __repr__(self) -> str:
+        widths = [max(len(cell) for cell in column) for column in zip(*self.lines, strict=True)]
+        padded = [
+            [
+                cell.ljust(width) if place < self.names else cell.rjust(width)
+                for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ]
+            for line in self.lines
+        ]
+        return "\n".join("   ".join(line).rstrip() for line in padded)
+
+    def _repr_html_(self) -> str:
+        head, *rows = self.lines
+        return f"<table><thead>{self._row(head, 'th')}</thead><tbody>{''.join(map(self._row, rows))}</tbody></table>"
+
+    def _row(self, line: list[str], tag: str = "td") -> str:
+        sides = ["left" if place < self.names else "right" for place in range(len(line))]
+        cells = [
+            f'<{tag} style="text-align: {side}">{html.escape(cell)}</{tag}>'
+            for cell, side in zip(line, sides, strict=True)
+        ]
+        return f"<tr>{''.join(cells)}</tr>"
