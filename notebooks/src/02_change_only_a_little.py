@@ -160,7 +160,7 @@ loss_curves({name: history.losses for name, history in histories.items()}, base=
 #   step still sends the text through the whole frozen model and the blame back through it; only the last third of
 #   the work, the gradients of the frozen weights, falls away, and the adapters add some of their own. Our memory shrinks to a
 #   part, not to a sliver, because the frozen model and the activations still lie there. (On a machine that is busy with
-#   other things the line on time may even pass 100 %.)
+#   other things the row on time may even pass 100 %.)
 #
 # The memory gets better as models grow, for then the bookkeeping weighs more than the text. The planner, for full
 # fine-tuning and LoRA in 16 bits, 512 tokens at a time:
