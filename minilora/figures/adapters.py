@@ -12,7 +12,7 @@ from minilora.figures.colors import COLORS
 from minilora.figures.svg import WIDTH, frame, rect, svg, text, title
 
 COLUMN = WIDTH / 2 - 12
-LETTERS = 40  # in one line of a column
+LETTERS = 38  # in one line of a column
 LINES = 9
 LINE = 20
 
