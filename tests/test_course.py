@@ -43,9 +43,6 @@ def test_what_a_record_lacks_is_said_on_its_page():
     assert f"**Not recorded yet:** page {PAGES[0]}, the pages' memory, the tests." in course.page(torn)
 
 
-@pytest.mark.xfail(
-    reason="recorded before memory was, and without the tests; the next run of benchmarks/course.py mends it"
-)
 def test_the_record_is_whole():
     recorded = json.loads((ROOT / "benchmarks" / "results" / "course.json").read_text(encoding="utf-8"))
     assert course.missing(recorded) == []
