@@ -173,7 +173,9 @@ def execute(source: Path, result: Path, twice: bool) -> None:
     notebook = read_source(source)
     if twice:
         notebook.cells = [
-            cell for cell in notebook.cells for _ in range(2 if cell.cell_type == "code" else 1)
+            nbformat.from_dict(cell | {"id": cell.id + turn})
+            for cell in notebook.cells
+            for turn in (("", "-again") if cell.cell_type == "code" else ("",))
         ]
     started: dict[str, float] = {}
     signs: dict[str, list[float]] = {}  # when each cell showed something; a bar that moves is a sign too
