@@ -23,9 +23,8 @@ from torch import Tensor
 from minilora.checkpoints import ASSETS, json_writer, read_json, read_tensors, replace_files
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-EMBEDDED = {
-    path.parent.name: path.parent for path in sorted(ASSETS.glob("adapters/*/" + CONFIG))
-}  # for tiny-gpt
+# Those that come along, made for tiny-gpt.
+EMBEDDED = {path.parent.name: path.parent for path in sorted(ASSETS.glob("adapters/*/" + CONFIG))}
 PREFIX = "base_model.model."  # PEFT's path from its own wrapper to the model that we see
 OURS = ("r", "lora_alpha", "target_modules", "lora_dropout", "use_rslora")  # fields of LoraConfig
 

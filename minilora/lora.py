@@ -152,6 +152,14 @@ class LoraLinear(nn.Module):
             if name in self.configs
         ]
 
+    def joined(self, strengths: dict[str, float]) -> tuple[Tensor, Tensor]:
+        """A (width, in) and B (out, width) whose product is the sum of the corrections; width sums their ranks."""
+        factors = self.factors(strengths)
+        no_a, no_b = next(iter(self.lora_A.values()))[:0], next(iter(self.lora_B.values()))[:, :0]  # width 0
+        a = torch.cat([no_a, *(a for a, _, _ in factors)])
+        b = torch.cat([no_b, *(b * factor for _, b, factor in factors)], dim=1)
+        return a, b
+
     def delta_weight(self, strengths: dict[str, float]) -> Tensor:
         """The correction as one full matrix (out, in): the sum of strength · scaling · B A over the named adapters."""
         in_features, out_features = layer_shape(self.base_layer)
@@ -181,13 +189,10 @@ class LoraLinear(nn.Module):
         All A lie under each other (width, in), all scaled B side by side (out, width), where width is the sum of the
         ranks; the mask (batch, width) keeps of each row only the ranks of its own adapter.
         """
-        a, b = next(iter(self.lora_A.values()))[:0], next(iter(self.lora_B.values()))[:, :0]  # width 0
-        owners: list[int] = []
-        for place, name in enumerate(names, start=1):
-            if name in self.configs:
-                a = torch.cat([a, self.lora_A[name]])
-                b = torch.cat([b, self.lora_B[name] * self.configs[name].scaling], dim=1)
-                owners += [place] * self.configs[name].r
+        a, b = self.joined(dict.fromkeys(names, 1.0))
+        owners = [
+            i for i, n in enumerate(names, start=1) if n in self.configs for _ in range(self.configs[n].r)
+        ]
         mask = rows[:, None] == torch.tensor(owners)
         self.stacked = (a, b, mask.to(a))
 
@@ -353,7 +358,9 @@ class LoraModel(nn.Module):
         self._targets(config)  # a join that is wider than a layer could be saved, but not loaded
         lost = total = 0.0
         for layer in layers.values():
-            a, b = _joined_factors(layer, strengths, width)
+            a, b = layer.joined(strengths)
+            missing = width - len(a)  # zero rows for parts that this layer lacks
+            a, b = F.pad(a, (0, 0, 0, missing)), F.pad(b, (0, missing))
             if r is not None:
                 a, b, layer_lost, layer_total = _truncate(a, b, rank)
                 lost, total = lost + layer_lost, total + layer_total
@@ -609,15 +616,6 @@ def base_fingerprint(model: nn.Module) -> str:
 
 
 # -- details: blends and merged layers -----------------------------------------------------------------------
-
-
-def _joined_factors(layer: LoraLinear, strengths: dict[str, float], width: int) -> tuple[Tensor, Tensor]:
-    """A (width, in) and B (out, width) whose product is the blend's correction, zero rows where a part is absent."""
-    factors = layer.factors(strengths)
-    a = torch.cat([a for a, _, _ in factors])
-    b = torch.cat([b * factor for _, b, factor in factors], dim=1)
-    missing = width - a.shape[0]
-    return F.pad(a, (0, 0, 0, missing)), F.pad(b, (0, missing))
 
 
 def _truncate(a: Tensor, b: Tensor, r: int) -> tuple[Tensor, Tensor, float, float]:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
+from minilora.catalog import MODELS
 from minilora.gpt import GPT, GPTConfig
 from tests.helpers import small_gpt
 
@@ -132,3 +133,9 @@ def test_input_of_the_wrong_kind_or_length():
 def test_impossible_shapes_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         GPTConfig(**{"hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 4} | wrong)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "qwen2.5-0.5b"])
+def test_a_published_shape_with_biases_is_refused(name):
+    with pytest.raises(ValueError, match=f"{name} has biases"):
+        GPTConfig.from_shape(MODELS[name])

@@ -177,8 +177,9 @@ def execute(source: Path, result: Path, twice: bool) -> None:
             for cell in notebook.cells
             for turn in (("", "-again") if cell.cell_type == "code" else ("",))
         ]
-    started: dict[str, float] = {}
-    signs: dict[str, list[float]] = {}  # when each cell showed something; a bar that moves is a sign too
+    signs: dict[
+        str, list[float]
+    ] = {}  # when each cell began and showed something; a bar that moves is a sign too
 
     class Client(NotebookClient):
         def process_message(self, msg: Any, cell: NotebookNode, cell_index: int) -> Any:
@@ -187,8 +188,7 @@ def execute(source: Path, result: Path, twice: bool) -> None:
             return super().process_message(msg, cell, cell_index)
 
     def on_start(cell: NotebookNode, cell_index: int) -> None:
-        started[cell.id] = time.perf_counter()
-        signs[cell.id] = [started[cell.id]]
+        signs[cell.id] = [time.perf_counter()]
 
     def on_end(cell: NotebookNode, cell_index: int) -> None:
         if cell.cell_type != "code":
@@ -196,7 +196,7 @@ def execute(source: Path, result: Path, twice: bool) -> None:
         signs[cell.id].append(time.perf_counter())
         silent = max(after - before for before, after in itertools.pairwise(signs[cell.id]))
         if silent > SILENT_SECONDS:
-            took = signs[cell.id][-1] - started[cell.id]
+            took = signs[cell.id][-1] - signs[cell.id][0]
             print(f"        {cell.id} showed nothing for {silent:.1f} s of {took:.1f} s", flush=True)
 
     Client(
