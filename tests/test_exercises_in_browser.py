@@ -22,18 +22,7 @@ SET_SOURCE = """
 ([place, text]) => jupyterapp.shell.currentWidget.content.widgets[place].model.sharedModel.setSource(text)
 """
 KERNEL_RESTS = "() => jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
-# Ends with the last cell. A kernel hangs now and then, on a busy machine: then once more with a fresh one.
-RUN_ALL = """
-async () => {
-  const run = () => Promise.race([
-    jupyterapp.commands.execute('notebook:run-all-cells').then(() => true),
-    new Promise((resolve) => setTimeout(() => resolve(false), 60_000)),
-  ]);
-  if (await run()) return;
-  await jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart();
-  if (!await run()) throw new Error('two kernels have hung');
-}
-"""
+RUN_ALL = "() => jupyterapp.commands.execute('notebook:run-all-cells')"  # ends with the last cell
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,6 @@ STUDENT = ROOT / "exercises"
 SOLVED = STUDENT / "solutions"
 SOURCES = STUDENT / "src"
 PAGE_SECONDS = 300  # a page that takes longer hangs
-TRIES = 2  # a kernel hangs now and then
 
 
 def main() -> int:
@@ -265,27 +264,21 @@ def run_page(source: Path) -> list[str]:
 
 
 def run_apart(notebook: Path) -> NotebookNode:
-    """A process and a folder of its own, so that no progress of another run counts; a second try if it hangs."""
-    for _ in range(TRIES):
-        with tempfile.TemporaryDirectory() as work:
-            environment = dict(
-                os.environ, IPYTHONDIR=work, MPLCONFIGDIR=work, JUPYTER_RUNTIME_DIR=work, MINILORA_HOME=work
-            )
-            environment.pop("NBGRADER_EXECUTION", None)
-            result = Path(work) / "result.ipynb"
-            command = [sys.executable, __file__, "--execute", str(notebook), str(result)]
-            try:
-                subprocess.run(
-                    command, env=environment, check=True, timeout=PAGE_SECONDS, stderr=subprocess.PIPE
-                )
-            except subprocess.TimeoutExpired:
-                continue
-            except subprocess.CalledProcessError as error:
-                sys.exit(
-                    f"{error.stderr.decode(errors='replace')}\n{notebook.name}: a cell failed; see above"
-                )
-            return nbformat.read(result, as_version=4)
-    sys.exit(f"{notebook.name}: no end after {PAGE_SECONDS} s, twice")
+    """A process and a folder of its own, so that no progress of another run counts."""
+    with tempfile.TemporaryDirectory() as work:
+        environment = dict(
+            os.environ, IPYTHONDIR=work, MPLCONFIGDIR=work, JUPYTER_RUNTIME_DIR=work, MINILORA_HOME=work
+        )
+        environment.pop("NBGRADER_EXECUTION", None)
+        result = Path(work) / "result.ipynb"
+        command = [sys.executable, __file__, "--execute", str(notebook), str(result)]
+        try:
+            subprocess.run(command, env=environment, check=True, timeout=PAGE_SECONDS, stderr=subprocess.PIPE)
+        except subprocess.TimeoutExpired:
+            sys.exit(f"{notebook.name}: no end after {PAGE_SECONDS} s")
+        except subprocess.CalledProcessError as error:
+            sys.exit(f"{error.stderr.decode(errors='replace')}\n{notebook.name}: a cell failed; see above")
+        return nbformat.read(result, as_version=4)
 
 
 def execute(path: Path, result: Path) -> None:

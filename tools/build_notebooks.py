@@ -132,30 +132,26 @@ def unfit_outputs(notebook: NotebookNode) -> list[str]:
 
 
 def build(source: Path, twice: bool) -> float:
-    """Executes one page in a process of its own, with a second try if that hangs; returns its seconds."""
+    """Executes one page in a process of its own; returns its seconds."""
     with tempfile.TemporaryDirectory() as work:
         result = Path(work) / "result.ipynb"
         command = [sys.executable, __file__, "--execute", str(source), str(result)]
         environment = dict(os.environ, IPYTHONDIR=work, MPLCONFIGDIR=work, JUPYTER_RUNTIME_DIR=work)
         environment.setdefault("GOMP_SPINCOUNT", "10000")  # as in environment.py
-        for attempt in (1, 2):
-            start = time.perf_counter()
-            try:
-                subprocess.run(
-                    command + ["--twice"] * twice,
-                    env=environment,
-                    check=True,
-                    timeout=PAGE_SECONDS,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                )
-                break
-            except subprocess.TimeoutExpired:
-                print(f"{source.stem}: no end after {PAGE_SECONDS} s (attempt {attempt})", flush=True)
-                if attempt == 2:
-                    sys.exit(1)
-            except subprocess.CalledProcessError as error:
-                sys.exit(f"{error.stderr}\n{source.stem}: a cell failed; see above")
+        start = time.perf_counter()
+        try:
+            subprocess.run(
+                command + ["--twice"] * twice,
+                env=environment,
+                check=True,
+                timeout=PAGE_SECONDS,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        except subprocess.TimeoutExpired:
+            sys.exit(f"{source.stem}: no end after {PAGE_SECONDS} s")
+        except subprocess.CalledProcessError as error:
+            sys.exit(f"{error.stderr}\n{source.stem}: a cell failed; see above")
         seconds = time.perf_counter() - start
         notebook = nbformat.read(result, as_version=4)
     problems = unfit_outputs(notebook)

@@ -6,6 +6,7 @@ Not here: the loop, its history and the way to stop it (training.py).
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from ipywidgets import Button, Label
 
@@ -35,6 +36,7 @@ class TrainingDashboard(Explorer):
         self.sample, self.drawn_at, self.sampled_at = "", 0.0, 0.0
         self.stop = Button(description="Stop", icon="stop", tooltip="Stop after the running step")
         self.stop.on_click(lambda button: trainer.stop())
+        _answer_beside_a_cell(self.stop)
         super().__init__()
         hint = Label("or ■ in the toolbar; what was learned is kept")
         self.children = (control_row([self.stop, hint]), *self.children)  # type: ignore[has-type]  # a trait
@@ -64,3 +66,13 @@ class TrainingDashboard(Explorer):
         validation = list(zip(history.validation_steps, history.validation_losses, strict=True))
         speed = history.tokens_per_second
         return draw(trainer.steps, history.losses, validation, speed, left, self.sample, self.state())
+
+
+def _answer_beside_a_cell(control: Any) -> None:
+    """Lets a click be heard while a cell runs.
+
+    JupyterLab sends it to a thread that waits beside the cell's. From version 7.4 on ipykernel takes it to the thread
+    that made the control instead, which is the cell's; asked by this name, which is private, it leaves the choice.
+    """
+    if hasattr(control.comm, "_reply_subshell_for"):
+        control.comm._reply_subshell_for = lambda data, chosen: chosen

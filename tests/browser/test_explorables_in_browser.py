@@ -164,6 +164,15 @@ def settled(page: Any, node: Any) -> str:
     return picture
 
 
+def test_stop_ends_a_training_whose_cell_is_running(page, benchmark):
+    page.evaluate(benchmark.START, "trainer.train()")
+    dashboard = page.query_selector_all(".minilora")[-1]
+    wait = "([root, word]) => root.querySelector('p').innerText.startsWith(word)"
+    page.wait_for_function(wait, arg=[dashboard, "Training"], timeout=20_000)
+    dashboard.query_selector("button").click()
+    page.wait_for_function(wait, arg=[dashboard, "Stopped"], timeout=5_000)
+
+
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark", "JupyterLab Dark High Contrast"])
 def test_words_are_readable_in_every_theme(page, theme):
     """4.5 : 1, what the Web Content Accessibility Guidelines ask of text (1.4.3)."""
