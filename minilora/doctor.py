@@ -28,7 +28,7 @@ PACKAGES = {
     "tqdm": ("progress bars", True, ()),
     "jinja2": ("chat templates", True, ()),
     "jupyterlab": ("the lessons", False, ()),
-    "ipykernel": ("the lessons", False, ("7.4.0",)),
+    "ipykernel": ("the lessons", False, ("7.0.0", "7.0.1", "7.1.0", "7.2.0", "7.3.0")),
     "ipywidgets": ("the explorables", False, ()),
     "anywidget": ("the explorables", False, ()),
     "matplotlib": ("charts", False, ()),

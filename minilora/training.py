@@ -78,8 +78,8 @@ class Trainer:
     gradient. validate_every, save_every: in steps; validation also happens before the first step and after the last.
     folder: where `save_every` keeps the state from which `resume` goes on.
 
-    After each step the function in `on_step`, if one is set, is called with the trainer: to draw, or to print a sample.
-    Under `torchrun` the same script runs on several processes; each takes its share of every batch.
+    After each step and its validation the function in `on_step`, if one is set, is called with the trainer: to draw, or
+    to print a sample. Under `torchrun` the same script runs on several processes; each takes its share of every batch.
     """
 
     def __init__(
@@ -175,12 +175,12 @@ class Trainer:
                 while self.step < self.steps and not self._stop_everywhere():
                     loss = self._train_step()
                     bar.update()
-                    if self.on_step is not None:
-                        self.on_step(self)
                     bar.set_postfix_str(f"loss {loss:.3f}, {self.history.tokens_per_second:,.0f} tokens/s")
                     at_end = self.step == self.steps
                     if at_end or (self.validate_every and self.step % self.validate_every == 0):
                         self._validate()
+                    if self.on_step is not None:
+                        self.on_step(self)
                     if self.save_every and (at_end or self.step % self.save_every == 0):
                         self.save()
             finally:

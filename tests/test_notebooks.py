@@ -162,6 +162,18 @@ AS_MADE = {  # explorables that the pages show as they are made, before anything
 }
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_line_fits_a_window_of_1280_pixels(page):
+    """106 signs beside JupyterLab's list of files; longer code is cut off, longer print breaks within a word."""
+    for cell in nbformat.read(page, as_version=4).cells:
+        printed = [output.text for output in cell.get("outputs", []) if output.output_type == "stream"]
+        if ".stream(" in cell.source:  # a model's words as they come, wherever they end
+            printed = []
+        if cell.cell_type == "code":
+            lines = "\n".join([cell.source, *printed]).splitlines()
+            assert [line for line in lines if len(line) > 106] == []
+
+
 @pytest.mark.parametrize("kind", AS_MADE)
 def test_stored_stills_are_what_the_code_draws_today(kind):
     """Fails when a figure has changed and its pages were not built again: python tools/build_notebooks.py"""

@@ -67,13 +67,16 @@ def loss_curves(
     """Training loss by step for each method (smoothed), validation losses (step, loss) as dots, the base as a line.
 
     >>> loss_curves({"LoRA": [3.0, 2.0, 1.0], "full": [3.0, 1.5, 0.9]}).sentence
-    'Loss after 3 steps: LoRA 1.93, full 1.73.'
+    'Training loss after 3 steps: LoRA 1.93, full 1.73.'
     """
     ends = {name: smooth(values)[-1] for name, values in losses.items()}
     steps = max(len(values) for values in losses.values())
     listed = ", ".join(f"{name} {end:.2f}" for name, end in ends.items())
-    sentence = f"Loss after {steps} steps: {listed}" + (f"; base {base:.2f}." if base is not None else ".")
-    chart, axes = _chart(title or f"The loss falls: {listed}", sentence, "step", "loss (nats per token)")
+    sentence = f"Training loss after {steps} steps: {listed}"
+    sentence += f"; base {base:.2f}." if base is not None else "."
+    below = "step (dots: loss on text that was kept back)" if validation else "step"
+    heading = title or f"The training loss falls: {listed}"
+    chart, axes = _chart(heading, sentence, below, "training loss (nats per token)")
     labels: list[tuple[float, str, str]] = []
     for name, values in losses.items():
         color = _color(name)

@@ -42,7 +42,9 @@ def draw(
         text(
             0,
             38,
-            f"in nats per token, amber: smoothed · {tokens_per_second:,.0f} tokens/s"
+            "nats per token, amber: smoothed"
+            + (", green dots: kept-back text" if validation else "")
+            + f" · {tokens_per_second:,.0f} tokens/s"
             + (f" · about {seconds_left:.0f} s to go" if state == "training" else ""),
         )
     ]
@@ -82,17 +84,5 @@ def _curves(steps: int, losses: Sequence[float], validation: Sequence[tuple[int,
     parts += [curve([(x(i), y(loss)) for i, loss in points], COLORS["neutral"], thick=1)]
     smoothed = list(enumerate(smooth(losses), start=1))[::every]
     parts += [curve([(x(i), y(loss)) for i, loss in smoothed], COLORS["trainable"], thick=3)]
-    if validation:
-        parts += [dot(x(i), y(loss), 5, COLORS["activations"]) for i, loss in validation]
-        i, loss = validation[-1]
-        at_end = x(i) > RIGHT - 90
-        parts += [
-            text(
-                x(i) + (-9 if at_end else 9),
-                y(loss) - 8,
-                "validation",
-                size=13,
-                anchor="end" if at_end else "start",
-            )
-        ]
+    parts += [dot(x(i), y(loss), 5, COLORS["activations"]) for i, loss in validation]
     return parts

@@ -6,6 +6,7 @@ Not here: tables for Markdown files (benchmarks/page_parts.py).
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -43,7 +44,12 @@ class Table:
     def _row(self, line: list[str], tag: str = "td") -> str:
         sides = ["left" if place < self.names else "right" for place in range(len(line))]
         cells = [
-            f'<{tag} style="text-align: {side}">{html.escape(cell)}</{tag}>'
+            f'<{tag} style="text-align: {side}">{_keep_units(html.escape(cell))}</{tag}>'
             for cell, side in zip(line, sides, strict=True)
         ]
         return f"<tr>{''.join(cells)}</tr>"
+
+
+def _keep_units(text: str) -> str:
+    """No line ends between a figure and its unit, as in "16.06 GB"."""
+    return re.sub(r"(?<=\d) (?=[kMG]?B\b|ms\b)", "&nbsp;", text)

@@ -9,12 +9,11 @@
 # *Kernel → Restart Kernel and Run All Cells…* in the menu.
 
 # %%
-print("Loading PyTorch; the first time takes a few seconds ...")
-from textwrap import fill
-
+print("Loading PyTorch (some seconds) ...")
 import torch
 
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, style_corpus
+from minilora.figures.passage import Passage
 
 print("Ready.")
 
@@ -28,8 +27,8 @@ print("Ready.")
 base_model = GPT.from_pretrained("tiny-gpt")
 prompt = "The little dog said that"
 before = base_model.generate(prompt, max_new_tokens=60, seed=1)
-print(fill(prompt + before))
-print(f"\n({sum(p.numel() for p in base_model.parameters()):,} weights wrote this.)")
+print(f"{sum(p.numel() for p in base_model.parameters()):,} weights write:")
+Passage(prompt + before)
 
 # %% [markdown]
 # ## Some text in the voice we want
@@ -40,8 +39,8 @@ print(f"\n({sum(p.numel() for p in base_model.parameters()):,} weights wrote thi
 # %%
 documents = style_corpus("legal", documents=240)
 train_data = encode_text(documents, base_model.tokenizer, block_size=64)
-print(fill(documents[0][:240]), "...\n")
 print(train_data)
+Passage(documents[0][:240] + " ...")
 
 # %% [markdown]
 # **Guess before you run the next cell:** every one of those millions of weights *could* be changed. How many of them
@@ -78,12 +77,11 @@ model.save_adapter("my-style-adapter")
 
 # %% tags=["nbval-ignore-output"]
 after = model.generate(prompt, max_new_tokens=60, seed=1)
-print(fill("BEFORE: " + prompt + before))
-print()
-print(fill("AFTER: " + prompt + after))
+display(Passage(prompt + before, label="before"))
+display(Passage(prompt + after, label="after"))
 
 losses = trainer.history.losses
-print(f"\nIts surprise at legal text (the loss) fell from {losses[0]:.2f} to {losses[-1]:.2f}.")
+print(f"Its surprise at legal text (the loss) fell from {losses[0]:.2f} to {losses[-1]:.2f}.")
 assert losses[-1] < losses[0] - 0.5
 
 # %% [markdown]
@@ -97,8 +95,8 @@ assert losses[-1] < losses[0] - 0.5
 # %%
 with model.disable_adapter():
     again = model.generate(prompt, max_new_tokens=60, seed=1)
-print(fill(prompt + again))
 assert again == before
+Passage(prompt + again)
 
 # %% [markdown]
 # ## A file to take away

@@ -10,7 +10,7 @@
 # accounts: what moves, and what has to lie in memory meanwhile.
 
 # %%
-print("Loading PyTorch; the first time takes a few seconds ...")
+print("Loading PyTorch (some seconds) ...")
 import torch
 
 from minilora import GPT, Trainer, encode_text, evaluate, style_corpus

@@ -11,14 +11,13 @@
 # we only ask how much it trains and how far that carries.
 
 # %%
-print("Loading PyTorch; the first time takes a few seconds ...")
-import textwrap
-
+print("Loading PyTorch (some seconds) ...")
 import torch
 
 from minilora import GPT, GPTConfig, LoraConfig, Trainer, add_lora, encode_text, evaluate, style_corpus
 from minilora.catalog import MODELS
 from minilora.figures.charts import family, loss_curves, share_by_width
+from minilora.figures.passage import Passage
 from minilora.figures.tables import Table
 from minilora.memory import gigabytes, measure_memory, plan_memory
 from minilora.widgets import parameter_explorer
@@ -44,9 +43,9 @@ explorer
 explorer.model.value, explorer.targets.value = "tiny-gpt", "attention"
 for rank in (8, 16, 32):
     explorer.rank.value = rank
-    print(textwrap.fill(explorer.sentence, 95))
+    display(Passage(explorer.sentence))
 explorer.model.value, explorer.rank.value = "SmolLM2-135M", 8
-print(textwrap.fill(explorer.sentence, 95))
+display(Passage(explorer.sentence))
 
 # %% [markdown]
 # Twice the rank, twice the trained numbers: a straight proportion. But look at the last line: the larger model gives a
@@ -132,7 +131,7 @@ for name, model in (("full", GPT.from_pretrained("tiny-gpt")), ("LoRA, all layer
     results[name]["memory, 8 rows"] = measure_memory(model, batch_size=8, sequence_length=64).peak
 
 full, small = results["full"], results["LoRA, all layers"]
-print(f"loss {loss_base:.2f} before; {full['loss']:.2f} after full fine-tuning, {small['loss']:.2f} after LoRA")
+print(f"loss {loss_base:.2f}; after full fine-tuning {full['loss']:.2f}, after LoRA {small['loss']:.2f}")
 rows = [
     ["weights trained", f"{small['share']:.1%}"],
     ["fall of the loss", f"{gain('LoRA, all layers'):.1%}"],

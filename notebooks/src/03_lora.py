@@ -11,15 +11,15 @@
 # a model, and has an economical way to write them.
 
 # %%
-print("Loading PyTorch; the first time takes a few seconds ...")
+print("Loading PyTorch (some seconds) ...")
 import hashlib
-import textwrap
 
 import numpy as np
 import torch
 
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, evaluate, style_corpus
 from minilora.figures.charts import weight_images
+from minilora.figures.passage import Passage
 from minilora.figures.tables import Table
 from minilora.reference import lora as by_hand
 from minilora.widgets import lora_anatomy
@@ -54,8 +54,7 @@ anatomy
 anatomy.rank.value = 2
 for step in (0, 1, 2, 100):
     anatomy.step.value = step
-    print(textwrap.fill(anatomy.sentence, 95))
-print()
+    display(Passage(anatomy.sentence))
 for rank in (1, 2, 3, 8):
     anatomy.rank.value = rank
     print(f"rank {rank} after 100 steps:", anatomy.sentence.split(". ")[-1])

@@ -9,9 +9,8 @@
 # claim about numbers, so we can look.
 
 # %%
-print("Loading PyTorch; the first time takes a few seconds ...")
+print("Loading PyTorch (some seconds) ...")
 import tempfile
-import textwrap
 import time
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import torch
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, evaluate, style_corpus
 from minilora.figures.charts import energy_curves, loss_by_rank
 from minilora.figures.ranks import captured_energy
+from minilora.figures.passage import Passage
 from minilora.figures.svg import percent
 from minilora.figures.tables import Table
 from minilora.memory import gigabytes, measure_memory, plan_memory
@@ -93,20 +93,15 @@ spectra = {
     "a random matrix": torch.linalg.svdvals(chance).tolist(),
 }
 of_change, of_chance = (captured_energy(values, 8) for values in spectra.values())
-print(
-    f"8 of 256 directions hold {of_change:.0%} of the change of {layer}, and {of_chance:.0%} of "
-    "a random matrix"
-)
+print(f"in {layer} 8 of 256 directions hold")
+print(f"{of_change:.0%} of the change, and {of_chance:.0%} of a random matrix")
 
 ratios = []
 for name in linear:
     random = torch.linalg.svdvals(torch.randn(changes[name].shape, generator=generator)).tolist()
     ratios.append(captured_energy(parts[name].S.tolist(), 8) / captured_energy(random, 8))
 ahead = sum(ratio > 1 for ratio in ratios)
-print(
-    f"all {len(linear)} layers: 8 directions hold {min(ratios):.1f} to {max(ratios):.1f} times a "
-    "random matrix's share"
-)
+print(f"in all {len(linear)} layers {min(ratios):.1f} to {max(ratios):.1f} times as much as of chance")
 assert of_change > 2 * of_chance
 assert ahead == len(linear)
 
@@ -120,7 +115,7 @@ explorer
 
 # %% tags=["nbval-ignore-output"]
 explorer.rank.value = 32  # as if moved by hand
-print(textwrap.fill(explorer.sentence, 95))
+display(Passage(explorer.sentence))
 assert percent(captured_energy(spectra["the change"], 32)) in explorer.sentence
 energy_curves(spectra, title="The change leans on few directions; chance does not")
 
@@ -220,8 +215,8 @@ measured
 
 # %% tags=["nbval-ignore-output"]
 measured.rank.value = 4  # as if moved by hand
-print(textwrap.fill(measured.sentence, 95))
 assert f"{losses[4]:.3f}" in measured.sentence
+Passage(measured.sentence)
 
 # %% [markdown]
 # **What we saw.** One direction per layer already gets a good part of the way, four get most of it, and then each further

@@ -7,8 +7,7 @@
 # LoRA made the *trained* part small. This page makes the *frozen* part small, too.
 
 # %%
-print("Loading PyTorch; the first time takes a few seconds ...")
-import textwrap
+print("Loading PyTorch (some seconds) ...")
 import time
 
 import torch
@@ -17,6 +16,7 @@ from minilora import GPT, Linear4bit, LoraConfig, Trainer, add_lora, encode_text
 from minilora import quantize_model, style_corpus
 from minilora.catalog import MODELS
 from minilora.figures.charts import loss_curves, quantization_errors
+from minilora.figures.passage import Passage
 from minilora.figures.tables import Table
 from minilora.memory import gigabytes, measure_memory, plan_memory
 from minilora.widgets import memory_explorer, quantization_explorer
@@ -98,16 +98,11 @@ stored = {
     "nf4": quantize_4bit(weight).bits_per_weight,
     "nf4, double quantization": quantize_4bit(weight, double_quant=True).bits_per_weight,
 }
-for name, bits in stored.items():
-    print(
-        f"{name:26} {bits:6.3f} bits per weight, {weight.numel():,} weights in "
-        f"{bits * weight.numel() / 8:9,.0f} bytes"
-    )
+rows = [[name, f"{bits:.3f}", f"{bits * weight.numel() / 8:,.0f}"] for name, bits in stored.items()]
+display(Table([f"{weight.numel():,} weights", "bits per weight", "bytes"], rows))
 packed = quantize_4bit(weight)
-print(
-    f"\nnf4 in memory: {packed.packed.nbytes:,} bytes of codes, two to a byte, and "
-    f"{packed.absmax.nbytes:,} of absmax"
-)
+print(f"nf4 in memory: {packed.packed.nbytes:,} bytes of codes, two to a byte,")
+print(f"and {packed.absmax.nbytes:,} of absmax")
 assert packed.nbytes == packed.packed.nbytes + packed.absmax.nbytes
 assert [round(bits, 3) for bits in stored.values()] == [32, 16, 4.5, 4.127]
 
@@ -131,7 +126,7 @@ explorer
 # %%
 for outlier, block_size in ((0, 64), (32, 64), (32, 4096)):
     explorer.outlier.value, explorer.block_size.value = outlier, block_size  # as if moved by hand
-    print(textwrap.fill(explorer.sentence, 95), "\n")
+    display(Passage(explorer.sentence))
 
 # %% [markdown]
 # One outlier stretches the scale of its whole block, and all others fall on the few levels in the middle. In small blocks
@@ -165,8 +160,8 @@ def rounded_to(code, block_size):
 exact_loss = evaluate(base, validation_data)
 schemes, rows = {}, [["float32", "32.00", "0.0%", f"{exact_loss:.3f}", ""]]
 for code, size in (
-    ("int4", None), ("int4", 64), ("fp4", 64), ("int4-affine", 128), ("nf4", 64), ("nf4", 256), ("nf4", 1024),
-    ("int4-affine", 64), ("nf4", 32),
+    ("int4", None), ("int4", 64), ("fp4", 64), ("int4-affine", 128), ("nf4", 64), ("nf4", 256),
+    ("nf4", 1024), ("int4-affine", 64), ("nf4", 32),
 ):  # fmt: skip
     name = f"{code}, {f'blocks of {size}' if size else 'one block a matrix'}"
     loss, error, bits = schemes[name] = rounded_to(code, size)
@@ -339,7 +334,7 @@ cards
 # %%
 for rows in (1, 16):
     cards.batch_size.value = rows  # as if moved by hand
-    print(textwrap.fill(cards.sentence, 95), "\n")
+    display(Passage(cards.sentence))
 assert cards.plans()["full"].total > cards.plans()["lora"].total > cards.plans()["qlora"].total
 
 # %% tags=["claim:single-gpu"]
@@ -361,7 +356,7 @@ assert (
     largest["qlora"].parameter_count > largest["lora"].parameter_count > largest["full"].parameter_count
 )
 
-# Peaks that the makers of torchtune published for their memory-saving recipes on a 24 GB card (in GiB, so times 2**30)
+# Peaks that the makers of torchtune published for their memory-saving recipes on a 24 GB card, in GiB
 published, rows = {"lora": 16.2 * 2**30, "qlora": 7.4 * 2**30}, []
 for method, measured in published.items():
     planned = plan_memory("llama-3.1-8b", method, **settings).total
@@ -393,4 +388,4 @@ assert alone > 1
 # * `quantize-int8` (10 minutes), `quantize-blockwise` (20), `pack-nibbles` (10), `dequantize` (15), `double-quantize` (15);
 # * `quantization-and-qlora`: say what it does and what it costs, in your own words.
 #
-# The explorable takes your own function: `quantization_explorer(quantize=my_quantize)` shows its error beside the others.
+# The explorable takes a function of your own, as `quantize=my_quantize`, and shows its error beside the others.

@@ -9,8 +9,7 @@
 # the balance.
 
 # %%
-print("Loading PyTorch; the first time takes a few seconds ...")
-import textwrap
+print("Loading PyTorch (some seconds) ...")
 import time
 
 import torch
@@ -18,6 +17,7 @@ import torch
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, quantize_model, style_corpus
 from minilora.catalog import DEVICES, MODELS
 from minilora.figures.charts import payoff_ladder
+from minilora.figures.passage import Passage
 from minilora.figures.tables import Table
 from minilora.memory import gigabytes, measure_memory, plan_memory
 from minilora.widgets import memory_explorer
@@ -49,8 +49,9 @@ for method in ("full", "lora", "qlora"):
     measured = measure_memory(tiny(method), batch_size=8, sequence_length=64)
     plan = plan_memory("tiny-gpt", method, batch_size=8, sequence_length=64, **settings)
     on_cpu = plan.total - plan.parts["workspace"].bytes  # room that only a GPU's library sets aside
-    rows.append([method, gigabytes(on_cpu), gigabytes(measured.peak), f"{on_cpu / measured.peak - 1:+.1%}"])
-    assert abs(on_cpu / measured.peak - 1) < 0.25
+    apart = on_cpu / measured.peak - 1
+    rows.append([method, gigabytes(on_cpu), gigabytes(measured.peak), f"{apart:+.1%}"])
+    assert abs(apart) < 0.25
 Table(["", "planned", "measured", "apart"], rows)
 
 # %% [markdown]
@@ -137,7 +138,7 @@ for checkpointing in (False, True):
             fitting.append(rows)
     largest[checkpointing] = fitting[-1]
     print(f"checkpointing {'on: ' if checkpointing else 'off:'} up to {fitting[-1]} rows at a time")
-print(textwrap.fill(explorer.sentence, 95))
+display(Passage(explorer.sentence))
 assert largest[True] > largest[False]
 
 # %% [markdown]

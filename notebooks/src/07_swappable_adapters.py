@@ -10,11 +10,10 @@
 # dressing rooms.
 
 # %%
-print("Loading PyTorch; the first time takes a few seconds ...")
+print("Loading PyTorch (some seconds) ...")
 import tempfile
 import time
 from pathlib import Path
-from textwrap import fill
 
 import torch
 
@@ -23,6 +22,7 @@ from minilora.catalog import MODELS
 from minilora.checkpoints import ASSETS
 from minilora.datasets import STYLES
 from minilora.figures.charts import storage
+from minilora.figures.passage import Passage
 from minilora.figures.tables import Table
 from minilora.memory import gigabytes, plan_memory
 from minilora.widgets import adapter_switcher
@@ -129,7 +129,7 @@ for style in STYLES:
 
 
 def shortest(action, times):
-    """Seconds of one call, the least of five rounds: what else the machine does can only make it longer."""
+    """Seconds of one call, the least of five rounds: other programs can only make it longer."""
     rounds = []
     for _ in range(5):
         start = time.perf_counter()
@@ -189,7 +189,7 @@ for adapter, strength in (
 ):
     switcher.adapter.value, switcher.strength.value = adapter, strength
     switcher.finish()
-    print(fill(f"{strength:g} × {adapter}: {switcher.texts['adapted'][:150]}"), "\n")
+    display(Passage(switcher.texts["adapted"][:150], label=f"{strength:g} × {adapter}"))
     if strength == 0:
         assert switcher.texts["adapted"] == switcher.texts["base"]
 assert switcher.digests == (untouched, untouched)
@@ -211,7 +211,8 @@ def bytes_of(path):
 
 model_bytes = bytes_of(ASSETS / "tiny-gpt")
 adapter_bytes = [bytes_of(ASSETS / "adapters" / style) for style in STYLES]
-print(f"bytes of the model: {model_bytes:,}; of the adapters: {', '.join(f'{b:,}' for b in adapter_bytes)}")
+print(f"bytes of the model: {model_bytes:,}")
+print("of the adapters:", ", ".join(f"{size:,}" for size in adapter_bytes))
 rows = []
 for count in (1, 3, 20):
     shared, copies = model_bytes + count * max(adapter_bytes), count * model_bytes
@@ -296,12 +297,10 @@ for _ in range(4):  # in turn, so that a busy moment of the machine hits all thr
     model.merge()
     seconds["with the adapter merged"].append(shortest(read, times=1))
     model.unmerge()
-for name, times in seconds.items():
-    print(
-        f"{name:24} {1e3 * min(times):6.1f} ms for {row.numel()} tokens, "
-        f"{min(times) / min(seconds['base alone']):.2f}"
-    )
+least = {name: min(times) for name, times in seconds.items()}
+rows = [[name, f"{1e3 * s:.1f}", f"{s / least['base alone']:.2f}"] for name, s in least.items()]
 assert base_digest(model) == untouched  # merging and unmerging left it alone, too
+Table([f"{row.numel()} tokens", "ms", "times the base"], rows)
 
 # %% [markdown]
 # **What we saw.** Many adapters live on one base that never changes; a change costs microseconds; each further speciality

@@ -8,10 +8,9 @@
 # it. Our names are the same as that library's, so what you learn here you can type there.
 
 # %%
-print("Loading PyTorch; the first time takes a few seconds ...")
+print("Loading PyTorch (some seconds) ...")
 import json
 import tempfile
-import textwrap
 from pathlib import Path
 
 import torch
@@ -31,6 +30,7 @@ from minilora import (
 )
 from minilora.catalog import MODELS
 from minilora.figures.charts import loss_curves
+from minilora.figures.passage import Passage
 from minilora.figures.tables import Table
 from minilora.widgets import training_dashboard
 
@@ -80,14 +80,15 @@ assert loss_after < loss_before - 0.5
 # %% [markdown]
 # ## What each line does
 #
-# | line | what happens |
-# |---|---|
-# | `LoraConfig(r=8, …)` | only a note of your wishes: the *rank*, which says how wide the adapter's waist is, and the layers that get one |
-# | `target_modules=["attention"]` | a word for four layers in each block: `q_proj`, `k_proj`, `v_proj`, `o_proj`. You can name single ones too |
-# | `add_lora(base_model, …)` | freezes every weight, then puts two thin matrices beside each of those layers |
-# | `trainable_parameter_count()` | counts what training may change, and everything |
-# | `Trainer(…, epochs=3)` | ordinary training; it reads the data three times. That it trains little is not its doing: little is trainable |
-# | `save_adapter(…)` | writes the thin matrices, and nothing else |
+# * `LoraConfig(r=8, …)` is only a note of your wishes: the *rank*, which says how wide the adapter's waist is, and the
+#   layers that get one.
+# * `target_modules=["attention"]` is a word for four layers in each block, `q_proj`, `k_proj`, `v_proj` and `o_proj`. You
+#   can name single ones too.
+# * `add_lora(base_model, …)` freezes every weight, then puts two thin matrices beside each of those layers.
+# * `trainable_parameter_count()` counts what training may change, and everything.
+# * `Trainer(…, epochs=3)` is ordinary training, which reads the data three times. That it trains little is not its doing:
+#   little is trainable.
+# * `save_adapter(…)` writes the thin matrices, and nothing else.
 #
 # The count is no secret. A layer with `in` inputs and `out` outputs gets a matrix of `r × in` and one of `out × r`.
 # Let us add up:
@@ -116,9 +117,8 @@ for prompt in (
     "Notice is hereby given",
 ):
     with model.disable_adapter():
-        print(textwrap.fill("base: " + prompt + model.generate(prompt, max_new_tokens=35, seed=3)))
-    print(textwrap.fill("adapted: " + prompt + model.generate(prompt, max_new_tokens=35, seed=3)))
-    print()
+        display(Passage(prompt + model.generate(prompt, max_new_tokens=35, seed=3), label="base"))
+    display(Passage(prompt + model.generate(prompt, max_new_tokens=35, seed=3), label="adapted"))
 
 # %% [markdown]
 # ## Turning the knobs while you watch
@@ -151,7 +151,7 @@ second_trainer.train()
 dashboard
 
 # %% tags=["nbval-ignore-output"]
-print(textwrap.fill(dashboard.sentence, 95))
+display(Passage(dashboard.sentence))
 assert dashboard.sentence.startswith("Done: step 48 of 48")
 history = second_trainer.history
 loss_curves(
@@ -238,7 +238,7 @@ else:
     theirs = PeftModel.from_pretrained(theirs, "my-style-adapter")
     with torch.no_grad():
         largest = (theirs(rows).logits - model(rows)).abs().max().item()
-    print(f"peft's scores and ours differ by {largest:.0e} at most, which is rounding")
+    print(f"peft's scores and ours differ by at most {largest:.0e}; rounding alone may make that 1e-05")
     assert largest < 1e-3
 
 # %% [markdown]

@@ -8,7 +8,7 @@
 # wall. This page lets you check that advice, and shows what such a wall looks like.
 
 # %%
-print("Loading PyTorch; the first time takes a few seconds ...")
+print("Loading PyTorch (some seconds) ...")
 import json
 import statistics
 
@@ -42,15 +42,16 @@ chooser
 # The next cell asks four times in your place:
 
 # %%
-for name, card, distance, examples in (
-    ("llama-3.1-8b", 24, "style", 1_000),
-    ("llama-3.1-8b", 12, "style", 1_000),
-    ("llama-3.1-8b", 141, "far", 1_000_000),
-    ("llama-3.1-8b", 24, "prompt", 1_000),
+chooser.model.value, rows = "llama-3.1-8b", []
+for card, distance, examples in (
+    (24, "style", 1_000),
+    (12, "style", 1_000),
+    (141, "far", 1_000_000),
+    (24, "prompt", 1_000),
 ):
-    chooser.model.value, chooser.card.value = name, card
-    chooser.distance.value, chooser.examples.value = distance, examples
-    print(f"{card} GB, {distance}, {examples:,} examples: {chooser.advice.heading}\n")
+    chooser.card.value, chooser.distance.value, chooser.examples.value = card, distance, examples
+    rows.append([f"{card} GB", distance, f"{examples:,}", chooser.advice.heading])
+Table(["card", "task", "examples", "advice for llama-3.1-8b"], rows, names=4)
 
 # %% [markdown]
 # ## Is LoRA really close to full fine-tuning?
@@ -99,7 +100,7 @@ for style in STYLES:
     for method in RATES:
         print(f"{style}, {method};", end=" ", flush=True)
         losses[style][method] = [loss_after_training(style, method, seed) for seed in SEEDS]
-    ends = [" and ".join(f"{loss:.2f}" for loss in pair) for pair in losses[style].values()]
+    ends = [", ".join(f"{loss:.2f}" for loss in pair) for pair in losses[style].values()]
     rows.append([style, f"{base[style]:.2f}", *ends])
 display(Table(["loss of two seeds", "before", *RATES], rows))
 
@@ -111,7 +112,8 @@ for style in STYLES:
     lead = gain["full"] - gain["LoRA"]
     spread = max(losses[style]["full"]) - min(losses[style]["full"])
     rows.append([style, *(f"{share:.0%}" for share in shares), f"{lead:.2f}", f"{spread:.2f}"])
-display(Table(["share of full's gain", "LoRA", "QLoRA", "full leads LoRA by", "full's seeds differ by"], rows))
+head = ["share of full's gain", "LoRA", "QLoRA", "full leads LoRA by", "full's seeds differ by"]
+display(Table(head, rows))
 count = add_lora(GPT.from_pretrained("tiny-gpt"), LoraConfig(r=8, target_modules="all-linear"))
 print("LoRA trained", count.trainable_parameter_count())
 losses_by_task(losses, base, title="Short training: three methods come down almost together")
@@ -305,6 +307,6 @@ Table(["", "memory to train", "trained weights", "file to keep", "cards of 24 GB
 #
 # * In the comparison of three tasks, set `r=32, lora_alpha=32` and more steps. Who gains most from a longer school?
 # * Set `ROWS = 64` in the cell with the noise. Which rank does now what rank 2 did before?
-# * Give all three methods the same rate, `5e-3`. What does that do to full fine-tuning?
+# * Give all three methods the same rate, `0.005`. What does that do to full fine-tuning?
 # * In [`exercises/09_when_to_use_what.ipynb`](../exercises/09_when_to_use_what.ipynb): `full-or-lora`, the question of the
 #   chapter: when would *you* choose full fine-tuning, and why is that rare? (15 minutes)

@@ -210,6 +210,16 @@ def test_nothing_is_cut_off_however_narrow_the_window(page, width):
         page.set_viewport_size(before)
 
 
+def test_printed_lines_break_between_words(page):
+    """Beside an explorable; by itself JupyterLab breaks them wherever the window ends."""
+    first = "jupyterapp.shell.currentWidget.content.widgets[0].model.sharedModel"
+    page.evaluate(f"() => {first}.setSource('print(1)')")
+    page.evaluate("() => { jupyterapp.shell.currentWidget.content.activeCellIndex = 0; }")
+    page.evaluate("() => jupyterapp.commands.execute('notebook:run-cell')")
+    line = page.wait_for_selector(".jp-OutputArea-output pre")
+    assert line.evaluate("line => getComputedStyle(line).wordBreak") == "normal"
+
+
 def test_a_still_with_words_where_no_kernel_runs(lab, benchmark):
     """As a fresh copy of a page is opened: its outputs are not trusted, and no widget is alive."""
     _, address, folder = lab

@@ -1,0 +1,29 @@
+"""Words to read in a page's output: they take the width of the window and break between words, as prose does.
+
+Not here: tables (tables.py), and the sentence under an explorable (widgets/explorer.py).
+"""
+
+from __future__ import annotations
+
+import html
+import textwrap
+
+WIDTH = 88  # characters of a line where only plain text is shown
+
+
+class Passage:
+    """words, a story or a sentence, after the `label` that says whose they are; line ends count as spaces.
+
+    >>> Passage("The pony ran.", label="base")
+    base: The pony ran.
+    """
+
+    def __init__(self, words: str, label: str = ""):
+        self.words, self.label = " ".join(words.split()), label
+
+    def __repr__(self) -> str:
+        return textwrap.fill(f"{self.label}: {self.words}" if self.label else self.words, WIDTH)
+
+    def _repr_html_(self) -> str:
+        label = f"<b>{html.escape(self.label)}:</b> " if self.label else ""
+        return f'<p style="max-width: 704px; line-height: 1.4">{label}{html.escape(self.words)}</p>'
