@@ -212,8 +212,8 @@ def measure_memory(
 ) -> MeasuredMemory:
     """Takes two real training steps with learning rate zero, and measures the second; the weights stay as they are.
 
-    model: a `GPT`, or the `LoraModel` around one; it goes to the GPU if there is one. There the figures are the
-    allocator's; on a CPU they are the sum of the tensors that are alive, without the workspaces of single operations.
+    model: a `GPT`, or the `LoraModel` around one; the steps run where it is. On a GPU the figures are the allocator's;
+    on a CPU they are the sum of the tensors that are alive, without the workspaces of single operations.
 
     >>> from minilora import GPT, GPTConfig
     >>> measured = measure_memory(GPT(GPTConfig(num_hidden_layers=1)), sequence_length=8)
@@ -232,7 +232,7 @@ def measure_memory(
     before = decoder.gradient_checkpointing
     trainer = Trainer(
         model, TokenData(ids, ids), steps=1, batch_size=batch_size, learning_rate=0.0, progress=False,
-        gradient_checkpointing=checkpointing,
+        gradient_checkpointing=checkpointing, device=decoder.embed_tokens.weight.device,
     )  # fmt: skip
     trainer.train()  # the first step makes the optimizer's state
     trainer.steps = 2

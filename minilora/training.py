@@ -77,6 +77,7 @@ class Trainer:
     rate rises, before it falls to zero along a cosine. weight_decay acts on matrices alone. clip: largest norm of the
     gradient. validate_every, save_every: in steps; validation also happens before the first step and after the last.
     folder: where `save_every` keeps the state from which `resume` goes on.
+    device: where to train, by default on a GPU if there is one; afterwards the model is put back where it was.
 
     After each step and its validation the function in `on_step`, if one is set, is called with the trainer: to draw, or
     to print a sample. Under `torchrun` the same script runs on several processes; each takes its share of every batch.
@@ -101,6 +102,7 @@ class Trainer:
         save_every: int | None = None,
         folder: str | os.PathLike | None = None,
         gradient_checkpointing: bool = False,
+        device: str | torch.device | None = None,
         progress: bool = True,
     ):
         _check_data(train_data, "train_data")
@@ -136,8 +138,9 @@ class Trainer:
         self.validate_every, self.save_every, self.folder = validate_every, save_every, folder
         self.rank, self.world = _join_processes()
         self.progress = progress and self.rank == 0
-        self.device = _choose_device(model)
-        model.to(self.device)
+        self.device = _choose_device(model) if device is None else torch.device(device)
+        if self.world > 1:
+            model.to(self.device)  # DistributedDataParallel wants it there from the start
         self.parameters = trainable_parameters(model)
         set_checkpointing(model, gradient_checkpointing)
         self.loss: Any = SummedLoss(model)
@@ -165,11 +168,12 @@ class Trainer:
         learned, the history so far is returned, and calling `train()` again goes on.
         """
         self._stop = False
-        was_training = self.model.training
+        was_training, home = self.model.training, next(self.model.parameters()).device
         devices = [self.device] if self.device.type == "cuda" else []
         bar = tqdm(total=self.steps, initial=self.step, unit="step", disable=not self.progress)
         with bar, torch.random.fork_rng(devices), self._interrupt_means_stop():
             try:
+                self.model.to(self.device)
                 if self.step == 0:
                     self._validate()
                 while self.step < self.steps and not self._stop_everywhere():
@@ -184,7 +188,7 @@ class Trainer:
                     if self.save_every and (at_end or self.step % self.save_every == 0):
                         self.save()
             finally:
-                self.model.train(was_training)
+                self.model.train(was_training).to(home)
                 self.history.peak_memory = peak_memory(self.device)
         return self.history
 
@@ -506,13 +510,15 @@ def _join_processes() -> tuple[int, int]:
     """(rank, number of processes): what torchrun says, or (0, 1)."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return 0, 1
-    gpu = torch.cuda.is_available()
-    if gpu:
-        torch.cuda.set_device(
-            int(os.environ["LOCAL_RANK"])
-        )  # each process its own card, also for plain "cuda"
+    gpus, local = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
+    if gpus and local >= gpus:
+        raise ValueError(
+            f"{local + 1} processes or more, but {gpus} GPU(s) here; give torchrun as many processes as GPUs"
+        )
+    if gpus:
+        torch.cuda.set_device(local)  # each process its own card, also for plain "cuda"
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if gpu else "gloo")
+        dist.init_process_group("nccl" if gpus else "gloo")
     return dist.get_rank(), dist.get_world_size()
 
 

@@ -31,7 +31,8 @@ def run(processes: int, folder: Path, *options: str) -> subprocess.CompletedProc
         if processes > 1
         else []
     )
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    # Without GPUs, which would be too few: what several do, is in benchmarks/distributed.py.
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     folder.mkdir(exist_ok=True)
     return subprocess.run(
         [sys.executable, *launcher, *worker],

@@ -408,3 +408,20 @@ def test_nothing_trainable_is_an_error_that_says_what_to_do(tmp_path):
     model.load_adapter(tmp_path, "loaded")
     with pytest.raises(ValueError, match="trainable=True"):
         quiet(model)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_is_used_and_the_model_comes_back():
+    model, places = small_gpt(), []
+    trainer = quiet(model, steps=2)
+    trainer.on_step = lambda trainer: places.append(next(model.parameters()).device.type)
+    trainer.train()
+    assert places == ["cuda", "cuda"]
+    assert {p.device.type for p in model.parameters()} == {"cpu"}
+    trainer.steps = 3
+    trainer.train()  # goes on there
+    assert places == ["cuda"] * 3
+
+
+def test_a_device_may_be_named():
+    assert quiet(small_gpt(), steps=1, device="cpu").device == torch.device("cpu")
