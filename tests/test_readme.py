@@ -153,9 +153,9 @@ def test_the_listing_as_printed(tmp_path, monkeypatch, capsys):
     """With fewer documents: as printed it takes half a minute, and page 00 runs it so."""
     monkeypatch.chdir(tmp_path)
     [listing] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert "documents=240" in listing
+    assert "documents=160" in listing
     space: dict = {}
-    exec(listing.replace("documents=240", "documents=20"), space)
+    exec(listing.replace("documents=160", "documents=20"), space)
     assert space["trainer"].history.losses[-1] < space["trainer"].history.losses[0]
     assert Path("my-style-adapter").is_dir()
     assert "trainable of" in capsys.readouterr().out

@@ -37,7 +37,7 @@ Passage(prompt + before)
 # that went to court. This is the beginning of one document:
 
 # %%
-documents = style_corpus("legal", documents=240)
+documents = style_corpus("legal", documents=160)
 train_data = encode_text(documents, base_model.tokenizer, block_size=64)
 print(train_data)
 Passage(documents[0][:240] + " ...")
@@ -85,8 +85,8 @@ print(f"Its surprise at legal text (the loss) fell from {losses[0]:.2f} to {loss
 assert losses[-1] < losses[0] - 0.5
 
 # %% [markdown]
-# It still dreams of ponies and kangaroos, for it is a very small model after half a minute of school. But listen to the
-# voice: there are parties now, and what they *shall* do.
+# It still dreams of ponies, for it is a very small model after half a minute of school. But listen to the voice: it lays
+# down what a pony *shall* do.
 #
 # ## And the old model?
 #

@@ -45,7 +45,7 @@ print("Ready.")
 
 # %%
 tokenizer = GPT.from_pretrained("tiny-gpt").tokenizer
-train_data = encode_text(style_corpus("legal", documents=240), tokenizer, block_size=64)
+train_data = encode_text(style_corpus("legal", documents=160), tokenizer, block_size=64)
 validation_data = encode_text(style_corpus("legal", "validation", documents=16), tokenizer, block_size=64)
 print("to learn from:", train_data)
 print("kept back:    ", validation_data)
