@@ -153,15 +153,6 @@ def test_a_page_has_all_that_a_page_has(page):
     assert not missing, f"{page.name} lacks {', '.join(missing)}"
 
 
-AS_MADE = {  # explorables that the pages show as they are made, before anything is moved
-    "LoraAnatomy": widgets.lora_anatomy,
-    "MemoryExplorer": widgets.memory_explorer,
-    "MethodChooser": widgets.method_chooser,
-    "ParameterExplorer": widgets.parameter_explorer,
-    "QuantizationExplorer": widgets.quantization_explorer,
-}
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_line_fits_a_window_of_1280_pixels(page):
     """106 signs beside JupyterLab's list of files; longer code is cut off, longer print breaks within a word."""
@@ -172,6 +163,15 @@ def test_every_line_fits_a_window_of_1280_pixels(page):
         if cell.cell_type == "code":
             lines = "\n".join([cell.source, *printed]).splitlines()
             assert [line for line in lines if len(line) > 106] == []
+
+
+AS_MADE = {  # explorables that the pages show as they are made, before anything is moved
+    "LoraAnatomy": widgets.lora_anatomy,
+    "MemoryExplorer": widgets.memory_explorer,
+    "MethodChooser": widgets.method_chooser,
+    "ParameterExplorer": widgets.parameter_explorer,
+    "QuantizationExplorer": widgets.quantization_explorer,
+}
 
 
 @pytest.mark.parametrize("kind", AS_MADE)

@@ -15,8 +15,6 @@ Not here: running notebooks of unknown people. `--run` is for our own.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +23,7 @@ from pathlib import Path
 
 import jupytext
 import nbformat
-from build_notebooks import KERNEL, chosen_sources, page_parser
+from build_notebooks import KERNEL, chosen_sources, execute_apart, page_parser
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
@@ -266,18 +264,8 @@ def run_page(source: Path) -> list[str]:
 def run_apart(notebook: Path) -> NotebookNode:
     """A process and a folder of its own, so that no progress of another run counts."""
     with tempfile.TemporaryDirectory() as work:
-        environment = dict(
-            os.environ, IPYTHONDIR=work, MPLCONFIGDIR=work, JUPYTER_RUNTIME_DIR=work, MINILORA_HOME=work
-        )
-        environment.pop("NBGRADER_EXECUTION", None)
         result = Path(work) / "result.ipynb"
-        command = [sys.executable, __file__, "--execute", str(notebook), str(result)]
-        try:
-            subprocess.run(command, env=environment, check=True, timeout=PAGE_SECONDS, stderr=subprocess.PIPE)
-        except subprocess.TimeoutExpired:
-            sys.exit(f"{notebook.name}: no end after {PAGE_SECONDS} s")
-        except subprocess.CalledProcessError as error:
-            sys.exit(f"{error.stderr.decode(errors='replace')}\n{notebook.name}: a cell failed; see above")
+        execute_apart(__file__, notebook, result, PAGE_SECONDS, MINILORA_HOME=work)
         return nbformat.read(result, as_version=4)
 
 

@@ -135,23 +135,8 @@ def build(source: Path, twice: bool) -> float:
     """Executes one page in a process of its own; returns its seconds."""
     with tempfile.TemporaryDirectory() as work:
         result = Path(work) / "result.ipynb"
-        command = [sys.executable, __file__, "--execute", str(source), str(result)]
-        environment = dict(os.environ, IPYTHONDIR=work, MPLCONFIGDIR=work, JUPYTER_RUNTIME_DIR=work)
-        environment.setdefault("GOMP_SPINCOUNT", "10000")  # as in environment.py
         start = time.perf_counter()
-        try:
-            subprocess.run(
-                command + ["--twice"] * twice,
-                env=environment,
-                check=True,
-                timeout=PAGE_SECONDS,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        except subprocess.TimeoutExpired:
-            sys.exit(f"{source.stem}: no end after {PAGE_SECONDS} s")
-        except subprocess.CalledProcessError as error:
-            sys.exit(f"{error.stderr}\n{source.stem}: a cell failed; see above")
+        execute_apart(__file__, source, result, PAGE_SECONDS, *(["--twice"] if twice else []))
         seconds = time.perf_counter() - start
         notebook = nbformat.read(result, as_version=4)
     problems = unfit_outputs(notebook)
@@ -165,6 +150,24 @@ def build(source: Path, twice: bool) -> float:
     return seconds
 
 
+def execute_apart(
+    program: str, page: Path, result: Path, seconds: int, *options: str, **variables: str
+) -> None:
+    """Runs `program --execute page result` as a process with settings of its own; if it fails or hangs, ours ends."""
+    folders = dict.fromkeys(("IPYTHONDIR", "MPLCONFIGDIR", "JUPYTER_RUNTIME_DIR"), str(result.parent))
+    environment = os.environ | folders | variables
+    environment.setdefault("GOMP_SPINCOUNT", "10000")  # as in environment.py
+    environment.pop("NBGRADER_EXECUTION", None)
+    command = [sys.executable, program, "--execute", str(page), str(result), *options]
+    how = {"env": environment, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
+    try:
+        subprocess.run(command, check=True, timeout=seconds, **how)
+    except subprocess.TimeoutExpired:
+        sys.exit(f"{page.name}: no end after {seconds} s")
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"{error.stderr}\n{page.name}: a cell failed; see above")
+
+
 def execute(source: Path, result: Path, twice: bool) -> None:
     notebook = read_source(source)
     if twice:
@@ -173,9 +176,8 @@ def execute(source: Path, result: Path, twice: bool) -> None:
             for cell in notebook.cells
             for turn in (("", "-again") if cell.cell_type == "code" else ("",))
         ]
-    signs: dict[
-        str, list[float]
-    ] = {}  # when each cell began and showed something; a bar that moves is a sign too
+    # When each cell began and showed something; a bar that moves is a sign too.
+    signs: dict[str, list[float]] = {}
 
     class Client(NotebookClient):
         def process_message(self, msg: Any, cell: NotebookNode, cell_index: int) -> Any:

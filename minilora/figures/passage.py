@@ -8,7 +8,9 @@ from __future__ import annotations
 import html
 import textwrap
 
-WIDTH = 88  # characters of a line where only plain text is shown
+from minilora.figures.svg import MOST
+
+LETTERS = 88  # characters of a line where only plain text is shown
 
 
 class Passage:
@@ -22,8 +24,8 @@ class Passage:
         self.words, self.label = " ".join(words.split()), label
 
     def __repr__(self) -> str:
-        return textwrap.fill(f"{self.label}: {self.words}" if self.label else self.words, WIDTH)
+        return textwrap.fill(f"{self.label}: {self.words}" if self.label else self.words, LETTERS)
 
     def _repr_html_(self) -> str:
         label = f"<b>{html.escape(self.label)}:</b> " if self.label else ""
-        return f'<p style="max-width: 704px; line-height: 1.4">{label}{html.escape(self.words)}</p>'
+        return f'<p style="max-width: {MOST}px; line-height: 1.4">{label}{html.escape(self.words)}</p>'
