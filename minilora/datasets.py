@@ -3,8 +3,8 @@
 `encode_text`, `load_text`, `encode_chat` and `load_jsonl` turn text into a `TokenData`, which is all that a Trainer
 needs. `style_corpus` writes legal, coding-assistant and customer-support prose, `support_chat` writes conversations.
 
-Not here: the writing itself (grammar.py), chat templates (chat.py), shuffling (training.py draws the order of the
-rows), texts larger than memory, several conversations in one row.
+Not here: the program that wrote the corpora (tools/build_corpora.py), chat templates (chat.py), shuffling (training.py
+draws the order of the rows), texts larger than memory, several conversations in one row.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from minilora import chat, grammar
+from minilora import chat
+from minilora.checkpoints import ASSETS
 
 IGNORE = -100  # a target that counts for nothing; also the default of torch's cross entropy
 STYLES = ("legal", "code", "support")
-DOCUMENTS = {"train": 640, "validation": 80}
-CONVERSATIONS = {"train": 400, "validation": 60}
+SPLITS = ("train", "validation")
+CORPORA = ASSETS / "corpora"
+DOCUMENT_END = "<|endoftext|>"  # on a line of its own between two documents of a corpus
 
 
 @dataclasses.dataclass(repr=False)
@@ -139,36 +141,60 @@ def load_jsonl(
         raise ValueError(f"{path}: {error}") from error
 
 
-def style_corpus(name: str, split: str = "train", seed: int = 0, documents: int | None = None) -> list[str]:
-    """Documents of 4 to 8 connected sentences in the voice of `name`: "legal", "code" or "support".
+def style_corpus(name: str, split: str = "train", documents: int | None = None) -> list[str]:
+    """Documents of 4 to 8 connected sentences in one style, from the text files in `minilora/assets/corpora`.
 
-    "validation" has only combinations never trained on: the splits share no sentence and no pair of main words (such
-    as beast and place), whatever the seeds. By default 640 documents (some 400 kB) to train on and 80 to validate with;
-    the same arguments give the same text on every machine.
+    The splits share no sentence and no pair of main words (such as animal and place), so that the validation loss says
+    how well a style was learned, not a text.
 
-    >>> print(style_corpus("legal", documents=1)[0][:95])
-    The lazy horse ran to the wood shed and delivered this letter, written on behalf of the Teacher
+    Args:
+        name: "legal", "code" (a coding assistant) or "support" (customer support).
+        split: "train" (640 documents, some 400 kB) or "validation" (80).
+        documents: only the first so many; all by default.
+
+    Returns:
+        The documents; one of the code style holds blocks of Python in Markdown.
+
+    Raises:
+        ValueError: the name or the split is unknown, or there are not so many documents.
+
+    Example:
+        >>> len(style_corpus("legal")), len(style_corpus("legal", "validation", documents=5))
+        (640, 5)
     """
     _check_choice("style", name, STYLES)
-    _check_choice("split", split, tuple(DOCUMENTS))
-    written = grammar.write_documents(name, split, seed, DOCUMENTS[split] if documents is None else documents)
-    joined = [" ".join(sentence for _, sentence in document) for document in written]
-    # A block of code starts and ends with a blank line: no space there.
-    return [text.replace(" \n\n```", "\n\n```").replace("```\n\n ", "```\n\n") for text in joined]
+    _check_choice("split", split, SPLITS)
+    text = _read_utf8(CORPORA / f"{name}_{split}.txt")
+    return _first(text.strip().split(f"\n{DOCUMENT_END}\n"), documents, "documents")
 
 
-def support_chat(split: str = "train", seed: int = 0, examples: int | None = None) -> list[dict[str, Any]]:
-    """Conversations in a warm support tone for `encode_chat`: by default 400 to train on, 60 to validate with.
+def support_chat(split: str = "train", examples: int | None = None) -> list[dict[str, Any]]:
+    """Conversations in a warm support tone for `encode_chat`: 400 to train on, 60 to validate with.
 
     Each answer greets, names the thing, gives one concrete step and ends with the same signature.
 
-    >>> [message["role"] for message in support_chat(examples=1)[0]["messages"]]
-    ['user', 'assistant']
+    Args:
+        split: "train" or "validation"; they share no conversation.
+        examples: only the first so many; all by default.
+
+    Raises:
+        ValueError: the split is unknown, or there are not so many conversations.
+
+    Example:
+        >>> [message["role"] for message in support_chat(examples=1)[0]["messages"]]
+        ['user', 'assistant']
     """
-    _check_choice("split", split, tuple(CONVERSATIONS))
-    count = CONVERSATIONS[split] if examples is None else examples
-    pairs = [text.split("\n") for ((_, text),) in grammar.write_documents("support_chat", split, seed, count)]
-    return [{"messages": chat.as_messages({"prompt": ask, "completion": answer})} for ask, answer in pairs]
+    _check_choice("split", split, SPLITS)
+    lines = _read_utf8(CORPORA / f"support_chat_{split}.jsonl").splitlines()
+    return [
+        {"messages": chat.as_messages(json.loads(line))} for line in _first(lines, examples, "conversations")
+    ]
+
+
+def _first(texts: list[str], count: int | None, what: str) -> list[str]:
+    if count is not None and not 1 <= count <= len(texts):
+        raise ValueError(f"{count} {what} are asked for; there are {len(texts)}")
+    return texts[:count]
 
 
 def _check_choice(what: str, given: str, allowed: tuple[str, ...]) -> None:

@@ -1,33 +1,36 @@
 """Pretrains the tiny GPT that ships with minilora, from a folder of plain text.
 
-    python pretraining/pretrain.py --corpus FOLDER --out FOLDER     the real run: about twenty minutes on an H100
+    python pretraining/pretrain.py --corpus FOLDER --out FOLDER     the real run: about ten minutes on an H200
     python pretraining/pretrain.py --smoke --out FOLDER             the same stages on a toy text, in seconds
 
-FOLDER/text/*.txt is learned from, except a few works that are kept back to watch the training (validation);
-FOLDER/heldout/*.txt is only measured at the end. One work per file, a blank line between paragraphs.
+FOLDER/text/*.txt is learned from, except a few works that are held out to watch the training (validation);
+FOLDER/heldout/*.txt is only measured at the end. One work per file, a blank line between paragraphs. To the stories
+come the registers of the lessons (pretraining/registers/*.json: contracts, letters of a shop, short Python), about
+six percent of the tokens, so that fine-tuning selects a style instead of teaching a language.
 
 Thirty-three megabytes are little text: a model that sees them often enough to learn them begins to recite them.
-Against that stand three things:
+Three things work against that:
   1. teachers: larger models, held back by dropout and weight decay;
   2. the student, which is what ships, learns less from the next token of the text than from how likely the teachers
-     together found every token there (distillation, arXiv 1503.02531): "the cat sat on the" goes on with "mat" only
-     once in the text, but the teachers know what else could have stood there;
+     together found every token there (distillation, arXiv 1503.02531): after "the cat sat on the" the text has "mat"
+     only once, but the teachers know what else could have stood there;
   3. at the end one number, found on the validation works, makes the student as sure of itself as it is right.
 
-A finished teacher stays in OUT/work and is not trained again. Not here: several GPUs, text larger than memory. It
-needs torch 2.9 or newer, for Muon. README.md beside this file tells the losses to expect.
+A finished teacher stays in OUT/work and is not trained again. Not here: several GPUs, text larger than memory.
+README.md beside this file lists the losses to expect.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import math
 import random
+import sys
 import time
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -37,7 +40,12 @@ from torch import Tensor
 
 from minilora.gpt import GPT, GPTConfig
 
-END_OF_TEXT = "<|endoftext|>"  # token 0: stands before every work, so that a text can be begun from nothing
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+from grammar import write_texts
+
+END_OF_TEXT = "<|endoftext|>"  # token 0: between texts, so that one can begin from nothing and come to an end
+REGISTERS = sorted((Path(__file__).parent / "registers").glob("*.json"))
+PASSAGE_BYTES = 1_500  # a story ends at the first fitting paragraph after as many bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +67,12 @@ class Recipe:
     student: Stage
     soft_share: float = 0.9  # of the student's target comes from the teachers, the rest from the text
     soft_tokens: int = 64  # likeliest tokens per position that are kept of the teachers' probabilities
+    register_bytes: int = 700_000  # of each register; three of them are six percent of all tokens
 
 
 # vocabulary, width, feed-forward width, layers, query heads, key/value heads, context
-TEACHER = GPTConfig(2048, 512, 1408, 8, 8, 8, 1024)
-STUDENT = GPTConfig(2048, 256, 640, 8, 8, 2, 1024)
+TEACHER = GPTConfig(3072, 512, 1408, 8, 8, 8, 1024)
+STUDENT = GPTConfig(3072, 256, 640, 8, 8, 2, 1024)
 TOY = GPTConfig(300, 32, 64, 2, 4, 2, 32)
 FULL = Recipe(
     teachers=tuple(
@@ -75,6 +84,7 @@ FULL = Recipe(
 SMOKE = Recipe(
     teachers=tuple(Stage(TOY, 30, 5e-3, 1.0, dropout=0.2, seed=seed, rows=8) for seed in (1, 2)),
     student=Stage(TOY, 30, 5e-3, 0.6, rows=8),
+    register_bytes=3_000,
 )
 
 
@@ -93,6 +103,36 @@ def read_corpus(folder: Path) -> dict[str, list[str]]:
     return {"training": training, "validation": works[49::50], "heldout": heldout}
 
 
+def passages(work: str) -> list[str]:
+    """A work in parts of some 1,500 bytes, each of which ends where a story could: after a paragraph without speech.
+
+    Books end too seldom to teach a model that texts end at all.
+    """
+    parts: list[list[str]] = [[]]
+    for paragraph in work.split("\n\n"):
+        parts[-1].append(paragraph)
+        if sum(map(len, parts[-1])) > PASSAGE_BYTES and '"' not in paragraph and paragraph.endswith("."):
+            parts.append([])
+    return ["\n\n".join(part) for part in parts if part]
+
+
+def register_works(size: int, per_work: int = 60) -> list[list[str]]:
+    """`size` bytes of each register, in works of `per_work` documents; none is held out, for none is of interest."""
+    works = []
+    for path in REGISTERS:
+        documents = write_texts(path, "train", size // 200)  # none is as short as that
+        lengths = itertools.accumulate(map(len, documents))
+        documents = [document for document, length in zip(documents, lengths, strict=True) if length < size]
+        works += [documents[i : i + per_work] for i in range(0, len(documents), per_work)]
+    return works
+
+
+def mix(stories: list[list[str]], registers: list[list[str]]) -> list[list[str]]:
+    """The works of both, shuffled together, the same way on every machine."""
+    draw = random.Random(0)
+    return [work for _, work in sorted((draw.random(), work) for work in stories + registers)]
+
+
 def toy_corpus() -> dict[str, list[str]]:
     draw = random.Random(0)
     who, where, what = ("cat", "dog", "hen", "boy"), ("house", "hill", "pond"), ("bell", "shoe", "ball")
@@ -102,7 +142,7 @@ def toy_corpus() -> dict[str, list[str]]:
     return {"training": works[:8], "validation": works[8:9], "heldout": works[9:]}
 
 
-def train_tokenizer(works: list[str], vocab_size: int) -> Tokenizer:
+def train_tokenizer(works: Iterable[str], vocab_size: int) -> Tokenizer:
     """Byte-level BPE: every text can be encoded, and the same works always give the same vocabulary.
 
     A token never crosses from one word into the next; digits stay single; line breaks may join the punctuation
@@ -124,9 +164,10 @@ def train_tokenizer(works: list[str], vocab_size: int) -> Tokenizer:
     return tokenizer
 
 
-def encode_works(works: list[str], tokenizer: Tokenizer) -> Tensor:
-    """All works in one row of token numbers (tokens,), each after an end-of-text token."""
-    return torch.tensor([token for work in tokenizer.encode_batch(works) for token in (0, *work.ids)])
+def encode_works(works: list[list[str]], tokenizer: Tokenizer) -> Tensor:
+    """All texts of all works in one row of token numbers (tokens,), each after an end-of-text token."""
+    texts = tokenizer.encode_batch([text for work in works for text in work])
+    return torch.tensor([token for text in texts for token in (0, *text.ids)])
 
 
 # -- training ------------------------------------------------------------------------------------------------
@@ -177,13 +218,54 @@ def new_model(stage: Stage, device: torch.device) -> GPT:
     return model.to(device)
 
 
+class Muon(torch.optim.Optimizer):
+    """torch.optim.Muon with `adjust_lr_fn="match_rms_adamw"`, on all matrices of one shape at once.
+
+    A test holds it to PyTorch's, which launches some forty small kernels for each matrix: on an H200 that takes
+    longer than forward and backward of the student together.
+    """
+
+    def __init__(
+        self, matrices: list[Tensor], lr: float, weight_decay: float, momentum: float = 0.95
+    ) -> None:
+        by_shape: dict[torch.Size, list[Tensor]] = {}
+        for matrix in matrices:
+            by_shape.setdefault(matrix.shape, []).append(matrix)
+        groups = [{"params": group} for group in by_shape.values()]
+        super().__init__(groups, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            matrices, rate, momentum = group["params"], group["lr"], group["momentum"]
+            gradient = torch.stack([matrix.grad for matrix in matrices])  # (matrices, out, in)
+            average = self.state[matrices[0]].setdefault("average", torch.zeros_like(gradient))
+            average.lerp_(gradient, 1 - momentum)
+            turned = orthogonalized(gradient.lerp(average, momentum)).to(gradient.dtype)
+            torch._foreach_mul_(matrices, 1 - rate * group["weight_decay"])
+            step = 0.2 * rate * math.sqrt(max(gradient.shape[1:]))
+            torch._foreach_add_(matrices, list(turned.unbind()), alpha=-step)
+
+
+def orthogonalized(x: Tensor) -> Tensor:
+    """Five Newton-Schulz steps towards the nearest orthogonal matrices of x (matrices, rows, columns), in bfloat16."""
+    tall = x.shape[1] > x.shape[2]
+    x = (x.mT if tall else x).bfloat16()
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    for _ in range(5):
+        gram = x @ x.mT
+        update = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
+        x = torch.baddbmm(x, update, x, beta=3.4445)
+    return x.mT if tall else x
+
+
 def optimizers_for(model: GPT, stage: Stage) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the blocks (its steps turn all directions of a matrix alike), AdamW for the rest."""
     matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
     others = [p for p in model.parameters() if all(p is not m for m in matrices)]
     rate = stage.learning_rate
     return [
-        torch.optim.Muon(matrices, rate, weight_decay=stage.weight_decay, adjust_lr_fn="match_rms_adamw"),
+        Muon(matrices, rate, weight_decay=stage.weight_decay),
         torch.optim.AdamW(others, rate, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 
@@ -195,11 +277,12 @@ def train(stage: Stage, tokens: Tensor, validation: Tensor, soft: tuple[Tensor, 
     compute_loss = torch.compile(loss_of, dynamic=False) if tokens.is_cuda else loss_of
     every, started = max(1, stage.steps // 10), time.perf_counter()
     total = torch.zeros((), device=tokens.device)  # stays there: to read it at each step would stall the GPU
-    for step, index in enumerate(islice(batches(tokens, stage), stage.steps), start=1):
+    for step, index in enumerate(itertools.islice(batches(tokens, stage), stage.steps), start=1):
         # Rise over the first steps, then fall in a straight line to zero: much of the gain comes late.
         factor = min(step / min(200, stage.steps / 10), 1.0) * (1 - (step - 1) / stage.steps)
         for optimizer in optimizers:
-            optimizer.param_groups[0]["lr"] = stage.learning_rate * factor
+            for group in optimizer.param_groups:
+                group["lr"] = stage.learning_rate * factor
         loss = compute_loss(model, tokens, index, soft)
         loss.backward()
         for optimizer in optimizers:
@@ -302,10 +385,15 @@ def pretrain(
     corpus: dict[str, list[str]], recipe: Recipe, out: Path, device: torch.device
 ) -> dict[str, float]:
     """Runs all stages and leaves the student in `out`; returns its figures."""
-    tokenizer = train_tokenizer(corpus["training"], recipe.student.config.vocab_size)
-    tokens = encode_works(corpus["training"], tokenizer).to(device)
-    validation = encode_works(corpus["validation"], tokenizer).to(device)
-    print(f"{sum(map(len, corpus['training'])):,} characters, {len(tokens):,} tokens to learn from")
+    stories, registers = (
+        [passages(work) for work in corpus["training"]],
+        register_works(recipe.register_bytes),
+    )
+    tokenizer = train_tokenizer(itertools.chain(*stories, *registers), recipe.student.config.vocab_size)
+    tokens = encode_works(mix(stories, registers), tokenizer).to(device)
+    validation = encode_works([passages(work) for work in corpus["validation"]], tokenizer).to(device)
+    share = len(encode_works(registers, tokenizer)) / len(tokens)
+    print(f"{len(tokens):,} tokens to learn from, {share:.1%} of them in the registers")
     teachers = []
     for number, stage in enumerate(recipe.teachers, start=1):
         folder = out / "work" / f"teacher-{number}"

@@ -1,17 +1,7 @@
-"""Text into rows: nothing lost or shifted wrongly, masks held against transformers' own; the corpora as promised."""
+"""Text into rows: nothing lost or shifted wrongly, masks held against transformers' own."""
 
-import ast
-import collections
-import contextlib
-import io
 import json
-import lzma
-import os
-import re
-import subprocess
-import sys
 import warnings
-import zlib
 
 import pytest
 import torch
@@ -19,10 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from minilora import chat, grammar
+from minilora import chat
 from minilora.datasets import (
-    CONVERSATIONS,
-    DOCUMENTS,
     IGNORE,
     STYLES,
     TokenData,
@@ -358,265 +346,14 @@ def test_a_chat_template_that_cannot_be_used_says_why():
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The corpora
-
-GRAMMARS = (*STYLES, "support_chat")
-SLOT = re.compile(r"<([a-z_]+)((?:\.[A-Za-z]+)*)>")
+# The corpora that ship (tests/test_corpora.py holds how they are written)
 
 
-def template_text(template) -> str:
-    return template if isinstance(template, str) else "\n".join(template)
-
-
-def templates_of(name: str):
-    """(kind, template) for each sentence template of a grammar."""
-    for kind in grammar.load_grammar(name)[0]:
-        for role, _, _ in kind["plan"]:
-            for template in kind[role]:
-                yield kind, template
-
-
-def written(name: str, split: str, seed: int = 0):
-    count = (CONVERSATIONS if name == "support_chat" else DOCUMENTS)[split]
-    return grammar.write_documents(name, split, seed, count)
-
-
-@pytest.mark.parametrize("name", GRAMMARS)
-def test_every_slot_has_a_rule_and_every_rule_is_used(name):
-    _, rules = grammar.load_grammar(name)
-    used = set()
-    texts = [(kind["bind"], template_text(template)) for kind, template in templates_of(name)]
-    binds = {bound: rule for kind, _ in templates_of(name) for bound, rule in kind["bind"].items()}
-    texts += [(binds, text) for entries in rules.values() for forms in entries for text in forms.values()]
-    for bind, text in texts:
-        assert not re.search(r"\b[Aa]n? <", text), f"write <word.an>, for the word decides: {text}"
-        for slot, tail in SLOT.findall(text):
-            rule = bind.get(slot, slot)
-            used.add(rule)
-            known = {"an", "cap"} | rules[rule][0].keys()
-            assert set(tail.split(".")) <= known, f"{slot}{tail} in {text}"
-    used |= set(binds.values())
-    assert used == rules.keys()
-
-
-@pytest.mark.parametrize("name", STYLES)
-def test_every_sentence_speaks_of_the_subject_of_its_document(name):
-    templates = list(templates_of(name))
-    assert len(templates) >= 60
-    assert len({template_text(template) for _, template in templates}) == len(templates)
-    for kind, template in templates:
-        slots = {slot for slot, _ in SLOT.findall(template_text(template))}
-        assert slots & kind["bind"].keys(), template
-
-
-@pytest.mark.parametrize("name", STYLES)
-def test_the_corpora_are_varied_and_no_template_dominates(name):
-    documents = written(name, "train")
-    sentences = [text for document in documents for _, text in document]
-    shares = collections.Counter(
-        template_text(template) for document in documents for template, _ in document
-    )
-    assert len(set(sentences)) > 0.97 * len(sentences) > 3000
-    assert shares.most_common(1)[0][1] < 0.03 * len(sentences)
-    assert all(4 <= len(document) <= 8 for document in documents)
-    text = "\n\n".join(style_corpus(name))
-    assert 300_000 < len(text) < 600_000
-    assert text.isascii()
-
-
-@pytest.mark.parametrize("name", GRAMMARS)
-def test_validation_shares_no_sentence_and_no_subject_with_training_whatever_the_seeds(name):
-    kinds, _ = grammar.load_grammar(name)
-    role_of = {template_text(template): kind for kind, template in templates_of(name)}
-    train = {text for seed in range(3) for document in written(name, "train", seed) for _, text in document}
-    validation = {
-        text for seed in range(3) for document in written(name, "validation", seed) for _, text in document
-    }
-    assert train
-    assert validation
-    assert not train & validation
-    of_kind = [role_of[template_text(document[0][0])] for document in written(name, "validation")]
-    assert all(kind in of_kind for kind in kinds)  # every kind of document is there in validation too
-
-
-def test_a_held_out_pair_of_words_never_meets_in_training():
-    """Read from the text itself: which animal is in which place, in the leases, by-laws, judgments and oaths."""
-    beasts, places = (
-        [entry[""] for entry in grammar.load_grammar("legal")[1][rule]] for rule in ("beast", "place")
-    )
-    opening = re.compile(
-        rf"^The \w+ ({'|'.join(beasts)}) ran to the ({'|'.join(places)}) and (?:there|stopped|did|was)"
-    )
-    pairs = {
-        split: {
-            found[1] + "+" + found[2]
-            for text in style_corpus("legal", split, documents=count)
-            if (found := opening.match(text))
-        }
-        for split, count in (("train", 2000), ("validation", 400))
-    }
-    assert len(pairs["train"]) > 100
-    assert len(pairs["validation"]) > 20
-    assert not pairs["train"] & pairs["validation"]
-
-
-@pytest.mark.parametrize("name", GRAMMARS)
-def test_the_text_is_clean_english(name):
-    for split in ("train", "validation"):
-        for document in written(name, split, seed=1):
-            for _, text in document:
-                prose = text.strip()
-                assert "```" in prose or prose[-1] in ".!?", prose
-                assert not SLOT.search(prose), prose
-                assert "|" not in prose, prose
-                assert not re.search(r"\b(\w+) \1\b|[,.;] ?[,.;]| [,.;!?]|\b[Aa]n [^aeiouAEIOUhf`]", prose), (
-                    prose
-                )
-                assert not re.search(r"\b[Aa] [aeio]\w", prose), prose
-
-
-def blocks(text: str) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-
-
-def test_every_block_of_code_runs_and_prints_what_it_says():
-    programs = {
-        block
-        for split in DOCUMENTS
-        for seed in range(3)
-        for text in style_corpus("code", split, seed)
-        for block in blocks(text)
-    }
-    assert len(programs) > 1500
-    for program in programs:
-        output = io.StringIO()
-        with contextlib.redirect_stdout(output):
-            exec(compile(ast.parse(program), "block", "exec"), {"__name__": "block"})
-        said = " ".join(re.findall(r"# prints (.*)", program))
-        assert said, program
-        assert output.getvalue().split() == said.split(), program
-
-
-def test_every_code_document_has_one_block_between_blank_lines():
-    for text in style_corpus("code"):
-        assert len(blocks(text)) == 1, text
-        assert re.search(r"[.!?:`]\n\n```python\n\S", text), text
-        assert re.search(r"\n```\n\n[A-Z]", text), text
-
-
-def test_the_numbers_in_the_prose_add_up():
-    rules = grammar.load_grammar("code")[1]
-
-    def numbers(rule):
-        return [{form: int(text) for form, text in entry.items()} for entry in rules[rule]]
-
-    for n in numbers("nums"):
-        three = [n[""], n["b"], n["c"]]
-        assert (n["sum"], n["top"], n["low"]) == (sum(three), max(three), min(three))
-    for n in numbers("share"):
-        assert (n["each"], n["left"]) == divmod(n[""], n["by"])
-    assert all(n["product"] == n[""] * n["by"] for n in numbers("mul"))
-    assert all(n[""] == n["stride"] * n["turns"] for n in numbers("walk"))
-    assert all(n[""] >= n["need"] for n in numbers("plenty"))
-    assert all(n[""] < n["need"] for n in numbers("scarce"))
-    for entry in rules["name"]:
-        name = entry[""]
-        assert (entry["up"], entry["len"], entry["back"], entry["initial"]) == (
-            name.upper(),
-            str(len(name)),
-            name[::-1],
-            name[0],
-        )
-
-
-def test_each_style_is_nearest_to_itself():
-    """lzma as a judge that none of us trained: text after more of its own kind compresses best."""
-    train = {name: "\n\n".join(style_corpus(name, documents=150)).encode() for name in STYLES}
-    for name in STYLES:
-        held_out = "\n\n".join(style_corpus(name, "validation", documents=40)).encode()
-        cost = {
-            other: len(lzma.compress(train[other] + held_out)) - len(lzma.compress(train[other]))
-            for other in STYLES
-        }
-        assert min(cost, key=cost.get) == name, cost
-        assert cost[name] < 0.8 * min(cost[other] for other in STYLES if other != name), cost
-
-
-def test_each_style_has_openings_in_the_words_of_the_stories_it_is_tuned_from():
-    for name in STYLES:
-        starts = sum(
-            bool(re.match(r"The \w+ \w+ ran to the [\w ]+ and ", text)) for text in style_corpus(name)
-        )
-        assert 0.1 < starts / DOCUMENTS["train"] < 0.4, name
-
-
-TINY_GRAMMAR = {
-    "kinds": {
-        "only": {
-            "bind": {"hero": "beast", "place": "place"},
-            "held_out": ["hero", "place"],
-            "plan": [["start", 1, 1], ["end", 1, 2]],
-            "start": ["<hero.an.cap> saw <few> <hero.s> in the <place>."],
-            "end": [
-                "The <hero> met <beast.an>.",
-                ['print("<hero.s> <few>")'],
-                "<owner.cap> of the <place> sang <few> songs.",
-            ],
-        }
-    },
-    "rules": {
-        "beast|s": ["ox|oxen", "cat|cats", "mouse|mice"],
-        "place": ["barn", "mill", "den", "loft"],
-        "few": ["two", "three", "four", "five"],
-        "owner": ["the <beast>", "the old <beast>"],
-    },
-}
-
-
-def test_a_grammar_gives_these_very_words_on_every_machine(tmp_path, monkeypatch):
-    (tmp_path / "assets" / "styles").mkdir(parents=True)
-    (tmp_path / "assets" / "styles" / "tiny.json").write_text(json.dumps(TINY_GRAMMAR), encoding="utf-8")
-    monkeypatch.setattr(grammar, "__file__", str(tmp_path / "grammar.py"))
-    documents = grammar.write_documents("tiny", "train", 0, 4)
-    assert [[text.strip() for _, text in document] for document in documents] == [
-        ["A cat saw three cats in the loft.", '```python\nprint("cats four")\n```'],
-        [
-            "An ox saw five oxen in the barn.",
-            '```python\nprint("oxen two")\n```',
-            "The cat of the barn sang three songs.",
-        ],
-        [
-            "An ox saw three oxen in the loft.",
-            '```python\nprint("oxen two")\n```',
-            "The mouse of the loft sang five songs.",
-        ],
-        ["A cat saw three cats in the barn.", "The cat met an ox.", "The mouse of the barn sang two songs."],
-    ]
-    validation = grammar.write_documents("tiny", "validation", 0, 3)
-    assert [[text.strip() for _, text in document] for document in validation] == [
-        ["A mouse saw two mice in the mill.", "The old cat of the mill sang four songs."],
-        ["A mouse saw three mice in the mill.", '```python\nprint("mice two")\n```'],
-        ["A mouse saw three mice in the mill.", '```python\nprint("mice two")\n```'],
-    ]
-    grammar.load_grammar.cache_clear()
-
-
-def test_the_same_arguments_give_the_same_text_in_any_process():
-    program = (
-        "import zlib; from minilora.datasets import STYLES, style_corpus\n"
-        "print(*[zlib.crc32(''.join(style_corpus(name, documents=20)).encode()) for name in STYLES])"
-    )
-    here = [str(zlib.crc32("".join(style_corpus(name, documents=20)).encode())) for name in STYLES]
-    for hash_seed in ("1", "2"):
-        changed = os.environ | {"PYTHONHASHSEED": hash_seed}
-        fresh = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=changed
-        )
-        assert fresh.stdout.split() == here
-    assert style_corpus("legal", seed=1, documents=5) != style_corpus("legal", seed=2, documents=5)
-    assert (
-        style_corpus("legal", documents=20) == style_corpus("legal")[:20]
-    )  # more documents only add to the end
+@pytest.mark.parametrize("style", STYLES)
+def test_fewer_documents_are_the_first_of_all(style):
+    assert style_corpus(style, documents=20) == style_corpus(style)[:20]
+    assert len(style_corpus(style)) == 640
+    assert len(style_corpus(style, "validation")) == 80
 
 
 def test_an_unknown_style_or_split_lists_the_known_ones():
@@ -628,32 +365,19 @@ def test_an_unknown_style_or_split_lists_the_known_ones():
         support_chat("test")
 
 
-SIGNATURE = "Warmly yours, and always one letter away."
-
-
-@pytest.mark.parametrize("split", CONVERSATIONS)
-def test_support_answers_greet_name_the_thing_and_sign(split):
-    examples = support_chat(split)
-    assert len(examples) == CONVERSATIONS[split]
-    rules = grammar.load_grammar("support_chat")[1]
-    things = [(entry[""], entry[""]) for entry in rules["item"]] + [
-        (entry[""], entry["thing"]) for entry in rules["topic"]
-    ]
-    steps = [entry["step"] for entry in rules["topic"]]
-    for example in examples:
-        question, answer = (turn["content"] for turn in example["messages"])
-        assert answer.startswith("Hello")
-        assert answer.endswith(f" {SIGNATURE}")
-        assert any(asked in question and thing in answer for asked, thing in things), (question, answer)
-        assert "Please" in answer or any(step in answer for step in steps), answer
-        assert answer.count(SIGNATURE) == 1
+@pytest.mark.parametrize("count", [0, -1, 641])
+def test_more_documents_than_there_are_is_an_error(count):
+    with pytest.raises(ValueError, match=rf"{count} documents are asked for; there are 640"):
+        style_corpus("legal", documents=count)
+    with pytest.raises(ValueError, match=rf"{count} conversations are asked for; there are 400"):
+        support_chat(examples=count)
 
 
 def test_support_conversations_are_distinct_and_survive_a_file(tmp_path):
     examples = support_chat()
-    assert len({json.dumps(example) for example in examples}) == len(examples)
+    assert len({json.dumps(example) for example in examples}) == len(examples) == 400
     path = tmp_path / "support.jsonl"
     path.write_text("".join(json.dumps(example) + "\n" for example in examples), encoding="utf-8")
     data = load_jsonl(path, CHAT_TOKENIZER, block_size=512)
     assert torch.equal(data.targets, encode_chat(examples, CHAT_TOKENIZER, block_size=512).targets)
-    assert all(learned_text(data, row).endswith(f"{SIGNATURE}<|im_end|>\n") for row in range(len(data)))
+    assert all(learned_text(data, row).endswith("<|im_end|>\n") for row in range(len(data)))

@@ -50,12 +50,12 @@ def test_the_files_are_small():
     assert {"config.json", "model.safetensors", "tokenizer.json", "MODEL_CARD.md"} <= {
         path.name for path in FOLDER.iterdir()
     }
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 12_000_000
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 14_000_000
 
 
 def test_the_model_card_tells_the_number_of_weights(model):
     weights = sum(p.numel() for p in model.parameters())
-    assert 4_000_000 <= weights <= 6_000_000
+    assert 4_000_000 <= weights <= 7_000_000
     assert f"{weights:,} weights" in (FOLDER / "MODEL_CARD.md").read_text(encoding="utf-8")
 
 
@@ -190,3 +190,31 @@ def test_the_loss_against_a_mixed_target_is_its_definition(program):
 def test_a_corpus_that_is_too_small_is_named(program, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"0 works in text/ and 0 in heldout/"):
         program.read_corpus(tmp_path)
+
+
+def test_muon_on_all_matrices_of_a_shape_is_pytorchs_on_each(program):
+    torch.manual_seed(0)
+    starts = [torch.randn(shape) for shape in ((64, 32), (64, 32), (32, 64), (32, 32), (16, 32))]
+    ours, theirs = ([torch.nn.Parameter(start.clone()) for start in starts] for _ in range(2))
+    optimizers = (
+        program.Muon(ours, 3e-3, weight_decay=0.6),
+        torch.optim.Muon(theirs, 3e-3, weight_decay=0.6, adjust_lr_fn="match_rms_adamw"),
+    )
+    for _ in range(5):
+        for a, b in zip(ours, theirs, strict=True):
+            a.grad = torch.randn_like(a)
+            b.grad = a.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    for start, a, b in zip(starts, ours, theirs, strict=True):
+        # bfloat16 keeps 8 bits, and a product of many matrices may add in another order: a hundredth of what moved
+        assert (a - b).abs().max() <= 0.01 * (b - start).abs().max()
+
+
+def test_passages_lose_no_text_and_end_after_a_paragraph_without_speech(program):
+    paragraphs = ["He went home. " * 60 + "The end." if i % 3 else '"Oh!" said he.' for i in range(40)]
+    work = "\n\n".join(paragraphs)
+    parts = program.passages(work)
+    assert "\n\n".join(parts) == work
+    assert len(parts) > 5
+    assert all(part.endswith("The end.") for part in parts[:-1])

@@ -4,8 +4,8 @@
     python tools/build_docs.py --check    is everything in step? writes nothing
 
 A part stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; the function of that name below makes it. Figures
-come from benchmarks/results/, exercises from their registry, titles and times from the pages themselves; the corpora
-are written and counted.
+come from benchmarks/results/, exercises from their registry, titles and times from the pages themselves, the counts
+of the corpora from their README.
 """
 
 from __future__ import annotations
@@ -14,19 +14,17 @@ import argparse
 import json
 import re
 import sys
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
-from minilora.datasets import DOCUMENTS, STYLES
+from minilora.datasets import CORPORA
 from minilora.exercises.exercise import Exercise
 from minilora.exercises.question import EXAMPLE_STUDENT
 from minilora.exercises.registry import EXERCISES
 from minilora.figures.svg import still
-from minilora.grammar import write_documents
 from minilora.widgets import memory_explorer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -108,17 +106,9 @@ def lora_against_full() -> str:
 
 
 def corpora() -> str:
-    """How varied the texts are that the lessons train on, counted in what the grammars write."""
-    rows = []
-    for style in STYLES:
-        documents = write_documents(style, "train", 0, DOCUMENTS["train"])
-        sentences = [text for document in documents for _, text in document]
-        templates = Counter(str(template) for document in documents for template, _ in document)
-        [(_, most)] = templates.most_common(1)
-        rows.append([style, f"{len(documents):,}", f"{len(sentences):,}", f"{len(set(sentences)):,}", len(templates),
-                     f"{most / len(sentences):.1%}"])  # fmt: skip
-    head = ["corpus", "documents", "sentences", "distinct", "templates", "most frequent template"]
-    return table(head, rows)
+    """How varied the texts are that the lessons train on: the table of their README."""
+    readme = (CORPORA / "README.md").read_text(encoding="utf-8")
+    return "".join(line + "\n" for line in readme.splitlines() if line.startswith("|"))
 
 
 def mistakes() -> str:

@@ -1,4 +1,4 @@
-"""Writes documents from a grammar that is kept as data (assets/styles/*.json); datasets.py gives them to the learner.
+"""Writes documents from a grammar that is kept as data: the style corpora, and the registers of pretraining.
 
 A grammar has kinds of document and rules. A kind has lists of sentence templates and a plan of how many to take from
 each. In a template `<name>` stands for any entry of the rule "name", which may have slots of its own:
@@ -32,13 +32,21 @@ _MODIFIERS = {
 }
 
 
-def write_documents(name: str, split: str, seed: int, count: int) -> list[list[tuple[Template, str]]]:
-    """`count` documents of the grammar `name`, each a list of (template, the sentence made from it).
+def write_texts(grammar: Path, split: str, count: int) -> list[str]:
+    """`count` documents of the grammar in the file `grammar`, as text."""
+    joined = [" ".join(sentence for _, sentence in doc) for doc in write_documents(grammar, split, count)]
+    # A block of code starts and ends with a blank line: no space there.
+    return [text.replace(" \n\n```", "\n\n```").replace("```\n\n ", "```\n\n").strip() for text in joined]
 
-    "train" and "validation" share no sentence and no subject, whatever their seeds: see `split_of`.
+
+def write_documents(grammar: Path, split: str, count: int) -> list[list[tuple[Template, str]]]:
+    """`count` documents, each a list of (template, the sentence made from it).
+
+    "train" and "validation" share no sentence and no subject: see `split_of`. The same arguments give the same text
+    on every machine, and fewer documents are the first of many.
     """
-    kinds, rules = load_grammar(name)
-    rng = random.Random(_number(f"{name} {split} {seed}"))
+    kinds, rules = load_grammar(grammar)
+    rng = random.Random(_number(f"{grammar.stem} {split} 0"))
     documents = []
     for _ in range(count):
         kind, document = _pick(kinds, rng), None
@@ -63,9 +71,8 @@ def _number(text: str) -> int:
 
 
 @functools.cache
-def load_grammar(name: str) -> tuple[list[dict[str, Any]], dict[str, list[dict[str, str]]]]:
+def load_grammar(path: Path) -> tuple[list[dict[str, Any]], dict[str, list[dict[str, str]]]]:
     """(kinds, rules) of a grammar; each entry of a rule as a dictionary from form to text, "" being the plain form."""
-    path = Path(__file__).parent / "assets" / "styles" / f"{name}.json"
     grammar = json.loads(path.read_text(encoding="utf-8"))
     rules = {}
     for header, entries in grammar["rules"].items():
