@@ -1,0 +1,77 @@
+"""The pirate pairs (assets/pirate.jsonl): what a real model learns from in the larger demonstration."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE
+
+import minilora
+from minilora.datasets import IGNORE, load_jsonl
+
+PATH = Path(minilora.__file__).parent / "assets" / "pirate.jsonl"
+PAIRS = [json.loads(line) for line in PATH.read_text(encoding="utf-8").splitlines()]
+HELD_OUT = (  # the questions that the course asks before and after; each with the words that would give it away
+    ("What is the capital of France?", ("capital", "france", "paris")),
+    ("How do I boil an egg?", ("egg",)),
+    ("Why is the sky blue?", ("sky",)),
+    ("Can you recommend a book?", ("book", "read")),
+    ("What should I do on a rainy day?", ("rainy", "rain")),
+    ("Who are you?", ("who are you", "your name")),
+)
+PIRATE = re.compile(
+    r"\b(arr|ahoy|aye|nay|matey|hearty|shipmate|landlubber|scallywag|scurvy|ye|yer|me beard|doubloons?|avast|"
+    r"shiver me timbers|blow me down)\b",
+    re.IGNORECASE,
+)
+
+
+def words(text: str) -> str:
+    return f" {' '.join(re.findall('[a-z]+', text.lower()))} "
+
+
+def test_there_are_20_to_40_different_pairs_in_ascii():
+    assert PATH.read_bytes().isascii()
+    assert 20 <= len(PAIRS) <= 40
+    assert all(pair.keys() == {"prompt", "completion"} for pair in PAIRS)
+    assert len({words(pair["prompt"]) for pair in PAIRS}) == len(PAIRS)
+    assert len({words(pair["completion"]) for pair in PAIRS}) == len(PAIRS)
+
+
+@pytest.mark.parametrize(("question", "subject"), HELD_OUT, ids=[question for question, _ in HELD_OUT])
+def test_no_held_out_question_nor_one_close_to_it_is_learned(question, subject):
+    for pair in PAIRS:
+        assert words(pair["prompt"]) != words(question)
+        assert not any(f" {word} " in words(pair["prompt"]) for word in subject), pair
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair["prompt"])
+def test_each_answer_is_short_and_talks_like_a_pirate_and_no_question_does(pair):
+    assert PIRATE.search(pair["completion"])
+    assert not PIRATE.search(pair["prompt"])
+    sentences = re.findall(r"[.!?](?= |$)", pair["completion"])
+    assert 1 <= len(sentences) <= 3
+    assert pair["completion"][-1] in ".!?"
+
+
+def test_the_answers_are_varied():
+    openings = [tuple(words(pair["completion"]).split()[:2]) for pair in PAIRS]
+    assert len(set(openings)) >= 0.9 * len(PAIRS)
+
+
+def test_load_jsonl_reads_every_pair_and_only_the_answers_are_learned():
+    tokenizer = Tokenizer(
+        BPE(vocab={c: n for n, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, merges=[])
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # one token for each byte
+    tokenizer.decoder = decoders.ByteLevel()
+    data = load_jsonl(PATH, tokenizer, 1024)
+    assert len(data) == len(PAIRS)
+    for row, pair in zip(data.targets, PAIRS, strict=True):
+        learned = tokenizer.decode(
+            [int(token) for token in row if token != IGNORE], skip_special_tokens=False
+        )
+        assert learned.startswith(pair["completion"])
+        assert pair["prompt"] not in learned
