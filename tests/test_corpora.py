@@ -139,8 +139,10 @@ def test_the_text_is_clean_english(path):
     for split in ("train", "validation") if path in GRAMMARS else ("train",):
         for document in written(path, split):
             for _, text in document:
-                prose = text.strip()
-                assert "```" in prose or prose[-1] in ".!?", prose
+                prose = re.sub(r"```python\n.*?```", "", text, flags=re.DOTALL).strip()
+                if not prose:
+                    continue
+                assert path in REGISTERS or prose[-1] in ".!?", prose  # a register has lists and headings
                 assert not SLOT.search(prose), prose
                 assert "|" not in prose, prose
                 assert not re.search(r"\b(\w+) \1\b|[,.;] ?[,.;]| [,.;!?]|\b[Aa]n [^aeiouAEIOUhf`]", prose), (
