@@ -156,9 +156,8 @@ def test_every_token_is_counted_once_whatever_the_stride(program, model):
 
 
 def test_soft_targets_are_a_distribution_that_belongs_to_its_position(program):
-    tokens = program.encode_works(
-        program.toy_corpus()["training"], program.train_tokenizer(program.toy_corpus()["training"], 300)
-    )
+    works = program.toy_corpus()["training"]
+    tokens = program.encode_works([works], program.train_tokenizer(works, 300))
     teacher = program.new_model(program.SMOKE.teachers[0], torch.device("cpu"))
     with torch.no_grad():
         for parameter in teacher.parameters():
