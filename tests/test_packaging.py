@@ -216,13 +216,10 @@ def test_a_read_only_installation_works(installed, tmp_path):
 # -- other machines ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "arguments", [["plan"], ["--help"], ["finetune", "--help"], ["doctor"]], ids=" ".join
-)
-def test_a_terminal_without_colours_gets_plain_text(arguments):
+def test_a_terminal_without_colors_gets_plain_text():
     plain = dict(os.environ, NO_COLOR="1", TERM="dumb", COLUMNS="80")
     plain.pop("FORCE_COLOR", None)
-    assert "\x1b" not in run(sys.executable, "-m", "minilora.cli", *arguments, env=plain)
+    assert "\x1b" not in run(sys.executable, "-m", "minilora.cli", "plan", "--help", env=plain)
 
 
 @pytest.mark.slow

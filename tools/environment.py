@@ -43,6 +43,18 @@ ABOUT = {
     "lab": "what the course needs: about 120 packages, 0.3 GB to download and 1.3 GB on disk",
     "dev": "what tests and lint need: about 180 packages, 0.5 GB to download and 2 GB on disk",
 }
+LINT = [
+    ["ruff", "check", "."],
+    ["ruff", "format", "--check", "."],
+    ["codespell"],
+    ["mypy", "minilora"],
+    ["lint-imports", "--no-cache"],
+    # Files that programs write are what the programs would write today.
+    ["python", "tools/build_notebooks.py", "--check"],
+    ["python", "tools/build_exercises.py", "--check"],
+    ["python", "tools/build_docs.py", "--check"],
+    ["python", "benchmarks/run_all.py", "--check"],
+]
 
 
 def main() -> int:
@@ -52,7 +64,7 @@ def main() -> int:
         "lab": [["python", str(ROOT / "tools" / "lab.py"), *rest]],
         "test": [["pytest", *rest]],
         "test-all": [["pytest", *rest], ["pytest", "-m", "slow or browser", *rest]],
-        "lint": [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy", "minilora"]],
+        "lint": LINT,
         # By its path, not as `minilora doctor`: it must still speak where the package cannot be imported.
         "doctor": [["python", str(ROOT / "minilora" / "doctor.py"), *rest]],
         "run": [rest],
