@@ -20,7 +20,7 @@ from minilora.exercises.registry import EXERCISES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 BLOCKS = [block.strip() for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)]
 ENVIRONMENT = [sys.executable, str(ROOT / "tools" / "environment.py")]
 
@@ -46,7 +46,6 @@ def test_every_benchmark_has_a_record():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
-    assert links or page.name == "contributing.md"
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert not missing
 
