@@ -215,6 +215,7 @@ def test_a_version_that_is_known_to_be_broken_fails():
 
     assert doctor.package_check("numpy", "the engine", True, (numpy.__version__,)).status == "fail"
     assert doctor.package_check("no-such-package", "charts", False, ()).status == "warn"
+    assert doctor.package_check("no-such-package", "tests", None, ()).status == "ok"
 
 
 def test_doctor_builds_an_explorable_where_that_can_be(monkeypatch):
