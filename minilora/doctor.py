@@ -34,11 +34,8 @@ PACKAGES = {
     "matplotlib": ("charts", False, ()),
     "gguf": ("fetching SmolLM2", False, ()),
     "huggingface_hub": ("models from the hub", False, ()),
-    "peft": (
-        "page 08 compares with it, if it is there",
-        None,
-        (),
-    ),  # a learner's environment lacks these three
+    # A learner's environment lacks these three.
+    "peft": ("page 08 compares with it, if it is there", None, ()),
     "transformers": ("page 08 compares with it, if it is there", None, ()),
     "bitsandbytes": ("only tests compare with it", None, ()),
 }

@@ -43,6 +43,8 @@ ABOUT = {
     "lab": "what the course needs: about 120 packages, 0.3 GB to download and 1.3 GB on disk",
     "dev": "what tests and lint need: about 180 packages, 0.5 GB to download and 2 GB on disk",
 }
+# Two processes, a file's tests in one of them. What is slow or in a browser runs alone: it measures, or has children.
+TESTS = ["pytest", "-n", "2", "--dist", "loadfile"]
 LINT = [
     ["ruff", "check", "."],
     ["ruff", "format", "--check", "."],
@@ -62,8 +64,8 @@ def main() -> int:
     commands = {
         "setup": [],
         "lab": [["python", str(ROOT / "tools" / "lab.py"), *rest]],
-        "test": [["pytest", *rest]],
-        "test-all": [["pytest", *rest], ["pytest", "-m", "slow or browser", *rest]],
+        "test": [[*TESTS, *rest]],
+        "test-all": [[*TESTS, *rest], ["pytest", "-m", "slow or browser", *rest]],
         "lint": LINT,
         # By its path, not as `minilora doctor`: it must still speak where the package cannot be imported.
         "doctor": [["python", str(ROOT / "minilora" / "doctor.py"), *rest]],
