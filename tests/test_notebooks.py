@@ -20,12 +20,6 @@ PAGES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CLAIMS = Path(__file__).parent / "claims.tsv"  # the 29 claims of the textbook chapter, in our words
 
 
-def test_pages_are_in_step_with_their_sources():
-    command = [sys.executable, str(ROOT / "tools" / "build_notebooks.py"), "--check"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_code_cell_was_executed_and_names_no_machine(page):
     notebook = nbformat.read(page, as_version=4)
@@ -129,28 +123,17 @@ def test_an_assertion_between_literals_is_found():
     assert depends_on(ast.parse("a < d", mode="eval").body, computed)
 
 
-HEADINGS = {
-    "what you will be able to do": r"\*\*(After this page you can|In this page you will)\*\*",
-    "how long it takes": r"\*\*Time:\*\*",
-    "a question to predict": r"\*\*(Predict|Guess before)",
-    "what we saw": r"\*\*What we saw\.",
-    "when it would be otherwise": r"\*\*When it would be otherwise",
-}
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_has_all_that_a_page_has(page):
-    prose = "\n".join(
-        cell.source for cell in nbformat.read(page, as_version=4).cells if cell.cell_type == "markdown"
-    )
-    missing = [what for what, pattern in HEADINGS.items() if not re.search(pattern, prose)]
+def test_a_page_leads_to_its_exercises(page):
     exercises = ROOT / "exercises" / page.name
-    if exercises.exists():
-        missing += [] if f"(../exercises/{page.name})" in prose else ["a link to its exercises"]
-        code = exercises.read_text(encoding="utf-8")
-        names = re.findall(r'check\(\\"([a-z0-9-]+)\\"', code)
-        missing += [f"the exercise {name}" for name in names if f"`{name}`" not in prose]
-    assert not missing, f"{page.name} lacks {', '.join(missing)}"
+    if not exercises.exists():
+        return
+    cells = nbformat.read(page, as_version=4).cells
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    names = re.findall(r'check\(\\"([a-z0-9-]+)\\"', exercises.read_text(encoding="utf-8"))
+    missing = [name for name in names if f"`{name}`" not in prose]
+    assert f"(../exercises/{page.name})" in prose
+    assert not missing
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -457,6 +457,7 @@ def run_mistake(folder, **changes):
     return found.mistake
 
 
+@pytest.mark.slow
 def test_a_real_run_is_correct(run_folder):
     result = judge_run(run_folder)
     assert result.outcome == CORRECT, result
@@ -474,6 +475,7 @@ def test_counts_are_those_of_the_folder_not_of_the_proposal(tmp_path):
     assert found["trained"].outcome == found["total"].outcome == INCORRECT
 
 
+@pytest.mark.slow
 def test_wrong_counts_of_a_real_run_have_their_sentences(run_folder):
     mine = RUN.numbers(RUNNER)
     seen = mine | RUN.observe({"folder": str(run_folder), "base": "tiny-gpt"}, mine)
@@ -484,6 +486,7 @@ def test_wrong_counts_of_a_real_run_have_their_sentences(run_folder):
     assert seen["trained"] == mine["expected_trained"]
 
 
+@pytest.mark.slow
 def test_each_bad_folder_is_named(tmp_path, run_folder):
     mine = RUN.numbers(RUNNER)
     assert run_mistake(tmp_path / "nowhere") == "no-folder"
@@ -507,6 +510,7 @@ def test_a_little_training_is_too_little(tmp_path):
     assert run_mistake(save(model, tmp_path / "short")) == "too-little"
 
 
+@pytest.mark.slow
 def test_a_truncated_file_and_another_base_are_named(tmp_path, run_folder):
     cut = tmp_path / "cut"
     cut.mkdir()

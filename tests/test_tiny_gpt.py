@@ -98,6 +98,7 @@ def test_words_in_order_are_far_likelier_than_words_shuffled(model):
         assert bits_per_byte(model, shuffled) > bits_per_byte(model, sentence) + 0.7
 
 
+@pytest.mark.slow
 def test_the_samples_of_the_model_card_can_be_had_again(model):
     card = (FOLDER / "MODEL_CARD.md").read_text(encoding="utf-8")
     samples = re.findall(r"```python\nmodel\.(generate\([^\n]*\))\n```\n```text\n(.*?)\n```", card, re.DOTALL)
@@ -111,6 +112,7 @@ def test_the_samples_of_the_model_card_can_be_had_again(model):
 # -- the program ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_program_runs_from_text_to_checkpoint(program, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["pretrain.py", "--smoke", "--out", str(tmp_path)])
     program.main()

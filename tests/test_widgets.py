@@ -90,6 +90,7 @@ def test_every_control_has_a_name(explorer):
     assert all(control.description for control in explorer.controls.values())
 
 
+@pytest.mark.slow
 def test_nothing_grows_over_200_moves(explorer):
     """Objects alive after a collection: as many after 200 moves as after 20, or nearly."""
     control = next(c for c in explorer.controls.values() if not isinstance(c, ipywidgets.Text))
