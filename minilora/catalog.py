@@ -1,14 +1,12 @@
 """Published shapes of language models, from 5 million weights to 405 billion, and the memory of common devices.
 
-Numbers, each with where it was published: enough to count weights and to plan memory (memory.py); and the words that
-name a model's layers (`named_layers`). Nothing is downloaded. Not here: speeds, prices, mixtures of experts, encoders.
+Numbers, each with where it was published: enough to count weights and to plan memory (memory.py). Nothing is
+downloaded. Not here: speeds, prices, mixtures of experts, encoders.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Collection, Sequence
 from typing import Any
 
 
@@ -180,50 +178,3 @@ def model_shape(name: str) -> ModelShape:
     if name.lower() not in MODELS:
         raise ValueError(f"there is no model '{name}' in the catalog; it has {', '.join(MODELS)}")
     return MODELS[name.lower()]
-
-
-# -- names of layers -------------------------------------------------------------------------------------------
-
-# What the plain words stand for: the names that families give to that part of a block.
-GROUPS = {"attention": {"self_attn", "attn", "attention"}, "mlp": {"mlp", "feed_forward", "ffn"}}
-
-
-def named_layers(
-    target_modules: str | Sequence[str] | None, paths: Sequence[str], output: Collection[str] = ()
-) -> list[str]:
-    """Those of `paths`, all linear layers, that `target_modules` names; an unknown name lists the names that exist.
-
-    A list holds layer names ("q_proj"), whole paths, or the words "attention" and "mlp". A single string is a word,
-    "all-linear" (all but `output`), a name, or a regular expression for whole paths, as in PEFT.
-
-    >>> named_layers(["attention", "up_proj"], ["self_attn.q_proj", "mlp.up_proj", "mlp.down_proj"])
-    ['self_attn.q_proj', 'mlp.up_proj']
-    """
-    words = ["q_proj", "v_proj"] if target_modules is None else target_modules
-    found: set[str] = set()
-    for word in [words] if isinstance(words, str) else words:
-        hits = {path for path in paths if _names(word, path, output, pattern=isinstance(words, str))}
-        if not hits:
-            kinds = dict.fromkeys(path.split(".")[-1] for path in paths)
-            raise ValueError(
-                f"target_modules: no linear layer is called '{word}'; this model has {', '.join(kinds) or 'none'} "
-                "(or say 'attention', 'mlp' or 'all-linear')"
-            )
-        found |= hits
-    if not found:
-        raise ValueError("target_modules is empty; name at least one layer, or say 'attention'")
-    return [path for path in paths if path in found]
-
-
-def _names(word: str, path: str, output: Collection[str], pattern: bool) -> bool:
-    *groups, name = path.split(".")
-    if word == "all-linear":
-        return path not in output
-    if word in GROUPS and name != word:
-        return not GROUPS[word].isdisjoint(groups)
-    if path == word or path.endswith("." + word):
-        return True
-    try:
-        return pattern and re.fullmatch(word, path) is not None
-    except (re.error, RecursionError, OverflowError):
-        return False  # no pattern either

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from minilora.layer_names import output_layers
 from minilora.quantization import CODES, NESTED_BLOCK_SIZE, Quantized4bit, dynamic_map, quantize_4bit
 
 
@@ -239,22 +240,6 @@ def _layers_to_pack(model: nn.Module) -> dict[str, nn.Linear]:
             "(for a single layer there is Linear4bit.from_linear)"
         )
     return layers
-
-
-def output_layers(model: nn.Module) -> dict[str, bool]:
-    """The paths of what counts as output layer, and whether it shares its weight with a token embedding.
-
-    It is called lm_head, shares its weight with an embedding, or is what `get_output_embeddings()` returns.
-    """
-    embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding)]
-    declared = getattr(model, "get_output_embeddings", lambda: None)()
-    found = {}
-    for path, module in model.named_modules():
-        weight = getattr(module, "weight", None)
-        tied = module not in embeddings and any(weight is embedding.weight for embedding in embeddings)
-        if tied or module is declared or path.split(".")[-1] == "lm_head":
-            found[path] = tied
-    return found
 
 
 def _stored_bytes(module: nn.Module) -> int:

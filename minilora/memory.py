@@ -15,7 +15,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from minilora.catalog import ModelShape, model_shape, named_layers
+from minilora.catalog import ModelShape, model_shape
+from minilora.layer_names import named_layers
 
 DTYPES = {"fp32": 4, "bf16": 2, "fp16": 2}  # bytes
 METHODS = ("full", "lora", "qlora")

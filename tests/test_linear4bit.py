@@ -16,6 +16,7 @@ from torch import nn
 from minilora import quantization
 from minilora.linear4bit import Linear4bit, quantize_model
 from minilora.lora import LoraConfig, add_lora
+from minilora.lora.merging import merged_weight
 from minilora.quantization import CODES, quantize_4bit
 from tests.helpers import randomize_adapter, small_gpt
 
@@ -458,7 +459,7 @@ def test_merging_into_4_bits_is_explained_and_the_decoded_merge_is_exact():
     with pytest.raises(ValueError, match=r"4 bits.*merge\(dequantize=True\)") as refused:
         model.merge()
     path, layer = next(iter(model.lora_layers().items()))
-    merged, correction = layer.merged(), layer.delta_weight({"default": 1.0})
+    merged, correction = merged_weight(layer), layer.get_delta_weight("default")
     moved = (quantize_4bit(merged).dequantize() - merged).norm() / correction.norm()
     assert f"In {path}, " in str(refused.value)
     assert f"{moved:.1f} times as far" in str(refused.value)

@@ -9,6 +9,7 @@ from torch import nn
 
 from minilora.linear4bit import quantize_model
 from minilora.lora import LoraConfig, LoraLinear, LoraModel, add_lora, base_fingerprint, find_targets
+from minilora.lora.combining import delta_weight
 from tests.helpers import peer, randomize_adapter, small_gpt
 
 peft, transformers = peer("peft"), peer("transformers")
@@ -270,8 +271,8 @@ def test_a_joined_blend_is_exact_and_a_truncated_one_says_its_error(three):
     # the stated error is that of the full matrices, and no other matrix of that rank does better (Eckart-Young)
     lost = whole = best = 0.0
     for layer in three.lora_layers().values():
-        delta = layer.delta_weight(strengths).detach()
-        lost += float((layer.delta_weight({"rank2": 1.0}).detach() - delta).square().sum())
+        delta = delta_weight(layer, strengths).detach()
+        lost += float((layer.get_delta_weight("rank2").detach() - delta).square().sum())
         whole += float(delta.square().sum())
         best += float(torch.linalg.svdvals(delta.double())[2:].square().sum())
     assert math.sqrt(lost / whole) == pytest.approx(errors[2], rel=1e-4)
