@@ -195,8 +195,7 @@ def generate(
     """
     model: Any = GPT.from_pretrained(base)
     if adapter is not None:
-        model = LoraModel(model)
-        model.load_adapter(adapter, ADAPTER)
+        model = LoraModel.from_pretrained(model, adapter, ADAPTER)
     if chat:
         template = model.chat_template or default_template(model.tokenizer)
         prompt = render_chat([{"role": "user", "content": prompt}], template)

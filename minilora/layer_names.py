@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-# What the plain words stand for: the names that families give to that part of a block.
+# The words, and the names that model families give to that part of a block.
 GROUPS = {"attention": {"self_attn", "attn", "attention"}, "mlp": {"mlp", "feed_forward", "ffn"}}
 
 

@@ -363,7 +363,7 @@ class Trainer:
     def _description(self) -> dict[str, Any]:
         """What must be equal for a run to go on exactly. The number of processes and of parts may change."""
         names = ("steps", "batch_size", "learning_rate", "warmup", "weight_decay", "clip", "seed")
-        active = self.model.active_adapters if isinstance(self.model, LoraModel) else {}
+        active = self.model.adapter_scales if isinstance(self.model, LoraModel) else {}
         description = {name: getattr(self, name) for name in names} | {
             "rows": len(self.train_data),
             "row_length": self.train_data.input_ids.shape[1],
@@ -371,7 +371,7 @@ class Trainer:
             "trained": {name: list(p.shape) for name, p in self.parameters.items()},
             "frozen": frozen_digest(self.model, self.parameters.values()),
             "adapters": {
-                n: dataclasses.asdict(self.model.adapters[n]) | {"strength": s} for n, s in active.items()
+                n: dataclasses.asdict(self.model.peft_config[n]) | {"scale": s} for n, s in active.items()
             },
         }
         return json.loads(json.dumps(description))  # as it comes back from the file
@@ -473,7 +473,7 @@ def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Name -> parameter of all that a Trainer would change; nothing at all is an error."""
     if isinstance(model, LoraModel):
         found = model.trainable_parameters()
-        advice = "its active adapter was loaded for use only: load_adapter(..., trainable=True), or set_adapter first"
+        advice = "its active adapter was loaded frozen: load_adapter(..., is_trainable=True), or set_adapter another"
     else:
         found = {name: p for name, p in model.named_parameters() if p.requires_grad}
         advice = "every parameter is frozen: add_lora(model, config) adds trainable ones, requires_grad_(True) thaws"

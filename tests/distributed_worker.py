@@ -33,7 +33,6 @@ def main() -> None:
         torch.manual_seed(0)
         model = add_lora(model, LoraConfig(r=4, lora_alpha=8, target_modules="attention"), "main")
         model.add_adapter("resting", LoraConfig(r=2, target_modules="mlp"))  # must not be waited for
-        model.set_adapter("main")
     trainer = Trainer(
         model,
         counting_rows(options.rows),

@@ -286,11 +286,11 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 def unchanged(module: torch.nn.Module, act: Callable[[], None]) -> None:
     """What fails must leave names, values and active adapters as they were."""
-    before, active = state(module), dict(getattr(module, "active_adapters", {}))
+    before, active = state(module), getattr(module, "adapter_scales", {})
     try:
         act()
     except BaseException as error:
-        if not same(state(module), before) or dict(getattr(module, "active_adapters", {})) != active:
+        if not same(state(module), before) or getattr(module, "adapter_scales", {}) != active:
             raise AssertionError(f"refused, yet the model is changed: {error}") from error
         raise
 
@@ -306,10 +306,10 @@ def read_adapter(folder: Path) -> None:
     made = add_lora(copy.deepcopy(BASE), LoraConfig(r=4, target_modules="mlp"))
     randomize_adapter(made)
     base = state(BASE)
-    unchanged(made, lambda: made.load_adapter(folder, replace=True))
+    unchanged(made, lambda: made.load_adapter(folder, "default", replace=True))
     assert same(state(made.unload()), base)
     made = add_lora(copy.deepcopy(BASE), LoraConfig(r=4, target_modules="mlp"))
-    made.load_adapter(folder, replace=True)
+    made.load_adapter(folder, "default", replace=True)
     # A flipped bit may make a weight 1e38: the file is whole, and no reader can tell; so the logits may overflow.
     assert all(p.isfinite().all() for p in made.parameters())
     with torch.no_grad():

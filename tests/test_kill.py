@@ -134,11 +134,11 @@ def round_of_adapter(folder: Path, rng: random.Random) -> Counter[str]:
     killed = kill_during(save_adapters, folder, rng.uniform(0, LONGEST))
     half = leftovers(folder)
     model = add_lora(small_gpt(), LoraConfig(), "other")
-    model.load_adapter(folder)
+    model.load_adapter(folder, "default")
     values = {v for layer in model.lora_layers().values() if "default" in layer.configs
               for m in (layer.lora_A, layer.lora_B) for v in m["default"].unique().tolist()}  # fmt: skip
     assert values in ({1.0}, {2.0}), f"a mixture of two saves: {values}"
-    assert {model.adapters["default"].lora_alpha} == values, (
+    assert {model.peft_config["default"].lora_alpha} == values, (
         "the settings of one save, the weights of another"
     )
     return Counter(killed=killed, kills_within_a_save=half > 0)

@@ -456,18 +456,18 @@ def test_merging_into_4_bits_is_explained_and_the_decoded_merge_is_exact():
     randomize_adapter(model)
     ids = torch.randint(0, 100, (2, 12))
     separate = model(ids)
-    with pytest.raises(ValueError, match=r"4 bits.*merge\(dequantize=True\)") as refused:
-        model.merge()
+    with pytest.raises(ValueError, match=r"4 bits.*dequantize=True") as refused:
+        model.merge_adapter()
     path, layer = next(iter(model.lora_layers().items()))
-    merged, correction = merged_weight(layer), layer.get_delta_weight("default")
-    moved = (quantize_4bit(merged).dequantize() - merged).norm() / correction.norm()
+    merged, update = merged_weight(layer), layer.get_delta_weight("default")
+    moved = (quantize_4bit(merged).dequantize() - merged).norm() / update.norm()
     assert f"In {path}, " in str(refused.value)
     assert f"{moved:.1f} times as far" in str(refused.value)
-    model.merge(dequantize=True)
+    model.merge_adapter(dequantize=True)
     torch.testing.assert_close(model(ids), separate, rtol=1e-4, atol=1e-4)
-    model.unmerge()
+    model.unmerge_adapter()
     assert torch.equal(model(ids), separate)
-    plain = model.unload(merged=True, dequantize=True)
+    plain = model.merge_and_unload(dequantize=True)
     torch.testing.assert_close(plain(ids), separate, rtol=1e-4, atol=1e-4)
 
 

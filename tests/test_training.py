@@ -307,9 +307,9 @@ def other_data() -> TokenData:
             {},
             "adapters was",
         ),
-        (lambda: add_lora(small_gpt(seed=1), lora_model().adapters["default"]), {}, "frozen was"),
+        (lambda: add_lora(small_gpt(seed=1), lora_model().peft_config["default"]), {}, "frozen was"),
         (
-            lambda: add_lora(quantize_model(small_gpt())[0], lora_model().adapters["default"]),
+            lambda: add_lora(quantize_model(small_gpt())[0], lora_model().peft_config["default"]),
             {},
             "frozen was",
         ),
@@ -406,7 +406,8 @@ def test_nothing_trainable_is_an_error_that_says_what_to_do(tmp_path):
     model = lora_model()
     model.save_adapter(tmp_path)
     model.load_adapter(tmp_path, "loaded")
-    with pytest.raises(ValueError, match="trainable=True"):
+    model.set_adapter("loaded")
+    with pytest.raises(ValueError, match="is_trainable=True"):
         quiet(model)
 
 

@@ -201,10 +201,10 @@ def test_dashboard_follows_a_run_and_stops_it():
 
 def test_adapter_switcher_leaves_the_model_as_it_was():
     explorer = adapter_switcher()
-    before = explorer.adapted_model.active_adapters
+    before = explorer.adapted_model.adapter_scales
     explorer.adapter.value = "legal + code"
-    assert explorer.strengths() == {"legal": 0.5, "code": 0.5}
-    assert explorer.adapted_model.active_adapters == before
+    assert explorer.scales() == {"legal": 0.5, "code": 0.5}
+    assert explorer.adapted_model.adapter_scales == before
     assert "unchanged" in explorer.sentence
 
 

@@ -35,6 +35,7 @@ def main() -> None:
     for style in STYLES:
         torch.manual_seed(0)
         model.add_adapter(style, CONFIG)
+        model.set_adapter(style)
         rows = encode_text(style_corpus(style), tokenizer, 128)
         history = Trainer(model, rows, steps=options.steps, learning_rate=LEARNING_RATE).train()
         model.save_adapter(options.out / style, style)

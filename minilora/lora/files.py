@@ -1,6 +1,6 @@
-"""An adapter's way from a model to a folder and back: what belongs to it, and whether it fits.
+"""Between a model and an adapter's files: what to save, whether a file fits, and how to tell one base from another.
 
-Not here: the files themselves, their names, bytes and metadata (adapter_files.py).
+Not here: the files themselves, with their names, bytes and metadata (adapter_files.py).
 """
 
 from __future__ import annotations
@@ -38,7 +38,17 @@ def write_adapter(
 
 
 def check_fits(model: nn.Module, folder: Any, config: LoraConfig, tensors: adapter_files.Matrices) -> None:
-    """Raises an error that lists what does not fit, if the matrices are not exactly those that `config` asks for."""
+    """Checks that the matrices in `folder` are exactly those that `config` names in this model.
+
+    Args:
+        model: The base model, adapted or not.
+        folder: For the message.
+        config: The adapter's config.
+        tensors: Layer path -> A (r, in) and B (out, r).
+
+    Raises:
+        ValueError: They are not; the message lists up to four differences.
+    """
     try:
         wanted = targets_for(model, config)
     except ValueError as error:
@@ -48,7 +58,7 @@ def check_fits(model: nn.Module, folder: Any, config: LoraConfig, tensors: adapt
         if path not in tensors:
             problems.append(f"{path}: named by target_modules, but the file has no matrices for it")
         elif path not in wanted:
-            problems.append(f"{path}: in the file, but no target of this model")
+            problems.append(f"{path}: in the file, but not a target in this model")
         else:
             in_features, out_features = layer_shape(model.get_submodule(path))
             expected = ((r, in_features), (out_features, r))
@@ -61,7 +71,7 @@ def check_fits(model: nn.Module, folder: Any, config: LoraConfig, tensors: adapt
 
 
 def check_name(model: nn.Module, name: str) -> None:
-    """Raises an error if PEFT or torch would lose tensors under this name."""
+    """Raises a ValueError if PEFT or torch would lose tensors under this name."""
     taken = {part for path, _ in model.named_modules() for part in path.split(".")}
     taken |= {"lora_A", "lora_B", "base_layer"}
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in taken or hasattr(nn.ParameterDict, name):
@@ -72,23 +82,26 @@ def check_name(model: nn.Module, name: str) -> None:
 
 
 def shortest_names(model: nn.Module, paths: list[str]) -> list[str]:
-    """Names for PEFT that pick exactly these paths: last parts where these suffice, else whole paths."""
+    """Names that select exactly these paths in PEFT: last parts where these are enough, otherwise whole paths."""
     names = sorted({path.split(".")[-1] for path in paths})
     return names if set(find_targets(model, names)) == set(paths) else sorted(paths)
 
 
 def some_values(tensor: Tensor) -> Tensor:
-    """1,024 values of a tensor at even distances, or all if it has fewer; enough to tell it from another."""
+    """Up to 1,024 evenly spaced values of a tensor, (≤ 1024,): enough to tell it from another."""
     flat = tensor.detach().flatten()
     return flat[:: max(1, flat.numel() // 1024)][:1024].cpu().contiguous()
 
 
 def base_fingerprint(model: nn.Module) -> str:
-    """A short digest that tells one base from another, and is the same for its bf16 and its 4-bit copy.
+    """A short digest that tells one base from another, and is the same for its bfloat16 and its 4-bit copy.
 
     It covers the names and shapes of all layers, and 1,024 values of each tensor that quantization leaves alone
-    (embeddings, norms, biases), rounded to bf16. Adapters do not count, so a base that one was merged into, whose
-    linear layers alone have changed, passes for the base that it was.
+    (embeddings, norms, biases), rounded to bfloat16. Linear layers count by shape only, so a base that an adapter was
+    merged into has the same fingerprint as before.
+
+    Returns:
+        32 hexadecimal digits.
     """
     digest = hashlib.sha256()
     layers = linear_layers(model)

@@ -15,7 +15,7 @@ from minilora.lora.layer import LoraConfig, LoraLinear, is_transposed, layer_sha
 
 
 def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Every layer that LoRA can adapt, by path; what sits inside a LoraLinear counts as that LoraLinear."""
+    """Every layer that LoRA can adapt, by path. A LoraLinear counts once, not also as the layer inside it."""
     return {
         path: module
         for path, module in model.named_modules()
@@ -25,20 +25,24 @@ def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def find_targets(model: nn.Module, target_modules: str | Sequence[str] | None) -> list[str]:
-    """The paths of the layers that `target_modules` names (see `catalog.named_layers`); never a shared output layer."""
+    """The paths of the layers that `target_modules` names (see `layer_names.named_layers`).
+
+    Raises:
+        ValueError: A name fits no layer, or an output layer that shares its weight with the token embedding.
+    """
     output = output_layers(model)
     found = named_layers(target_modules, list(linear_layers(model)), output)
     for path in found:
         if output.get(path):
             raise ValueError(
-                f"{path} shares its weight with the token embedding: a correction there would change what tokens "
-                "mean when it is merged. Leave it out of target_modules"
+                f"{path} shares its weight with the token embedding: an update there would change the "
+                "embedding when it is merged. Leave it out of target_modules"
             )
     return found
 
 
 def targets_for(model: nn.Module, config: LoraConfig) -> list[str]:
-    """The paths of the layers that `config` adapts, none of which is smaller than the rank."""
+    """The paths of the layers that `config` adapts; a ValueError if the rank exceeds one of them."""
     paths = find_targets(model, config.target_modules)
     for path in paths:
         shape = layer_shape(model.get_submodule(path))
@@ -51,6 +55,6 @@ def targets_for(model: nn.Module, config: LoraConfig) -> list[str]:
 
 
 def count_weights(model: nn.Module) -> int:
-    """All weights of a model, each shared tensor once, and those of a 4-bit layer as the numbers they stand for."""
+    """The number of weights of a model: shared tensors once, a 4-bit layer with all the weights it stands for."""
     packed = sum(m.in_features * m.out_features for m in model.modules() if isinstance(m, Linear4bit))
     return packed + sum(p.numel() for p in model.parameters())

@@ -49,8 +49,8 @@ class ParameterExplorer(Explorer):
 def count(name: str, targets: str, rank: int) -> tuple[list[tuple[str, int, int, int]], int, int, int, int]:
     """Kinds of adapted layers (name, in, out, how many), trainable and all weights, bytes of adapter and of model."""
     model = empty_model(name)
-    if "counted" in model.adapters:
-        model.remove_adapter("counted")
+    if "counted" in model.peft_config:
+        model.delete_adapter("counted")
     chosen = list(TARGETS[targets])
     model.add_adapter("counted", LoraConfig(r=rank, target_modules=chosen))
     shapes: dict[tuple[str, int, int], int] = {}

@@ -277,9 +277,9 @@ assert noticed
 # %%
 with torch.no_grad():
     separate = model(rows)
-    model.merge()
+    model.merge_adapter()
     merged = model(rows)
-    model.unmerge()
+    model.unmerge_adapter()
     again = model(rows)
 print(
     f"scores up to {separate.abs().max():.0f} in size; merged, they differ by less than 0.001:", end=" "

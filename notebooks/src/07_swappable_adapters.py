@@ -65,6 +65,7 @@ first_loss = None
 for style in STYLES:
     torch.manual_seed(0)
     model.add_adapter(f"my-{style}", LoraConfig(r=8, lora_alpha=16, target_modules="attention"))
+    model.set_adapter(f"my-{style}")
     print(f"{style}: {model.trainable_parameter_count()}")
     Trainer(model, train[style], steps=20, batch_size=8, learning_rate=1e-2).train()
     fingerprints.append(base_digest(model))
@@ -244,24 +245,24 @@ Table(["", "model", "adapter", "20 copies / one model with 20 adapters"], rows)
 # **Predict:** will the row of "legal" in a mixed batch get the same scores as when it is computed alone with that adapter?
 
 # %% tags=["nbval-ignore-output"]
-who = ["legal", "code", "support", None]  # None: the base
+who = ["legal", "code", "support", "__base__"]  # the last: no adapter
 prompt = tokenizer.encode("Dear Sir, I want you to").ids
 ids = torch.tensor([prompt] * len(who))  # (4 rows, tokens)
 
-with torch.no_grad(), model.rows(who):
+with torch.no_grad():
     for _ in range(20):
-        mixed = model(ids)  # (4, tokens, vocabulary)
+        mixed = model(ids, adapter_names=who)  # (4, tokens, vocabulary)
         # each row goes on with its likeliest token
         ids = torch.cat([ids, mixed[:, -1:].argmax(-1)], dim=1)
-    mixed = model(ids)
+    mixed = model(ids, adapter_names=who)
 
 rows = []
 for row, name in enumerate(who):
-    model.blend({} if name is None else {name: 1.0})
+    model.set_adapters([] if name == "__base__" else [name])
     with torch.no_grad():
         alone = model(ids[row : row + 1])[0]  # (tokens, vocabulary)
     difference = (mixed[row] - alone).abs().max().item()
-    rows.append([name or "no adapter", tokenizer.decode(ids[row].tolist()), f"{difference:.0e}"])
+    rows.append([name, tokenizer.decode(ids[row].tolist()), f"{difference:.0e}"])
     assert difference < 1e-3
 Table(["row", "its text", "scores differ from alone by"], rows, names=2)
 
@@ -294,9 +295,9 @@ seconds = {"base alone": [], "with an adapter": [], "with the adapter merged": [
 for _ in range(4):  # in turn, so that a busy moment of the machine hits all three
     seconds["base alone"].append(shortest(read_without, times=1))
     seconds["with an adapter"].append(shortest(read, times=1))
-    model.merge()
+    model.merge_adapter()
     seconds["with the adapter merged"].append(shortest(read, times=1))
-    model.unmerge()
+    model.unmerge_adapter()
 least = {name: min(times) for name, times in seconds.items()}
 rows = [[name, f"{1e3 * s:.1f}", f"{s / least['base alone']:.2f}"] for name, s in least.items()]
 assert base_digest(model) == untouched  # merging and unmerging left it alone, too
@@ -319,8 +320,8 @@ Table([f"{row.numel()} tokens", "ms", "times the base"], rows)
 # ## Your turn
 #
 # * Train `my-legal` further, or with another rank, and look whether the other adapters notice.
-# * Blend unequally: `model.blend({"legal": 0.7, "support": 0.5})`, then `model.generate(...)`. `model.add_blend(...)` makes
-#   an adapter of it that you can save.
+# * Blend unequally: `model.set_adapters(["legal", "support"], [0.7, 0.5])`, then `model.generate(...)`.
+#   `model.add_weighted_adapter(...)` makes one adapter of them, which you can save.
 #
 # In [`exercises/07_swappable_adapters.ipynb`](../exercises/07_swappable_adapters.ipynb):
 #

@@ -202,8 +202,7 @@ print(f"The weights' file takes {size / 1000:.0f} kB.")
 # **Predict:** will the scores be the same to the last bit, or nearly?
 
 # %%
-fresh = LoraModel(GPT.from_pretrained("tiny-gpt"))
-fresh.load_adapter("my-style-adapter")
+fresh = LoraModel.from_pretrained(GPT.from_pretrained("tiny-gpt"), "my-style-adapter")
 rows = validation_data.input_ids[:4]
 with torch.no_grad():
     difference = (fresh(rows) - model(rows)).abs().max().item()

@@ -130,9 +130,8 @@ def _load(folder: str, base_name: str) -> Any:
         raise _Problem(
             "no-base", f"The base {base_name!r} has no tokenizer.json, so no text can be tried on it."
         )
-    model = LoraModel(base)
     try:
-        model.load_adapter(folder)
+        model = LoraModel.from_pretrained(base, folder)
     except (ValueError, OSError) as error:
         if "no finite numbers" in str(error):
             raise _Problem(*NOT_FINITE) from None
@@ -151,7 +150,7 @@ def _matrices(layer: Any) -> list[Any]:
 
 
 def _run_problem(model: Any, numbers: Numbers, before: float, after: float) -> tuple[str, str] | None:
-    r = model.adapters["default"].r
+    r = model.peft_config["default"].r
     if r != numbers["r"]:
         return "another-rank", f"This adapter has rank {r}; yours is {numbers['r']} (see numbers())."
     if not any(layer.lora_B["default"].count_nonzero() for layer in model.lora_layers().values()):
