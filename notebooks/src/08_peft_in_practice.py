@@ -241,6 +241,24 @@ else:
     assert largest < 1e-3
 
 # %% [markdown]
+# The names are the same, too. What you have typed in this course you can type there:
+#
+# | here | in PEFT |
+# |---|---|
+# | `LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj"])` | `LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj"])` |
+# | `add_lora(model, config)` | `get_peft_model(model, config)` |
+# | `model.trainable_parameter_count()` | `model.print_trainable_parameters()` |
+# | `model.add_adapter("poet", config)` | `model.add_adapter("poet", config)` |
+# | `model.set_adapter("poet")` | `model.set_adapter("poet")` |
+# | `model.delete_adapter("poet")` | `model.delete_adapter("poet")` |
+# | `model(ids, adapter_names=["poet", "__base__"])` | `model(ids, adapter_names=["poet", "__base__"])` |
+# | `model.add_weighted_adapter(["a", "b"], [0.7, 0.3], "both", "cat")` | `model.add_weighted_adapter(["a", "b"], [0.7, 0.3], "both", "cat")` |
+# | `model.merge_and_unload()` | `model.merge_and_unload()` |
+# | `LoraModel.from_pretrained(base, "folder")` | `PeftModel.from_pretrained(base, "folder")` |
+#
+# [docs/peft.md](../docs/peft.md) says where minilora is stricter, and what exists only here.
+
+# %% [markdown]
 # ## The same listing on a model of another size
 #
 # Our tiny model is so small that even a thin adapter is a visible share of it. What does the same listing print for a
