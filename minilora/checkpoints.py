@@ -157,6 +157,20 @@ def read_tokenizer(folder: Path) -> Tokenizer | None:
         raise ValueError(f"{path} is not a tokenizer: {error}") from None
 
 
+def read_stop_tokens(folder: Path) -> tuple[int, ...]:
+    """The token numbers that end a text, from generation_config.json or else config.json; empty if neither has any."""
+    for path in (folder / "generation_config.json", folder / "config.json"):
+        value = read_json(path).get("eos_token_id") if path.exists() else None
+        if value is not None:
+            tokens = value if isinstance(value, list) else [value]
+            if not all(type(token) is int for token in tokens):
+                raise ValueError(
+                    f"{path}: eos_token_id is {value!r:.80}; it must be a token number, or a list of them"
+                )
+            return tuple(tokens)
+    return ()
+
+
 def read_chat_template(folder: Path) -> str | None:
     """The Jinja template of a chat model, from either of the two places where it is kept; None for other models."""
     settings_path, path = folder / "tokenizer_config.json", folder / "chat_template.jinja"
