@@ -151,7 +151,7 @@ def finetune(options: argparse.Namespace) -> int:
         resume=options.resume,
         sample=not options.no_samples,
     )
-    if int(os.environ.get("RANK", 0)) == 0:  # under torchrun, one process speaks
+    if int(os.environ.get("RANK", 0)) == 0:  # under torchrun, only one process prints
         print(report)
     return 0
 

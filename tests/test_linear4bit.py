@@ -472,7 +472,7 @@ def test_merging_into_4_bits_is_explained_and_the_decoded_merge_is_exact():
 
 
 def test_rounding_a_merged_weight_to_4_bits_would_erase_a_usual_adapter():
-    # A correction of 1.2% of the weight, a usual size after training: the rounding moves the merged weight by about
+    # An update of 1.2% of the weight, a usual size after training: the rounding moves the merged weight by about
     # as much as the adapter does, or more, so what is left of it is mostly noise.
     linear = nn.Linear(512, 512, bias=False)
     base = quantize_4bit(linear.weight).dequantize()

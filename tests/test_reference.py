@@ -147,7 +147,7 @@ def numbers() -> tuple[np.ndarray, ...]:
 def test_forward_and_backward_equal_autograd():
     x, W, A, B = numbers()
     tx, tW, tA, tB = (torch.from_numpy(value).requires_grad_() for value in (x, W, A, B))
-    y = tx @ tW.T + SCALING * (tx @ (tB @ tA).T)  # the correction as one full matrix, unlike the reference
+    y = tx @ tW.T + SCALING * (tx @ (tB @ tA).T)  # the update as one full matrix, unlike the reference
     grad_y = np.random.default_rng(1).normal(size=y.shape)
     y.backward(torch.from_numpy(grad_y))
     np.testing.assert_allclose(lora.forward(x, W, A, B, SCALING), y.detach().numpy(), rtol=1e-12)
@@ -159,7 +159,8 @@ def test_forward_and_backward_equal_autograd():
 def test_the_engine_computes_the_same_layer_and_the_same_training_step():
     x, W, A, B = numbers()
     model = add_lora(
-        torch.nn.Sequential(torch.nn.Linear(IN, OUT, bias=False)), LoraConfig(R, 2, ["0"])
+        torch.nn.Sequential(torch.nn.Linear(IN, OUT, bias=False)),
+        LoraConfig(r=R, lora_alpha=2, target_modules=["0"]),
     ).double()
     layer = model.base_model[0]
     with torch.no_grad():

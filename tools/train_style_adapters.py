@@ -88,8 +88,8 @@ def card(model: LoraModel, steps: int, perplexity: dict[str, dict[str, float]]) 
 CARD = """\
 # Three adapters for the tiny GPT
 
-Legal writing, a coding assistant, customer support: three voices for one base, `tiny-gpt`. They exist to be swapped
-and blended in minilora's lessons, and are good for nothing else: the tiny GPT knows old children's books, so what they
+Legal writing, a coding assistant, customer support: three styles for one base, `tiny-gpt`. They exist to be swapped
+and combined in minilora's lessons, and are good for nothing else: the tiny GPT knows old children's books, so what they
 write has the sound of a style and no sense.
 
 ```python

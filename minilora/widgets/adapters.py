@@ -23,10 +23,15 @@ OFF = "none: the base"
 
 
 class AdapterSwitcher(Explorer):
-    """model: an adapted model that holds the adapters. adapters: the names to choose from, by default all.
+    """Two adapters are combined half and half. The texts grow while the kernel is idle; `finish()` completes them.
 
-    Two adapters blend half and half. The texts grow while the kernel is idle, and `finish()` completes them at once.
-    After every piece the model gets its own choice of adapters back, so the cells around notice nothing.
+    After every piece the model's own choice of active adapters is restored, so other cells notice nothing.
+
+    Args:
+        model: A model with adapters.
+        adapters: The names to choose from, by default all.
+        prompt: The text to continue.
+        max_new_tokens: Length of each text.
     """
 
     def __init__(
@@ -47,7 +52,7 @@ class AdapterSwitcher(Explorer):
         self.texts: dict[str, str] = {}
         self.streams: dict[str, Iterator[None]] = {}
         self.task: asyncio.Task | None = None
-        blends = [" + ".join(pair) for pair in itertools.combinations(names, 2)]
+        pairs = [" + ".join(pair) for pair in itertools.combinations(names, 2)]
         super().__init__(
             prompt=ipywidgets.Text(
                 prompt,
@@ -55,8 +60,8 @@ class AdapterSwitcher(Explorer):
                 style=STYLE,
                 layout=control_layout("420px"),
             ),
-            adapter=choice("Adapter", [OFF, *names, *blends], names[0]),
-            strength=slider("Strength", SCALES, 1.0),
+            adapter=choice("Adapter", [OFF, *names, *pairs], names[0]),
+            scale=slider("Scale", SCALES, 1.0),
         )
         self._restart("base", "adapted")
         self.finish()  # the first picture, and with it the still, shows whole texts
@@ -64,9 +69,9 @@ class AdapterSwitcher(Explorer):
     def scales(self) -> dict[str, float]:
         """What is chosen now, adapter name -> scale."""
         names = [] if self.adapter.value == OFF else self.adapter.value.split(" + ")
-        return {name: self.strength.value / len(names) for name in names}
+        return {name: self.scale.value / len(names) for name in names}
 
-    def draw(self, prompt: str, adapter: str, strength: float) -> tuple[str, str]:
+    def draw(self, prompt: str, adapter: str, scale: float) -> tuple[str, str]:
         base, adapted = (self.texts.get(side, "") for side in ("base", "adapted"))
         return draw(prompt, base, adapted, self.scales(), self.digests)
 

@@ -35,12 +35,12 @@ print("text to learn from:", train_data)
 # Most weights of a language model sit in *linear layers*. Such a layer is a table of numbers, the matrix **W**. It takes a
 # list of numbers in and gives a list out: each number out is a weighted sum of all numbers in, and a row of W has the weights.
 #
-# LoRA leaves W alone and adds a correction of the same shape, but does not store it as a table of that shape. It stores two
+# LoRA leaves W alone and adds an update of the same shape, but does not store it as a table of that shape. It stores two
 # thin ones: **A**, which squeezes the inputs down to `r` numbers, and **B**, which spreads these `r` numbers out again. The
-# correction is their product, `B·A`, times a fixed `scaling`.
+# update is their product, `B·A`, times a fixed `scaling`.
 #
 # **Predict**, before you move anything below: at step 0, what is in B? After the first step, which of the three tables will
-# have moved: W, A, B? (The layer in the picture has to learn a correction that really needs rank 3. What will happen with ranks
+# have moved: W, A, B? (The layer in the picture has to learn an update that really needs rank 3. What will happen with ranks
 # below 3?)
 
 # %%
@@ -293,7 +293,7 @@ assert torch.equal(again, separate)
 # Only nearly: `W·x + B·(A·x)` and `(W + B·A)·x` are the same mathematics in another order, and a computer rounds at other
 # places. Apart from that the merged model is an ordinary one of the old size and speed.
 #
-# Why can so thin a correction be enough? That is [page 04](04_why_it_works.ipynb).
+# Why can so thin an update be enough? That is [page 04](04_why_it_works.ipynb).
 #
 # ## Exercises
 #

@@ -56,7 +56,7 @@ assert strengths[2] < 1e-5
 
 # %% [markdown]
 # Two directions and four zeros: 36 numbers, and all that they say fits into two thin matrices of 12 numbers each. That is
-# the shape of LoRA's correction `B·A`. With rank 2 it could hold this matrix without loss.
+# the shape of LoRA's update `B·A`. With rank 2 it could hold this matrix without loss.
 #
 # ## First, change everything
 #

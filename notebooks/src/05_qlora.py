@@ -313,7 +313,7 @@ print(f"; QLoRA takes {best['QLoRA, nf4'] / best['LoRA']:.2f} times as much")
 # The more text a step reads, the less the decoding weighs, for it is done once for all of it.
 #
 # One more thing: an adapter that was trained on a rounded base belongs to *that* base. Merged into it and rounded again, a small
-# correction can drown in the new rounding. Keep such adapters separate.
+# update can be lost in the new rounding error. Keep such adapters separate.
 #
 # (Word embeddings stay in full precision, as QLoRA leaves them in any model. That is why the whole model shrinks less than its
 # linear layers.)

@@ -2,7 +2,7 @@
 # # 07 · Swappable adapters
 #
 # **After this page you can** keep several specialities on one model, change between them in the time of a blink's tiny
-# part, blend two, serve them all in one batch, and say what this saves and what it costs. **Time:** 15 minutes, of which
+# part, combine two, serve them all in one batch, and say what this saves and what it costs. **Time:** 15 minutes, of which
 # half a minute is waiting.
 #
 # Think of one actor with three masks. The actor learned to speak long ago, once. A mask is light, it is changed between
@@ -161,17 +161,17 @@ assert swap < load / 100
 assert base_digest(model) == untouched
 
 # %% [markdown]
-# A change of adapter copies nothing, whatever the size of the model: all layers look at one small note that says who
-# speaks now, and the note is rewritten. Our model is so small that even loading it is quick; the last line says what it
+# A change of adapter copies nothing, whatever the size of the model: all layers look at one small note that says which
+# adapter is active, and the note is rewritten. Our model is so small that even loading it is quick; the last line says what it
 # would be for one of the size that people use.
 #
 # ## Try the masks on
 #
 # Below, the base writes on the left and the adapted model on the right, from the same beginning and with the same rolls
-# of the dice. Choose an adapter, a pair of them, or none; turn the strength from 0 to 1.5; type a beginning of your own.
+# of the dice. Choose an adapter, a pair of them, or none; turn the scale from 0 to 1.5; type a beginning of your own.
 # The last line is the base's fingerprint, taken again after each text.
 #
-# **Predict:** what will you read at strength 0?
+# **Predict:** what will you read at scale 0?
 
 # %% tags=["nbval-ignore-output"]
 switcher = adapter_switcher(model, list(STYLES), prompt="The little dog ran to the garden and")
@@ -181,23 +181,23 @@ switcher
 # The next cell moves the controls in your place, and keeps what was written:
 
 # %% tags=["nbval-ignore-output"]
-for adapter, strength in (
+for adapter, scale in (
     ("legal", 0.0),
     ("legal", 1.0),
     ("code", 1.0),
     ("support", 1.0),
     ("legal + support", 1.0),
 ):
-    switcher.adapter.value, switcher.strength.value = adapter, strength
+    switcher.adapter.value, switcher.scale.value = adapter, scale
     switcher.finish()
-    display(Passage(switcher.texts["adapted"][:150], label=f"{strength:g} × {adapter}"))
-    if strength == 0:
+    display(Passage(switcher.texts["adapted"][:150], label=f"{scale:g} × {adapter}"))
+    if scale == 0:
         assert switcher.texts["adapted"] == switcher.texts["base"]
 assert switcher.digests == (untouched, untouched)
 
 # %% [markdown]
-# At strength 0 the base speaks, letter for letter. A blend adds the two corrections, each at half its strength; that is
-# exact arithmetic, but whether the mixture is good taste nobody promises. Read it and judge.
+# At scale 0 you read the base, letter for letter. Two active adapters add their updates, here each at half its scale; that
+# is exact arithmetic, but whether the mixture is good taste nobody promises. Read it and judge.
 #
 # ## What it saves
 #
@@ -320,7 +320,7 @@ Table([f"{row.numel()} tokens", "ms", "times the base"], rows)
 # ## Your turn
 #
 # * Train `my-legal` further, or with another rank, and look whether the other adapters notice.
-# * Blend unequally: `model.set_adapters(["legal", "support"], [0.7, 0.5])`, then `model.generate(...)`.
+# * Combine unequally: `model.set_adapters(["legal", "support"], [0.7, 0.5])`, then `model.generate(...)`.
 #   `model.add_weighted_adapter(...)` makes one adapter of them, which you can save.
 #
 # In [`exercises/07_swappable_adapters.ipynb`](../exercises/07_swappable_adapters.ipynb):
