@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from minilora import checkpoints
-from minilora.catalog import ModelShape
+from minilora.files import checkpoints
+from minilora.memory.catalog import ModelShape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,7 @@ class GPTConfig:
     def from_shape(cls, shape: ModelShape) -> GPTConfig:
         """A published shape, for a GPT of our own in that shape.
 
-        >>> from minilora.catalog import MODELS
+        >>> from minilora.memory.catalog import MODELS
         >>> GPTConfig.from_shape(MODELS["smollm2-135m"]).num_hidden_layers
         30
         """

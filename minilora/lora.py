@@ -27,10 +27,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minilora import adapter_files
-from minilora.catalog import named_layers
-from minilora.linear4bit import Linear4bit, output_layers
+from minilora.files import adapter_files
+from minilora.memory.catalog import named_layers
 from minilora.quantization import quantize_4bit
+from minilora.quantization.linear4bit import Linear4bit, output_layers
 
 
 @dataclasses.dataclass
