@@ -25,9 +25,9 @@ from page_parts import side_by_side_table, versions
 from side_by_side import compare
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from minilora.catalog import MODELS
 from minilora.gpt import GPT, GPTConfig
 from minilora.lora import LoraConfig, LoraModel, add_lora
+from minilora.memory.catalog import MODELS
 
 CONFIG = GPTConfig.from_shape(MODELS["tiny-gpt"])  # what the lessons run
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj"]

@@ -27,8 +27,8 @@ from page_parts import table, versions
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from minilora import GPT, GPTConfig, LoraConfig, TokenData, Trainer, add_lora
-from minilora.catalog import model_shape
 from minilora.memory import gigabytes
+from minilora.memory.catalog import model_shape
 
 WARM, STEPS = 3, 12
 RANK, SEED = 16, 0

@@ -22,8 +22,8 @@ import torch
 from page_parts import table, this_machine, versions
 
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, style_corpus
-from minilora.catalog import MODELS
 from minilora.memory import plan_memory
+from minilora.memory.catalog import MODELS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,8 +26,8 @@ from page_parts import table, versions
 from torch import nn
 
 from minilora import GPT, GPTConfig, LoraConfig, add_lora, quantize_model
-from minilora.catalog import ModelShape, model_shape
 from minilora.memory import MemoryPlan, gigabytes, measure_memory, plan_memory
+from minilora.memory.catalog import ModelShape, model_shape
 
 TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from page_parts import table
 
-from minilora.catalog import model_shape
 from minilora.memory import gigabytes, plan_memory
+from minilora.memory.catalog import model_shape
 
 GIB = 2**30
 QV = ("q_proj", "v_proj")

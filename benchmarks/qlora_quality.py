@@ -20,11 +20,11 @@ import torch
 from page_parts import table
 from torch import nn
 
-from minilora.datasets import TokenData, encode_text, style_corpus
 from minilora.gpt import GPT
-from minilora.linear4bit import Linear4bit, quantize_model
 from minilora.lora import LoraConfig, add_lora
+from minilora.quantization.linear4bit import Linear4bit, quantize_model
 from minilora.training import Trainer, evaluate
+from minilora.training.datasets import TokenData, encode_text, style_corpus
 
 Scheme = tuple[
     str, int | None, bool

@@ -21,9 +21,8 @@ import torch
 from page_parts import table, versions
 from torch import Tensor, nn
 
-from minilora import quantization
-from minilora.linear4bit import Linear4bit
-from minilora.quantization import quantize_4bit
+from minilora.quantization import blockwise, quantize_4bit
+from minilora.quantization.linear4bit import Linear4bit
 
 try:
     import bitsandbytes as bnb
@@ -117,7 +116,7 @@ def using(decode: Callable[..., Tensor], action: Callable[[], Any]) -> Callable[
     """The action, with one way of decoding in force: the eager one, or the compiled one."""
 
     def run() -> Any:
-        quantization._decode_on_gpu = decode
+        blockwise._decode_on_gpu = decode
         return action()
 
     return run
@@ -133,7 +132,7 @@ def forward_and_backward(layer: Callable[[Tensor], Tensor], x: Tensor, grad: Ten
 
 def measure(table: Table, linear: nn.Linear, tokens: tuple[int, ...], repeat: int) -> None:
     """One bfloat16 weight: quantized, decoded, and used on different numbers of tokens."""
-    eager, compiled = quantization._decode, torch.compile(quantization._decode, dynamic=True)
+    eager, compiled = blockwise._decode, torch.compile(blockwise._decode, dynamic=True)
     ours = Linear4bit.from_linear(linear, double_quant=True)
     theirs = None if bnb is None else their_layer(linear, double_quant=True)
     q, size = ours.quantized, f"{linear.out_features} x {linear.in_features}"

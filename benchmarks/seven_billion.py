@@ -44,8 +44,8 @@ from minilora import (
     quantization,
     quantize_4bit,
 )
-from minilora.catalog import MODELS, ModelShape
 from minilora.memory import gigabytes, plan_memory
+from minilora.memory.catalog import MODELS, ModelShape
 
 try:
     import bitsandbytes as bnb

@@ -24,9 +24,9 @@ from typing import Any
 import torch
 from page_parts import table, versions
 
-from minilora.datasets import support_chat
-from minilora.fetch import fetch
+from minilora.files.fetch import fetch
 from minilora.finetune import finetune, generate
+from minilora.training.datasets import support_chat
 
 MODEL = "smollm2-135m-instruct"
 METHODS = ("lora", "qlora")

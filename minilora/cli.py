@@ -82,7 +82,7 @@ def add_fetch(commands: Commands) -> None:
 
 
 def fetch(options: argparse.Namespace) -> int:
-    from minilora.fetch import fetch as fetch_model
+    from minilora.files.fetch import fetch as fetch_model
 
     print(f"{options.model} is in {fetch_model(options.model)}")
     return 0

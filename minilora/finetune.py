@@ -17,14 +17,15 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from minilora import datasets
-from minilora.adapter_files import WEIGHTS
-from minilora.chat import default_template, render_chat
-from minilora.datasets import IGNORE, TokenData
+from minilora.files.adapter_files import WEIGHTS
 from minilora.gpt import GPT
-from minilora.linear4bit import quantize_model
 from minilora.lora import LoraConfig, LoraModel, add_lora, count_weights
-from minilora.training import STATE_FILE, Trainer, TrainingDiverged, trainable_parameters
+from minilora.quantization.linear4bit import quantize_model
+from minilora.training import datasets
+from minilora.training.chat import default_template, render_chat
+from minilora.training.datasets import IGNORE, TokenData
+from minilora.training.run_state import STATE_FILE
+from minilora.training.trainer import Trainer, TrainingDiverged, trainable_parameters
 
 METHODS = ("lora", "qlora", "full")
 ADAPTER = "trained"

@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from minilora import checkpoints
-from minilora.catalog import ModelShape
+from minilora.files import checkpoints
 from minilora.generation import GenerationMixin, KeyValueCache
+from minilora.memory.catalog import ModelShape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,7 @@ class GPTConfig:
     def from_shape(cls, shape: ModelShape) -> GPTConfig:
         """The config of a published model; a ValueError if that model has biases, which this GPT lacks.
 
-        >>> from minilora.catalog import MODELS
+        >>> from minilora.memory.catalog import MODELS
         >>> GPTConfig.from_shape(MODELS["smollm2-135m"]).num_hidden_layers
         30
         """

@@ -339,7 +339,7 @@ def test_a_read_only_folder_is_named(tmp_path, monkeypatch):
         def refuse(*args, **kwargs):
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("minilora.adapter_files.save_file", refuse)
+        monkeypatch.setattr("minilora.files.adapter_files.save_file", refuse)
     else:
         tmp_path.chmod(0o500)
     with pytest.raises(OSError, match="Permission denied"):

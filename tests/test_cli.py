@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from minilora import cli, doctor, style_corpus
-from minilora.checkpoints import EMBEDDED
+from minilora.files.checkpoints import EMBEDDED
 from minilora.memory import METHODS, gigabytes, plan_memory
 
 if sys.version_info >= (3, 11):

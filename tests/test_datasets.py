@@ -19,8 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from minilora import chat, grammar
-from minilora.datasets import (
+from minilora import grammar
+from minilora.training import chat
+from minilora.training.datasets import (
     CONVERSATIONS,
     DOCUMENTS,
     IGNORE,
@@ -603,7 +604,7 @@ def test_a_grammar_gives_these_very_words_on_every_machine(tmp_path, monkeypatch
 
 def test_the_same_arguments_give_the_same_text_in_any_process():
     program = (
-        "import zlib; from minilora.datasets import STYLES, style_corpus\n"
+        "import zlib; from minilora.training.datasets import STYLES, style_corpus\n"
         "print(*[zlib.crc32(''.join(style_corpus(name, documents=20)).encode()) for name in STYLES])"
     )
     here = [str(zlib.crc32("".join(style_corpus(name, documents=20)).encode())) for name in STYLES]

@@ -8,7 +8,6 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from minilora.catalog import MODELS
 from minilora.figures import (
     adapters,
     anatomy,
@@ -24,6 +23,7 @@ from minilora.figures.colors import COLORS, diverging, ink, luminance, rgb
 from minilora.figures.svg import WIDTH, still
 from minilora.figures.tables import Table
 from minilora.memory import METHODS, plan_memory
+from minilora.memory.catalog import MODELS
 from minilora.widgets.memory import CARDS
 
 

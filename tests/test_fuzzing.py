@@ -34,15 +34,15 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from minilora import checkpoints
-from minilora.datasets import load_jsonl, load_text
 from minilora.exercises import registry
 from minilora.exercises.exercise import Exercise
+from minilora.files import checkpoints
 from minilora.gpt import GPT
 from minilora.grading import answers
 from minilora.grading.submission import entries, load
 from minilora.lora import LoraConfig, add_lora
 from minilora.training import Trainer
+from minilora.training.datasets import load_jsonl, load_text
 from tests.helpers import counting_rows, randomize_adapter, small_gpt
 
 SECONDS = 20  # after which a reader hangs; the slowest takes some hundredths

@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from minilora.catalog import MODELS
 from minilora.gpt import GPT, GPTConfig
+from minilora.memory.catalog import MODELS
 from tests.helpers import small_gpt
 
 SHAPES = {

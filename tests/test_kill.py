@@ -28,7 +28,8 @@ from minilora.exercises import registry
 from minilora.gpt import GPT
 from minilora.grading import command, results
 from minilora.lora import LoraConfig, LoraModel, add_lora
-from minilora.training import STATE_FILE, Trainer
+from minilora.training import Trainer
+from minilora.training.run_state import STATE_FILE
 from tests.helpers import counting_rows, small_gpt
 
 LONGEST = 0.15  # seconds from the child's first sign of work to the kill, at most; many saves fit in

@@ -13,11 +13,10 @@ from quantization_gpu import their_layer
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from minilora import quantization
-from minilora.linear4bit import Linear4bit, quantize_model
 from minilora.lora import LoraConfig, add_lora
 from minilora.lora.merging import merged_weight
-from minilora.quantization import CODES, quantize_4bit
+from minilora.quantization import CODES, quantize_4bit, tables
+from minilora.quantization.linear4bit import Linear4bit, quantize_model
 from tests.helpers import randomize_adapter, small_gpt
 
 FORMS = [(code, dq) for code in CODES for dq in (False, True) if not (dq and code == "int4-affine")]
@@ -186,11 +185,11 @@ def test_a_weight_that_is_no_matrix_is_refused():
 
 @pytest.mark.parametrize("double_quant", [False, True])
 def test_forward_and_backward_compile_whole(double_quant, monkeypatch):
-    monkeypatch.setattr(quantization, "_TABLES", {})
+    monkeypatch.setattr(tables, "_TABLES", {})
     model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 64))
     model, _ = quantize_model(model, double_quant=double_quant)
     x = torch.randn(2, 64, requires_grad=True)
-    quantization._TABLES.clear()  # cold, as after a move to another device
+    tables._TABLES.clear()  # cold, as after a move to another device
     torch._dynamo.reset()
     y = torch.compile(model, fullgraph=True, backend="aot_eager")(x)
     (compiled,) = torch.autograd.grad(y.square().sum(), x)

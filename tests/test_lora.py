@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from minilora.linear4bit import quantize_model
 from minilora.lora import LoraConfig, LoraLinear, LoraModel, add_lora, base_fingerprint, find_targets
 from minilora.lora.combining import delta_weight
+from minilora.quantization.linear4bit import quantize_model
 from tests.helpers import peer, randomize_adapter, small_gpt
 
 peft, transformers = peer("peft"), peer("transformers")

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from minilora import quantization
-from minilora.quantization import BLOCK_SIZES, CODES, Quantized4bit, dynamic_map, quantize_4bit
+from minilora.quantization import BLOCK_SIZES, CODES, Quantized4bit, blockwise, cpu, quantize_4bit, tables
+from minilora.quantization.tables import dynamic_map
 from tests.helpers import peer
 
 bnb = peer("bitsandbytes.functional")
@@ -159,7 +159,7 @@ def test_any_shape_and_layout_of_memory_gives_the_same_bytes():
 def test_the_table_of_intervals_differs_from_the_nearest_code_for_one_absmax_in_600():
     # The share was measured on bitsandbytes itself; an exact search would be a quieter, and different, quantizer.
     absmax = torch.rand(2**20, generator=torch.Generator().manual_seed(0)) + 0.5
-    codes, top, offset = quantization._quantize_absmax(absmax)
+    codes, top, offset = blockwise._quantize_absmax(absmax)
     shares = (absmax - offset).view(-1, 256) / top[:, None]
     values = dynamic_map(CPU)
     exact = torch.bucketize(shares, (values[1:] + values[:-1]) / 2).flatten()
@@ -293,20 +293,20 @@ def test_a_constant_block_is_exact_in_affine_codes():
 @pytest.mark.parametrize("block_size", [16, 64, 4096])
 @pytest.mark.parametrize("code", CODES)
 def test_numpy_twins_equal_the_readable_ones(code, block_size, monkeypatch):
-    monkeypatch.setattr(quantization, "GPU_CHUNK", 10_000)  # several chunks, as on a GPU
+    monkeypatch.setattr(blockwise, "GPU_CHUNK", 10_000)  # several chunks, as on a GPU
     for dtype in TYPES:
         x = uneven(2**19, dtype).view(-1, block_size)
         x = x.abs() if code == "int4-affine" else x  # what the twins see once the minimum is taken off
         (packed, absmax), (packed2, absmax2) = (
-            encode(x, code) for encode in (quantization._encode, quantization._encode_in_numpy)
+            encode(x, code) for encode in (blockwise._encode, cpu.encode_in_numpy)
         )
         assert torch.equal(packed, packed2)
         assert torch.equal(absmax, absmax2)
         minimum = torch.randn(len(absmax)) if code == "int4-affine" else None
-        pairs = quantization.code_pairs(code, CPU)
+        pairs = tables.code_pairs(code, CPU)
         values, values2 = (
             decode(packed, absmax, minimum, pairs, block_size, dtype)
-            for decode in (quantization._decode, quantization._decode_in_numpy)
+            for decode in (blockwise._decode, cpu.decode_in_numpy)
         )
         assert values.dtype == values2.dtype == dtype
         assert torch.equal(values, values2)
@@ -332,10 +332,10 @@ def test_the_number_of_threads_changes_nothing():
 @pytest.mark.parametrize("double_quant", [False, True])
 @needs_stance
 def test_dequantize_compiles_whole(double_quant, warm, monkeypatch):
-    monkeypatch.setattr(quantization, "_TABLES", {})
+    monkeypatch.setattr(tables, "_TABLES", {})
     q = quantize_4bit(uneven(999), double_quant=double_quant)
     if not warm:
-        quantization._TABLES.clear()
+        tables._TABLES.clear()
     torch._dynamo.reset()
     with torch.compiler.set_stance("default"):
         compiled = torch.compile(Quantized4bit.dequantize, fullgraph=True, backend="aot_eager")
@@ -345,14 +345,14 @@ def test_dequantize_compiles_whole(double_quant, warm, monkeypatch):
 @pytest.mark.slow  # the compiler takes its time
 @needs_stance
 def test_compiled_decoding_gives_the_same_bits(monkeypatch):
-    monkeypatch.setattr(quantization, "_decode_on_gpu", quantization._decode)
+    monkeypatch.setattr(blockwise, "_decode_on_gpu", blockwise._decode)
     torch._dynamo.reset()
     with torch.compiler.set_stance("default"):
-        quantization.compile_decoding()
-        assert quantization._decode_on_gpu is not quantization._decode
+        blockwise.compile_decoding()
+        assert blockwise._decode_on_gpu is not blockwise._decode
         for code, n, dtype in (("nf4", 640, TYPES[0]), ("nf4", 6400, TYPES[2]), ("fp4", 64, TYPES[1])):
             q = quantize_4bit(uneven(n), code)
-            compiled = quantization._decode_on_gpu(q.packed, q.absmax, None, q.pairs, 64, dtype)
+            compiled = blockwise._decode_on_gpu(q.packed, q.absmax, None, q.pairs, 64, dtype)
             assert torch.equal(compiled.flatten(), q.dequantize(dtype))
 
 

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, quantize_4bit, style_corpus
-from minilora.catalog import MODELS
 from minilora.exercises import experiment, numbers, predict, progress, rate, solution
 from minilora.exercises.judging import (
     CORRECT,
@@ -25,6 +24,7 @@ from minilora.exercises.progress import load
 from minilora.exercises.question import BEGIN, END, Artifact, Choice, Number, Prose, judge_answers
 from minilora.exercises.registry import QUESTIONS, get
 from minilora.memory import plan_memory
+from minilora.memory.catalog import MODELS
 from tests.helpers import small_gpt
 
 STUDENTS = [f"student {number}" for number in range(60)]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from minilora import quantization as engine
 from minilora.lora import LoraConfig, add_lora
 from minilora.lora.merging import merged_weight
+from minilora.quantization.blockwise import _quantize_absmax
 from minilora.reference import lora, quantization
 
 
@@ -102,7 +103,7 @@ def test_the_last_bit_of_a_quotient_decides_alike(name, n):
 def test_double_quantization_agrees_with_the_engine_but_for_one_place_in_600():
     absmax = np.float32(np.random.default_rng(0).uniform(0.5, 1.5, 100_000))
     places, nested, mean = quantization.double_quantize(absmax)
-    theirs, their_nested, their_mean = engine._quantize_absmax(torch.from_numpy(absmax))
+    theirs, their_nested, their_mean = _quantize_absmax(torch.from_numpy(absmax))
     np.testing.assert_allclose(mean, their_mean.numpy(), rtol=1e-6)  # NumPy and torch add in different orders
     np.testing.assert_allclose(nested, their_nested.numpy(), rtol=1e-6)
     assert (places != theirs.numpy()).mean() < 1 / 300

@@ -8,9 +8,10 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from minilora import GPT, LoraModel, encode_text, evaluate, style_corpus
-from minilora.adapter_files import WEIGHTS
-from minilora.checkpoints import ASSETS, EMBEDDED
-from minilora.datasets import STYLES
+from minilora.files import ASSETS
+from minilora.files.adapter_files import WEIGHTS
+from minilora.files.checkpoints import EMBEDDED
+from minilora.training.datasets import STYLES
 
 FOLDER = ASSETS / "adapters"
 RECORDED = json.loads((FOLDER / "figures.json").read_text(encoding="utf-8"))["perplexity"]

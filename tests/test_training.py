@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from minilora import training
-from minilora.datasets import IGNORE, TokenData
-from minilora.linear4bit import quantize_model
 from minilora.lora import LoraConfig, add_lora
-from minilora.training import Trainer, TrainingDiverged, cross_entropy_in_pieces, evaluate, schedule
+from minilora.quantization.linear4bit import quantize_model
+from minilora.training import Trainer, TrainingDiverged, evaluate, trainer
+from minilora.training.datasets import IGNORE, TokenData
+from minilora.training.loss import cross_entropy_in_pieces
+from minilora.training.trainer import schedule
 from tests.helpers import counting_rows as data
 from tests.helpers import peer, small_gpt
 from tests.test_lora import digest, logits, tiny_llama
@@ -27,7 +28,7 @@ def lora_model(dropout: float = 0.0):
 
 
 def trained(model) -> dict[str, torch.Tensor]:
-    return {name: p.detach().clone() for name, p in training.trainable_parameters(model).items()}
+    return {name: p.detach().clone() for name, p in trainer.trainable_parameters(model).items()}
 
 
 def equal(a: dict, b: dict) -> bool:
@@ -109,7 +110,7 @@ def test_the_loss_in_pieces_is_the_loss(monkeypatch):
     targets[0, :4] = IGNORE
     results = []
     for at_once in (10**6, 50 * 4):
-        monkeypatch.setattr(training, "LOGITS_AT_ONCE", at_once)
+        monkeypatch.setattr("minilora.training.loss.LOGITS_AT_ONCE", at_once)
         loss = cross_entropy_in_pieces(hidden, layer, targets)
         results.append((loss.double(), *torch.autograd.grad(loss, [hidden, layer.weight])))
     expected = F.cross_entropy(

@@ -10,9 +10,9 @@ import ipywidgets
 import pytest
 
 from minilora import GPT, LoraConfig, Trainer, add_lora, widgets
-from minilora.catalog import MODELS
 from minilora.figures.svg import bytes_in_words
 from minilora.memory import METHODS, gigabytes, plan_memory
+from minilora.memory.catalog import MODELS
 from minilora.widgets import methods, parameters
 from minilora.widgets.methods import DISTANCES, EXAMPLES, advise
 from minilora.widgets.ranks import RECORDED

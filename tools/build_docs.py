@@ -21,12 +21,12 @@ from typing import Any
 
 import nbformat
 
-from minilora.datasets import DOCUMENTS, STYLES
 from minilora.exercises.exercise import Exercise
 from minilora.exercises.question import EXAMPLE_STUDENT
 from minilora.exercises.registry import EXERCISES
 from minilora.figures.svg import still
 from minilora.grammar import write_documents
+from minilora.training.datasets import DOCUMENTS, STYLES
 from minilora.widgets import memory_explorer
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 
 from minilora import GPT, LoraConfig, Trainer, encode_text, evaluate, style_corpus
-from minilora.checkpoints import ASSETS
-from minilora.datasets import STYLES
+from minilora.files import ASSETS
 from minilora.lora import LoraModel
+from minilora.training.datasets import STYLES
 
 CONFIG = LoraConfig(r=8, lora_alpha=16, target_modules="attention")
 LEARNING_RATE = 5e-3

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minilora import adapter_files
+from minilora.files import adapter_files
 from minilora.lora.layer import LoraConfig, LoraLinear, is_transposed, layer_shape
 from minilora.lora.targets import find_targets, linear_layers, targets_for
 

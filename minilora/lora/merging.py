@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minilora.linear4bit import Linear4bit
 from minilora.lora.combining import delta_weight
 from minilora.lora.layer import LoraLinear, is_transposed
 from minilora.quantization import quantize_4bit
+from minilora.quantization.linear4bit import Linear4bit
 
 
 @torch.no_grad()

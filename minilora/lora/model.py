@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from minilora import adapter_files
+from minilora.files import adapter_files
 from minilora.lora import combining, files, merging
 from minilora.lora.layer import LoraConfig, LoraLinear
 from minilora.lora.switching import AdaptedModel

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from torch import nn
 
 from minilora.layer_names import named_layers, output_layers
-from minilora.linear4bit import Linear4bit
 from minilora.lora.layer import LoraConfig, LoraLinear, is_transposed, layer_shape
+from minilora.quantization.linear4bit import Linear4bit
 
 
 def linear_layers(model: nn.Module) -> dict[str, nn.Module]:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from minilora.catalog import DEVICES, MODELS
 from minilora.figures.memory import draw
 from minilora.memory import METHODS, MemoryPlan, plan_memory
+from minilora.memory.catalog import DEVICES, MODELS
 from minilora.widgets.explorer import Explorer, choice, slider, switch
 
 CARDS = {device.name: device.gigabytes for device in DEVICES.values() if device.has_gpu}

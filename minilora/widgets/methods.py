@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-from minilora.catalog import MODELS, model_shape
-from minilora.checkpoints import ASSETS
 from minilora.figures.memory import NAMES, TIGHT
 from minilora.figures.methods import draw
 from minilora.figures.svg import bytes_in_words, percent
+from minilora.files import ASSETS
 from minilora.memory import METHODS, MemoryPlan, gigabytes, plan_memory
+from minilora.memory.catalog import MODELS, model_shape
 from minilora.quantization import quantize_4bit
 from minilora.widgets.explorer import Explorer, choice, slider, switch
 from minilora.widgets.memory import CARDS

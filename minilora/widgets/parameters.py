@@ -10,11 +10,11 @@ import functools
 
 import torch
 
-from minilora.catalog import model_shape
 from minilora.figures.parameters import draw
 from minilora.gpt import GPT, GPTConfig
 from minilora.lora import LoraConfig, LoraModel, add_lora, layer_shape
 from minilora.memory import plan_memory
+from minilora.memory.catalog import model_shape
 from minilora.widgets.explorer import Explorer, choice, slider
 
 RANKS = [2**i for i in range(9)]  # 1 … 256

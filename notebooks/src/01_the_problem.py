@@ -14,7 +14,7 @@ print("Loading PyTorch (some seconds) ...")
 import torch
 
 from minilora import GPT, Trainer, encode_text, evaluate, style_corpus
-from minilora.catalog import MODELS
+from minilora.memory.catalog import MODELS
 from minilora.figures.charts import payoff_ladder
 from minilora.figures.tables import Table
 from minilora.memory import gigabytes, measure_memory, plan_memory

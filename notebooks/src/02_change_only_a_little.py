@@ -15,7 +15,7 @@ print("Loading PyTorch (some seconds) ...")
 import torch
 
 from minilora import GPT, GPTConfig, LoraConfig, Trainer, add_lora, encode_text, evaluate, style_corpus
-from minilora.catalog import MODELS
+from minilora.memory.catalog import MODELS
 from minilora.figures.charts import family, loss_curves, share_by_width
 from minilora.figures.passage import Passage
 from minilora.figures.tables import Table

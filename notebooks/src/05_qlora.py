@@ -14,7 +14,7 @@ import torch
 
 from minilora import GPT, Linear4bit, LoraConfig, Trainer, add_lora, encode_text, evaluate, quantize_4bit
 from minilora import quantize_model, style_corpus
-from minilora.catalog import MODELS
+from minilora.memory.catalog import MODELS
 from minilora.figures.charts import loss_curves, quantization_errors
 from minilora.figures.passage import Passage
 from minilora.figures.tables import Table

@@ -15,7 +15,7 @@ import time
 import torch
 
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, quantize_model, style_corpus
-from minilora.catalog import DEVICES, MODELS
+from minilora.memory.catalog import DEVICES, MODELS
 from minilora.figures.charts import payoff_ladder
 from minilora.figures.passage import Passage
 from minilora.figures.tables import Table

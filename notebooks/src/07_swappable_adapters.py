@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 
 from minilora import GPT, LoraConfig, LoraModel, Trainer, encode_text, evaluate, style_corpus
-from minilora.catalog import MODELS
-from minilora.checkpoints import ASSETS
-from minilora.datasets import STYLES
+from minilora.memory.catalog import MODELS
+from minilora.files import ASSETS
+from minilora.training.datasets import STYLES
 from minilora.figures.charts import storage
 from minilora.figures.passage import Passage
 from minilora.figures.tables import Table

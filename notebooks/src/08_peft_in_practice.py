@@ -28,7 +28,7 @@ from minilora import (
     evaluate,
     style_corpus,
 )
-from minilora.catalog import MODELS
+from minilora.memory.catalog import MODELS
 from minilora.figures.charts import loss_curves
 from minilora.figures.passage import Passage
 from minilora.figures.tables import Table

@@ -16,8 +16,8 @@ import torch
 
 from minilora import GPT, GPTConfig, LoraConfig, TokenData, Trainer, add_lora, encode_text, evaluate
 from minilora import quantize_model, style_corpus
-from minilora.checkpoints import ASSETS
-from minilora.datasets import STYLES
+from minilora.files import ASSETS
+from minilora.training.datasets import STYLES
 from minilora.figures.charts import loss_by_rank, losses_by_task
 from minilora.figures.tables import Table
 from minilora.memory import gigabytes, plan_memory

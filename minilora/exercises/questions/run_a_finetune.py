@@ -6,7 +6,6 @@ import math
 import random
 from typing import Any
 
-from minilora.catalog import MODELS
 from minilora.exercises.question import (
     Artifact,
     Choice,
@@ -19,6 +18,7 @@ from minilora.exercises.question import (
     Question,
     Slip,
 )
+from minilora.memory.catalog import MODELS
 
 MARGIN = (
     0.3  # by so much the loss on kept-back text must fall; 40 short steps reach 0.5 and more in each style

@@ -20,7 +20,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from minilora.checkpoints import ASSETS, json_writer, read_json, read_tensors, replace_files
+from minilora.files import ASSETS
+from minilora.files.safe_files import json_writer, read_json, read_tensors, replace_files
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # The adapters that come with the package, for tiny-gpt: name -> folder.

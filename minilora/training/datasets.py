@@ -21,7 +21,8 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from minilora import chat, grammar
+from minilora import grammar
+from minilora.training import chat
 
 IGNORE = -100  # a target that counts for nothing; also the default of torch's cross entropy
 STYLES = ("legal", "code", "support")
@@ -169,6 +170,16 @@ def support_chat(split: str = "train", seed: int = 0, examples: int | None = Non
     count = CONVERSATIONS[split] if examples is None else examples
     pairs = [text.split("\n") for ((_, text),) in grammar.write_documents("support_chat", split, seed, count)]
     return [{"messages": chat.as_messages({"prompt": ask, "completion": answer})} for ask, answer in pairs]
+
+
+def check_data(data: Any, name: str) -> None:
+    if not isinstance(data, TokenData):
+        raise TypeError(
+            f"{name} is a {type(data).__name__}; make it from text first, for example with "
+            "load_text('my.txt', model.tokenizer) or encode_text(documents, model.tokenizer)"
+        )
+    if len(data) == 0 or not (data.targets != IGNORE).any():
+        raise ValueError(f"{name} holds no token to learn from; give at least one whole row of text")
 
 
 def _check_choice(what: str, given: str, allowed: tuple[str, ...]) -> None:

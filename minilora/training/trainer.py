@@ -17,50 +17,25 @@ import json
 import math
 import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.checkpoint import checkpoint
 from tqdm.auto import tqdm
 
-from minilora.checkpoints import read_tensors, replace_files
-from minilora.datasets import IGNORE, TokenData
-from minilora.lora import LoraModel, some_values
-
-STATE_FILE = "training_state.safetensors"
-LOGITS_AT_ONCE = 2**25  # scores that the loss holds; a long text with a large vocabulary goes in pieces
-
-
-@dataclasses.dataclass
-class History:
-    """What happened, step by step; lists have one entry per step unless they say otherwise."""
-
-    losses: list[float] = dataclasses.field(default_factory=list)
-    learning_rates: list[float] = dataclasses.field(default_factory=list)
-    tokens: list[int] = dataclasses.field(default_factory=list)  # target tokens of the step
-    seconds: list[float] = dataclasses.field(default_factory=list)
-    validation_steps: list[int] = dataclasses.field(default_factory=list)  # steps done when it was measured
-    validation_losses: list[float] = dataclasses.field(default_factory=list)
-    peak_memory: int = 0  # bytes: of the GPU's allocator, or of the whole process on a CPU
-
-    @property
-    def tokens_per_second(self) -> float:
-        return sum(self.tokens) / sum(self.seconds) if self.seconds else 0.0
-
-    def __repr__(self) -> str:
-        last = f", last loss {self.losses[-1]:.3f}" if self.losses else ""
-        validation = f", validation {self.validation_losses[-1]:.3f}" if self.validation_losses else ""
-        return f"History({len(self.losses)} steps in {sum(self.seconds):.1f} s{last}{validation})"
+from minilora.files.safe_files import read_tensors, replace_files
+from minilora.lora import LoraModel
+from minilora.training.datasets import IGNORE, TokenData, check_data
+from minilora.training.distributed import choose_device, join_processes, peak_memory
+from minilora.training.loss import SummedLoss, evaluate
+from minilora.training.run_state import STATE_FILE, History, frozen_digest
 
 
 class TrainingDiverged(ArithmeticError):
@@ -105,9 +80,9 @@ class Trainer:
         device: str | torch.device | None = None,
         progress: bool = True,
     ):
-        _check_data(train_data, "train_data")
+        check_data(train_data, "train_data")
         if validation_data is not None:
-            _check_data(validation_data, "validation_data")
+            check_data(validation_data, "validation_data")
         if (epochs is None) == (steps is None):
             raise ValueError(f"epochs={epochs}, steps={steps}: give one of the two")
         counts = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "micro_batches": micro_batches}
@@ -136,9 +111,9 @@ class Trainer:
         self.learning_rate, self.warmup, self.weight_decay = learning_rate, warmup, weight_decay
         self.clip, self.seed = clip, seed
         self.validate_every, self.save_every, self.folder = validate_every, save_every, folder
-        self.rank, self.world = _join_processes()
+        self.rank, self.world = join_processes()
         self.progress = progress and self.rank == 0
-        self.device = _choose_device(model) if device is None else torch.device(device)
+        self.device = choose_device(model) if device is None else torch.device(device)
         if self.world > 1:
             model.to(self.device)  # DistributedDataParallel wants it there from the start
         self.parameters = trainable_parameters(model)
@@ -384,61 +359,6 @@ class Trainer:
         return digest.hexdigest()[:32]
 
 
-class SummedLoss(nn.Module):
-    """Cross entropy summed over all targets; one module, so that DistributedDataParallel can wrap the whole step."""
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model: Any = model
-        self.by_pieces = hasattr(model, "hidden_states")  # our GPT; other models return all scores at once
-
-    def forward(self, input_ids: Tensor, targets: Tensor) -> Tensor:
-        """input_ids, targets (batch, tokens) -> a single number."""
-        if self.by_pieces:
-            return cross_entropy_in_pieces(self.model.hidden_states(input_ids), self.model.lm_head, targets)
-        output = self.model(input_ids)
-        logits = output if isinstance(output, Tensor) else output.logits  # (batch, tokens, vocab)
-        return summed_cross_entropy(logits.flatten(0, 1), targets.flatten())
-
-
-def summed_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """logits (tokens, vocab), targets (tokens,) -> a single number in float32."""
-    return F.cross_entropy(logits.float(), targets, ignore_index=IGNORE, reduction="sum")
-
-
-def cross_entropy_in_pieces(hidden: Tensor, output_layer: Any, targets: Tensor) -> Tensor:
-    """Summed cross entropy of output_layer(hidden), never holding more than LOGITS_AT_ONCE scores.
-
-    hidden (batch, tokens, hidden), targets (batch, tokens). A score per token and word of the vocabulary would be the
-    largest tensor of all; in pieces, each computed again in the backward pass, it never exists whole.
-    """
-
-    def piece(h: Tensor, t: Tensor) -> Tensor:
-        return summed_cross_entropy(output_layer(h), t)
-
-    hidden, targets = hidden.flatten(0, 1), targets.flatten()  # (batch · tokens, hidden), (batch · tokens)
-    size = max(1, LOGITS_AT_ONCE // output_layer.weight.shape[0])
-    if len(targets) <= size:
-        return piece(hidden, targets)
-    total = hidden.new_zeros((), dtype=torch.float32)
-    for h, t in zip(hidden.split(size), targets.split(size), strict=True):
-        total = total + checkpoint(piece, h, t, use_reentrant=False)
-    return total
-
-
-@torch.no_grad()
-def evaluate(model: nn.Module, data: TokenData, batch_size: int = 16) -> float:
-    """Mean loss in nats per target token, on the device that the model is on; e to that power is the perplexity."""
-    _check_data(data, "data")
-    was_training = model.training
-    model.eval()
-    loss, device = SummedLoss(model), next(model.parameters()).device
-    batches = zip(data.input_ids.split(batch_size), data.targets.split(batch_size), strict=True)
-    total = sum(float(loss(input_ids.to(device), targets.to(device))) for input_ids, targets in batches)
-    model.train(was_training)
-    return total / int((data.targets != IGNORE).sum())
-
-
 def schedule(step: int, steps: int, warmup: float) -> float:
     """The factor on the learning rate: a line up over the first share of the steps, then a cosine down to zero.
 
@@ -459,16 +379,6 @@ def set_checkpointing(model: Any, on: bool) -> None:
         model.gradient_checkpointing_enable({"use_reentrant": False})
 
 
-def frozen_digest(model: nn.Module, trained: Iterable[Tensor]) -> str:
-    """Tells whether two models agree in all that is not trained: names, types, and 1,024 values of each tensor."""
-    digest, own = hashlib.sha256(), {id(parameter) for parameter in trained}
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        if id(tensor) not in own and ".lora_" not in name:
-            some = some_values(tensor).view(torch.uint8).numpy().tobytes()
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + some)
-    return digest.hexdigest()[:32]
-
-
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Name -> parameter of all that a Trainer would change; nothing at all is an error."""
     if isinstance(model, LoraModel):
@@ -480,51 +390,3 @@ def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     if not found:
         raise ValueError(f"nothing in this model is trainable; {advice}")
     return found
-
-
-def peak_memory(device: torch.device) -> int:
-    """Highest number of bytes so far: of the GPU's allocator, or resident in this process on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    if sys.platform == "win32":
-        import psutil
-
-        return psutil.Process().memory_info().peak_wset
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB, macOS in bytes
-
-
-def _check_data(data: Any, name: str) -> None:
-    if not isinstance(data, TokenData):
-        raise TypeError(
-            f"{name} is a {type(data).__name__}; make it from text first, for example with "
-            "load_text('my.txt', model.tokenizer) or encode_text(documents, model.tokenizer)"
-        )
-    if len(data) == 0 or not (data.targets != IGNORE).any():
-        raise ValueError(f"{name} holds no token to learn from; give at least one whole row of text")
-
-
-def _join_processes() -> tuple[int, int]:
-    """(rank, number of processes): what torchrun says, or (0, 1)."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return 0, 1
-    gpus, local = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
-    if gpus and local >= gpus:
-        raise ValueError(
-            f"{local + 1} processes or more, but {gpus} GPU(s) here; give torchrun as many processes as GPUs"
-        )
-    if gpus:
-        torch.cuda.set_device(local)  # each process its own card, also for plain "cuda"
-    if not dist.is_initialized():
-        dist.init_process_group("nccl" if gpus else "gloo")
-    return dist.get_rank(), dist.get_world_size()
-
-
-def _choose_device(model: nn.Module) -> torch.device:
-    """The GPU if there is one, also where the model is still in main memory; else the processor."""
-    current = next(model.parameters()).device
-    if current.type != "cpu" or not torch.cuda.is_available():
-        return current
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))

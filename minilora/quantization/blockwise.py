@@ -12,37 +12,16 @@ first), and bit-equality with bitsandbytes on a GPU, whose faster division moves
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# What each of the sixteen patterns of four bits stands for, as a share of the block's largest magnitude.
-CODES: dict[str, tuple[float, ...]] = {
-    # quantiles of a normal distribution, so that values of that shape use all codes about equally often
-    "nf4": (
-        -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
-        -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0,
-        0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
-        0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
-    ),
-    # a 4-bit float: one sign bit, two for the exponent, one for the fraction; it has a zero of either sign
-    "fp4": tuple(v / 12 for v in (0, 0.0625, 8, 12, 4, 6, 2, 3, 0, -0.0625, -8, -12, -4, -6, -2, -3)),
-    # equal steps around zero; pattern 0 would be -8/7, which no share reaches, and stays unused
-    "int4": tuple((i - 8) / 7 for i in range(16)),
-    # equal steps from the block's minimum to its maximum: a second constant per block buys the sixteenth code
-    "int4-affine": tuple(i / 15 for i in range(16)),
-}  # fmt: skip
-BLOCK_SIZES = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
-NESTED_BLOCK_SIZE = 256  # block size of the second quantization, that of the absmax values
-TINY = 1e-38  # keeps a block of zeros from dividing by zero
-CHUNK = 2**18  # values at a time on a CPU: small enough that all temporaries stay in its cache
+from minilora.quantization.codes import BLOCK_SIZES, CODES, NESTED_BLOCK_SIZE
+from minilora.quantization.cpu import TINY, decode_in_numpy, encode_in_numpy
+from minilora.quantization.tables import code_bounds, code_pairs, dynamic_map, dynamic_table
+
 GPU_CHUNK = 2**24  # values at a time on a GPU: bounds the memory of temporaries, and keeps the device busy
 
 
@@ -115,7 +94,7 @@ class Quantized4bit:
         if n % self.block_size:
             packed = F.pad(packed, (0, blocks * self.block_size // 2 - len(packed)))
         on_cpu = packed.device.type == "cpu" and not torch.compiler.is_compiling()
-        decode = _decode_in_numpy if on_cpu else _decode_on_gpu
+        decode = decode_in_numpy if on_cpu else _decode_on_gpu
         dtype = self.dtype if dtype is None else dtype
         values = decode(packed, self.block_absmax(), self.minimum, self.pairs, self.block_size, dtype)
         return values.flatten()[:n].view(self.shape)
@@ -148,7 +127,7 @@ def quantize_4bit(
     if code == "int4-affine":  # shifted to begin at zero, a block's absmax is the width of its range
         values, minimum = _shift_to_zero(values.float(), block_size)
     full = n - n % block_size
-    encode = _encode_in_numpy if x.device.type == "cpu" else _encode
+    encode = encode_in_numpy if x.device.type == "cpu" else _encode
     packed, absmax = encode(values[:full].view(-1, block_size), code)
     if full < n:
         last = values[full:].float()
@@ -199,28 +178,6 @@ def _encode(blocks: Tensor, code: str) -> tuple[Tensor, Tensor]:
     return torch.cat(packed), torch.cat(absmax)
 
 
-def _encode_in_numpy(blocks: Tensor, code: str) -> tuple[Tensor, Tensor]:
-    """The same, several times faster on a CPU: fifteen comparisons beat a search. Tests hold the two equal."""
-    x = blocks.float().numpy()  # (blocks, block_size)
-    bounds, order = (table.numpy() for table in code_bounds(code, blocks.device))
-    in_order = np.array_equal(order, range(16))
-    packed, absmax = np.empty(x.size // 2, np.uint8), np.empty(len(x), np.float32)
-
-    def encode(part: slice, part_bytes: slice) -> None:
-        top = np.abs(x[part]).max(axis=1)
-        with np.errstate(invalid="ignore"):  # infinity times zero; the caller refuses such a block
-            shares = x[part] * (1 / np.maximum(top, np.float32(TINY)))[:, None]
-        index = np.zeros(shares.shape, np.uint8)  # how many of the fifteen bounds lie below each share
-        for bound in bounds:
-            index += (shares > bound).view(np.uint8)
-        index = (index if in_order else order[index]).reshape(-1)
-        packed[part_bytes] = index[::2] << 4 | index[1::2]
-        absmax[part] = top
-
-    _over_blocks(encode, *x.shape)
-    return torch.from_numpy(packed), torch.from_numpy(absmax)
-
-
 def _nearest(shares: Tensor, code: str) -> Tensor:
     """shares, n in all -> uint8 (n,): the place in the code of the nearest value; of two, that of the smaller."""
     bounds, order = code_bounds(code, shares.device)
@@ -238,28 +195,6 @@ def _shift_to_zero(values: Tensor, block_size: int) -> tuple[Tensor, Tensor]:
     blocks = F.pad(values, (0, -n % block_size), value=math.inf).view(-1, block_size)
     minimum = blocks.amin(dim=1)
     return (blocks - minimum[:, None]).flatten()[:n], minimum
-
-
-def _over_blocks(work: Callable[[slice, slice], None], blocks: int, block_size: int) -> None:
-    """Calls work(blocks, bytes) for pieces of about CHUNK values, on as many threads as torch may use.
-
-    NumPy lets go of the interpreter while it computes, so plain threads do run side by side. Each takes one
-    stretch of the blocks from end to end, which their caches like better than taking turns.
-    """
-    step = max(1, CHUNK // block_size)
-    threads = min(torch.get_num_threads(), -(-blocks // step))
-
-    def stretch(thread: int) -> None:
-        end = (thread + 1) * blocks // threads
-        for first in range(thread * blocks // threads, end, step):
-            last = min(first + step, end)
-            work(slice(first, last), slice(first * block_size // 2, last * block_size // 2))
-
-    if threads == 1:
-        stretch(0)
-    elif threads > 1:  # 0 if there is no whole block at all
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(stretch, range(threads)))
 
 
 # -- decoding ------------------------------------------------------------------------------------------------
@@ -302,25 +237,6 @@ def compile_decoding() -> None:
     _decode_on_gpu = torch.compile(_decode, dynamic=True)
 
 
-def _decode_in_numpy(
-    packed: Tensor, absmax: Tensor, minimum: Tensor | None, pairs: Tensor, block_size: int, dtype: torch.dtype
-) -> Tensor:
-    """The same, several times faster on a CPU. Tests hold the two equal."""
-    two_values = pairs.numpy().view(np.uint64)[:, 0]  # both float32 of a byte travel as one number of 64 bits
-    byte, top = packed.numpy(), absmax.numpy()
-    out = np.empty((len(top), block_size), np.float32)
-
-    def decode(part: slice, part_bytes: slice) -> None:
-        # mode="clip" (no byte is out of range) lets NumPy write straight into `out`
-        np.take(two_values, byte[part_bytes], out=out[part].reshape(-1).view(np.uint64), mode="clip")
-        out[part] *= top[part, None]
-        if minimum is not None:
-            out[part] += minimum.numpy()[part, None]
-
-    _over_blocks(decode, len(top), block_size)
-    return torch.from_numpy(out).to(dtype)
-
-
 # -- double quantization -------------------------------------------------------------------------------------
 
 
@@ -338,65 +254,3 @@ def _quantize_absmax(absmax: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     # of 65,536 intervals; so about one code in 600 is the second nearest.
     interval = ((shares + 1) * 0.5 * 65535 + 0.5).int()
     return dynamic_table(absmax.device)[interval].flatten()[: len(absmax)], top, offset
-
-
-# -- tables ----------------------------------------------------------------------------------------------------
-
-
-_TABLES: dict[str, Any] = {}
-
-
-def _made_once(make: Callable[..., Any]) -> Callable[..., Any]:
-    """Keeps what `make` returns, for each code and device.
-
-    In a plain dictionary and not by functools.cache, which torch.compile ignores: it would build the table anew in
-    every call of the compiled program.
-    """
-
-    @functools.wraps(make)
-    def table(*key: Any) -> Any:
-        name = " ".join(map(str, (make.__name__, *key)))
-        if name not in _TABLES:
-            _TABLES[name] = make(*key)
-        return _TABLES[name]
-
-    return table
-
-
-@_made_once
-def code_bounds(code: str, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Fifteen midpoints between neighbouring values, float32, and the sixteen patterns by value, uint8."""
-    values, order = torch.tensor(CODES[code]).sort(stable=True)
-    return ((values[:-1] + values[1:]) / 2).to(device), order.to(device, torch.uint8)
-
-
-@_made_once
-def code_pairs(code: str, device: torch.device) -> Tensor:
-    """(256, 2): the two values that each byte stands for."""
-    values = torch.tensor(CODES[code])
-    return torch.cartesian_prod(values, values).to(device)
-
-
-@_made_once
-def dynamic_map(device: torch.device) -> Tensor:
-    """The 256 values of the 8-bit code for absmax: twice as many for each power of ten as for the one below.
-
-    From "8-bit Optimizers via Block-wise Quantization" (arXiv 2110.02861), as bitsandbytes builds it.
-
-    >>> dynamic_map(torch.device("cpu"))[[0, 127, 128, 255]]
-    tensor([-9.9297e-01,  0.0000e+00,  5.5000e-07,  1.0000e+00])
-    """
-    values = [torch.tensor([0.0, 1.0])]
-    for power in range(7):
-        edges = torch.linspace(0.1, 1, 2**power + 1)
-        middles = (edges[:-1] + edges[1:]) / 2 * 10.0 ** (power - 6)
-        values += [middles, -middles]
-    return torch.cat(values).sort().values.to(device)
-
-
-@_made_once
-def dynamic_table(device: torch.device) -> Tensor:
-    """(65536,) uint8: for each interval of -1 … 1 the place in `dynamic_map` nearest to its centre."""
-    values = dynamic_map(torch.device("cpu"))
-    centres = torch.arange(65536) / 65535 * 2 - 1
-    return torch.bucketize(centres, (values[:-1] + values[1:]) / 2).to(device, torch.uint8)
