@@ -179,7 +179,7 @@ class LoraLinear(nn.Module):
     def rounding_of_merged(self) -> float:
         """‖what 4 bits would make of W + correction, less that‖ / ‖correction‖; infinite for a correction of zero."""
         packed, merged = self.base_layer.quantized, self.merged()
-        again = quantize_4bit(merged, packed.code, packed.block_size).dequantize()
+        again = quantize_4bit(merged, packed.quant_type, packed.block_size).dequantize()
         return float((again - merged).norm() / self.delta_weight(self.selection.strengths).norm())
 
     @torch.no_grad()

@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[1] / "minilora"
 # `LoraModel.save_adapter` call them. Were they above, the two modules that a learner reads would point upwards.
 # linear4bit lies there too: a layer knows no model, and lora wraps it as any other.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("_lazy", "reference", "memory.catalog", "memory.live_tensors", "grammar", "training.chat"),
+    ("_lazy", "limits", "reference", "memory.catalog", "memory.live_tensors", "grammar", "training.chat"),
     ("files", "quantization"),
     ("files.safe_files", "quantization.codes"),
     ("files.checkpoints", "quantization.tables"),
@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("quantization.bnb_format",),
     ("quantization.linear4bit",),
     ("lora", "gpt"),
-    ("training.loss", "training.run_state", "training.distributed"),
+    ("training.loss", "training.run_state", "training.distributed", "training.interrupts"),
     ("training.trainer",),
     ("training",),
     ("memory.activations",),
