@@ -70,11 +70,11 @@ def train(method: str, batch_size: int, setting: Setting, out: Path) -> None:
         generator=torch.Generator().manual_seed(SEED),
     )
     trainer = Trainer(
-        model, TokenData(ids[:, :-1], ids[:, 1:]), steps=WARM + STEPS, batch_size=batch_size,
+        model, TokenData(ids[:, :-1], ids[:, 1:]), max_steps=WARM + STEPS, batch_size=batch_size,
         learning_rate=1e-4, progress=False,
     )  # fmt: skip
     sent = [0]
-    if trainer.world > 1:
+    if trainer.world_size > 1:
 
         def count(state, bucket):
             sent[0] += bucket.buffer().nbytes
@@ -82,7 +82,7 @@ def train(method: str, batch_size: int, setting: Setting, out: Path) -> None:
 
         trainer.loss.register_comm_hook(None, count)
     history = trainer.train()
-    if trainer.rank == 0:
+    if trainer.process_rank == 0:
         result = {
             "seconds": history.seconds[WARM:],
             "losses": history.losses,

@@ -55,15 +55,15 @@ def readable_twins() -> dict[str, Timing]:
     """Our fast functions beside our readable ones, which run on any device."""
     blocks = matrix(torch.float32).view(-1, 64)
     q = quantize_4bit(blocks)
-    arguments = (q.packed.flatten(), q.absmax, None, q.pairs, 64, torch.float32)
+    arguments = (q.packed.flatten(), q.absmax, q.pairs, 64, torch.float32)
     return {
         "quantize nf4, beside our readable one": compare(
-            lambda: cpu.encode_in_numpy(blocks, "nf4"),
+            lambda: cpu.encode(blocks, "nf4"),
             lambda: blockwise._encode(blocks, "nf4"),
             5,
         ),
         "dequantize nf4, beside our readable one": compare(
-            lambda: cpu.decode_in_numpy(*arguments), lambda: blockwise._decode(*arguments), 5
+            lambda: cpu.decode(*arguments), lambda: blockwise._decode(*arguments), 5
         ),
     }
 

@@ -56,9 +56,9 @@ def run(method: str, steps: int) -> dict[str, Any]:
             data,
             out,
             method=method,
-            steps=steps,
+            max_steps=steps,
             batch_size=BATCH_SIZE,
-            block_size=192,
+            sequence_length=192,
             learning_rate=LEARNING_RATE,
         )  # the bar of its progress goes to stderr
         found = dataclasses.asdict(report) | {"seconds_per_step": report.seconds / report.steps}

@@ -34,8 +34,8 @@ def run(style: str, method: str, seed: int, steps: int) -> list[float]:
     torch.manual_seed(seed)  # the start of A
     adapted = model if method == "full" else add_lora(model, CONFIG)
     trainer = Trainer(
-        adapted, train, steps=steps, batch_size=8, learning_rate=RATES[method], seed=seed, progress=False,
-        validation_data=validation, validate_every=EVERY,
+        adapted, train, max_steps=steps, batch_size=8, learning_rate=RATES[method], seed=seed, progress=False,
+        validation_data=validation, eval_steps=EVERY,
     )  # fmt: skip
     return trainer.train().validation_losses
 

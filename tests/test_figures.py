@@ -145,7 +145,7 @@ def test_memory_picture_takes_every_number_from_the_plans():
 @pytest.mark.parametrize("model", MODELS)
 def test_parts_add_up_for_every_model(model):
     for checkpointing in (False, True):
-        for method, plan in plans(model, checkpointing=checkpointing).items():
+        for method, plan in plans(model, gradient_checkpointing=checkpointing).items():
             assert sum(size for _, size, *_ in memory._shares(method, plan)) == plan.total
 
 

@@ -416,7 +416,7 @@ def read_submission(folder: Path) -> None:
 def trainer(seed: int) -> Trainer:
     made = add_lora(small_gpt(hidden_size=16, intermediate_size=24, num_attention_heads=2), LoraConfig(r=2))
     randomize_adapter(made, seed=seed)
-    return Trainer(made, counting_rows(8), steps=3, batch_size=4, progress=False)
+    return Trainer(made, counting_rows(8), max_steps=3, batch_size=4, progress=False)
 
 
 def write_training(folder: Path) -> None:

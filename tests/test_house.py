@@ -19,8 +19,9 @@ PACKAGE = Path(__file__).parents[1] / "minilora"
 FLOORS: tuple[tuple[str, ...], ...] = (
     (
         "_lazy",
-        "reference",
         "layer_names",
+        "limits",
+        "reference",
         "memory.catalog",
         "memory.live_tensors",
         "grammar",
@@ -34,7 +35,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("quantization.bnb_format",),
     ("quantization.linear4bit",),
     ("lora", "gpt"),
-    ("training.loss", "training.run_state", "training.distributed"),
+    ("training.loss", "training.run_state", "training.distributed", "training.interrupts"),
     ("training.trainer",),
     ("training",),
     ("memory.activations",),

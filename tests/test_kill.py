@@ -60,7 +60,7 @@ def trainer(folder: Path) -> Trainer:
     torch.manual_seed(0)
     model = add_lora(small_gpt(), LoraConfig(r=4, lora_dropout=0.1))
     return Trainer(
-        model, counting_rows(), steps=STEPS, batch_size=4, save_every=1, folder=folder, progress=False
+        model, counting_rows(), max_steps=STEPS, batch_size=4, save_steps=1, output_dir=folder, progress=False
     )
 
 

@@ -6,7 +6,7 @@ from minilora import GPT, LoraConfig, LoraModel, Trainer, add_lora, encode_text,
 def test_the_listing_runs_as_printed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     base_model = GPT.from_pretrained("tiny-gpt")
-    train_data = encode_text(style_corpus("legal", documents=20), base_model.tokenizer, block_size=128)
+    train_data = encode_text(style_corpus("legal", documents=20), base_model.tokenizer, sequence_length=128)
 
     lora_config = LoraConfig(
         r=8,

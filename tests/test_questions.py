@@ -501,9 +501,9 @@ def test_each_bad_folder_is_named(tmp_path, run_folder):
 def test_a_little_training_is_too_little(tmp_path):
     model = adapter()
     data = encode_text(
-        style_corpus(RUN.numbers(RUNNER)["style"], documents=8), model.tokenizer, block_size=64
+        style_corpus(RUN.numbers(RUNNER)["style"], documents=8), model.tokenizer, sequence_length=64
     )
-    Trainer(model, data, steps=3, batch_size=4, learning_rate=1e-3, progress=False).train()
+    Trainer(model, data, max_steps=3, batch_size=4, learning_rate=1e-3, progress=False).train()
     assert run_mistake(save(model, tmp_path / "short")) == "too-little"
 
 
@@ -526,8 +526,8 @@ def test_another_base_in_a_folder_may_be_used(tmp_path):
     base.save_pretrained(tmp_path / "base")
     style, r = RUN.numbers(RUNNER)["style"], RUN.numbers(RUNNER)["r"]
     model = add_lora(GPT.from_pretrained(tmp_path / "base"), LoraConfig(r=r, target_modules="all-linear"))
-    data = encode_text(style_corpus(style, documents=20), model.tokenizer, block_size=64)
-    Trainer(model, data, steps=60, batch_size=16, learning_rate=3e-2, progress=False).train()
+    data = encode_text(style_corpus(style, documents=20), model.tokenizer, sequence_length=64)
+    Trainer(model, data, max_steps=60, batch_size=16, learning_rate=3e-2, progress=False).train()
     model.save_adapter(tmp_path / "my-run")
     count = model.trainable_parameter_count()
     percent = 100 * count / count.total

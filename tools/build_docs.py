@@ -141,7 +141,7 @@ def sentences(exercise: Any) -> list[str]:
 def picture() -> str:
     """An explorable as it stands on page 06, without a kernel."""
     explorer = memory_explorer()
-    explorer.batch_size.value, explorer.checkpointing.value = 1, True
+    explorer.batch_size.value, explorer.gradient_checkpointing.value = 1, True
     return still(explorer.svg) + "\n"
 
 

@@ -37,7 +37,7 @@ def main() -> None:
         model.add_adapter(style, CONFIG)
         model.set_adapter(style)
         rows = encode_text(style_corpus(style), tokenizer, 128)
-        history = Trainer(model, rows, steps=options.steps, learning_rate=LEARNING_RATE).train()
+        history = Trainer(model, rows, max_steps=options.steps, learning_rate=LEARNING_RATE).train()
         model.save_adapter(options.out / style, style)
         print(f"{style}: {model.trainable_parameter_count()}, {sum(history.seconds):.0f} s")
     figures = {"steps": options.steps, "perplexity": perplexities(model)}

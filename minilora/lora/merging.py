@@ -63,5 +63,5 @@ def _dequantized(base_layer: Any) -> Any:
 def _rounding_of_merged(layer: LoraLinear) -> float:
     """‖rounding error of W + update in 4 bits‖ / ‖update‖; infinite for an update of zero."""
     packed, merged = layer.base_layer.quantized, merged_weight(layer)
-    again = quantize_4bit(merged, packed.code, packed.block_size).dequantize()
+    again = quantize_4bit(merged, packed.quant_type, packed.block_size).dequantize()
     return float((again - merged).norm() / delta_weight(layer, layer.active.scales).norm())

@@ -1,226 +1,239 @@
-"""What comes and goes in a training step: activations, gradients, logits, and the short-lived rest.
+"""What comes and goes in a training step: activations, gradients, logits, and short-lived tensors.
 
-Not here: what is there all the time (plan.py).
+It is the engine's own arithmetic: which tensors autograd keeps for the backward pass of `GPT`, with or without
+adapters, on a GPU whose attention kernel keeps no table of scores. Whatever lives for a moment only is estimated by
+the largest few tensors. Against an H200 (benchmarks/memory_gpu.py) the whole plan is then right to a few percent.
+
+Not here: what stays the whole time (plan.py).
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+
+from minilora.limits import DECODED_AT_ONCE, LOGITS_AT_ONCE
 from minilora.memory.catalog import ModelShape
 
-LOGITS_AT_ONCE = 2**25  # as in training.py, which this module does not import: it needs torch
-DECODED_AT_ONCE = 2**24  # as GPU_CHUNK in quantization.py
-ADAPTER_BYTES = 4  # adapters are fp32 beside any base
+FP32 = 4  # bytes; adapters and the loss are fp32 beside any base
+INDEX = 8  # bytes of a token number
 
 
-class Step:
-    """One training step. Sizes in `kept_by` methods, `block`, `missing_in_first_block` and `arriving` are per token.
+@dataclasses.dataclass(frozen=True)
+class TrainingStep:
+    """One training step. All sizes are in bytes; those of `kept_per_token` and what it sums are per token.
 
-    e: bytes of a number of the base. n: tokens. d, f, kv: numbers in a token's state, in the middle of the
-    feed-forward, in all keys of a token. g = d · e: bytes of a token's state between two blocks, or of its gradient.
+    Attributes:
+        shape: Of the model.
+        method: "full", "lora" or "qlora".
+        r: Rank of the adapters.
+        targets: Names of the adapted layers of a block; empty for "full".
+        bytes_per_number: Of the base model's weights and activations.
+        batch_size: Rows.
+        sequence_length: Tokens per row.
+        gradient_checkpointing: Whether blocks are recomputed in the backward pass.
     """
 
-    def __init__(
-        self, shape: ModelShape, method: str, r: int, targets: tuple[str, ...], e: int, batch: int, length: int,
-        checkpointing: bool,
-    ):  # fmt: skip
-        self.shape, self.r, self.targets, self.e = shape, r, targets, e
-        self.length, self.checkpointing = length, checkpointing
-        self.full, self.packed = method == "full", method == "qlora"
-        self.n = batch * length
-        self.d, self.f, self.kv = shape.hidden_size, shape.intermediate_size, shape.key_value_size
-        self.g = self.d * e
-        self.layers, self.heads = shape.num_hidden_layers, shape.num_attention_heads
-        self.vocab = shape.vocab_size
-        self.rows = min(self.n, max(1, LOGITS_AT_ONCE // self.vocab))  # tokens that the loss takes together
-        self.in_pieces = self.rows < self.n
-        # PyTorch has no frugal attention kernel for fp32 with shared key/value heads: it keeps every score.
-        self.scores_kept = e == 4 and shape.num_key_value_heads != self.heads
-        self.qkv_adapted = self.adapted("q_proj", "k_proj", "v_proj", "c_attn")
-        self.gate_up_adapted = self.adapted("gate_proj", "up_proj", "c_fc")
-        self.down_adapted = self.adapted("down_proj", "mlp.c_proj")
-        sizes = shape.linear_layers
-        adapters = self.layers * sum(r * sum(sizes[name]) for name in targets)
-        self.trained = shape.parameter_count if self.full else adapters
-        self.trained_bytes = e if self.full else ADAPTER_BYTES
+    shape: ModelShape
+    method: str
+    r: int
+    targets: tuple[str, ...]
+    bytes_per_number: int
+    batch_size: int
+    sequence_length: int
+    gradient_checkpointing: bool
 
-    def adapted(self, *names: str) -> bool:
-        return any(name in self.targets for name in names)
+    @property
+    def full(self) -> bool:
+        return self.method == "full"
 
-    # What one block keeps for its backward pass, bytes per token. Each is the input of an operation that needs it
-    # again: norms, the three of attention, and the products that a trained matrix takes part in.
+    @property
+    def tokens(self) -> int:
+        return self.batch_size * self.sequence_length
+
+    @property
+    def hidden_bytes(self) -> int:
+        """One token's hidden state between two blocks, or its gradient."""
+        return self.shape.hidden_size * self.bytes_per_number
+
+    @property
+    def feed_forward_bytes(self) -> int:
+        """One token's activation inside the feed-forward part."""
+        return self.shape.intermediate_size * self.bytes_per_number
+
+    @property
+    def trained(self) -> int:
+        """Number of weights that training changes."""
+        if self.full:
+            return self.shape.parameter_count
+        sizes = self.shape.linear_layers
+        return self.shape.num_hidden_layers * sum(self.r * sum(sizes[name]) for name in self.targets)
+
+    @property
+    def trained_bytes(self) -> int:
+        """Bytes of one trained weight, and of its gradient."""
+        return self.bytes_per_number if self.full else FP32
+
+    @property
+    def scores_kept(self) -> bool:
+        """PyTorch's efficient attention kernels refuse fp32 with shared key/value heads; it then keeps every score."""
+        shared = self.shape.num_key_value_heads != self.shape.num_attention_heads
+        return self.bytes_per_number == FP32 and shared
+
+    # -- what a block keeps for its backward pass: the inputs of operations that need them again ---------------
 
     def kept_by_norms(self) -> int:
-        return 2 * (self.g + 4)  # inputs, and one fp32 scale each
+        return 2 * (self.hidden_bytes + FP32)  # inputs, and one fp32 scale each
 
     def kept_by_attention(self) -> int:
+        hidden, heads = self.shape.hidden_size, self.shape.num_attention_heads
         if self.scores_kept:
-            return 4 * (3 * self.d + self.heads * self.length)  # q, k and v at full width, all scores
-        return self.e * (2 * self.d + 2 * self.kv) + 4 * self.heads  # q, output, k, v, and a sum per head
+            return FP32 * (3 * hidden + heads * self.sequence_length)  # q, k and v at full width, all scores
+        # q, output, k, v, and one fp32 sum per head
+        return self.bytes_per_number * (2 * hidden + 2 * self.shape.key_value_size) + FP32 * heads
 
-    def kept_by_gate(self) -> int:
-        return (1 if self.shape.gpt2_layout else 3) * self.f * self.e  # GELU's input; or gate, silu(gate), up
+    def kept_by_feed_forward(self) -> int:
+        return (
+            1 if self.shape.gpt2_layout else 3
+        ) * self.feed_forward_bytes  # GELU's input; or gate, silu(gate), up
 
-    def kept_by_products(self) -> int:
+    def kept_by_trained_layers(self) -> int:
         """Inputs of the layers that train: in the base's type for full training, in fp32 for an adapter."""
-        d, f = self.d, self.f
-        if self.full:
-            return self.e * (2 * d + f) + (4 * d if self.scores_kept else 0)  # o_proj's is attention's output
-        low = 4 * self.r * len(self.targets)
-        if self.e != 4:  # a copy for each adapted layer
-            return low + 4 * sum(self.shape.linear_layers[name][0] for name in self.targets)
-        o_proj = self.scores_kept and self.adapted("o_proj")  # otherwise attention's output serves
-        return low + 4 * (d * (self.qkv_adapted + self.gate_up_adapted + o_proj) + f * self.down_adapted)
+        hidden, sizes = self.shape.hidden_size, self.shape.linear_layers
+        if self.full:  # o_proj's is attention's output, unless that kept its scores in its place
+            return (
+                2 * self.hidden_bytes + self.feed_forward_bytes + (FP32 * hidden if self.scores_kept else 0)
+            )
+        inputs = {name: sizes[name][0] for name in self.targets}
+        if self.bytes_per_number == FP32:  # no copies: layers that read the same tensor keep it once
+            same = {"k_proj": "q_proj", "v_proj": "q_proj", "up_proj": "gate_proj"}
+            inputs = {same.get(name, name): size for name, size in inputs.items()}
+            if not self.scores_kept:
+                inputs.pop("o_proj", None)  # attention's output, which is kept anyway
+        return FP32 * (sum(inputs.values()) + self.r * len(self.targets))  # inputs of A, and of B
 
-    def block(self) -> int:
-        """All that one block keeps."""
-        return self.kept_by_norms() + self.kept_by_attention() + self.kept_by_gate() + self.kept_by_products()
+    @functools.cached_property
+    def kept_per_token(self) -> int:
+        """By one block, for one token."""
+        return (
+            self.kept_by_norms()
+            + self.kept_by_attention()
+            + self.kept_by_feed_forward()
+            + self.kept_by_trained_layers()
+        )
 
-    def missing_in_first_block(self) -> int:
-        """With a frozen embedding nothing before the first adapter needs a gradient, so the first block keeps less."""
-        if self.full:
-            return 0
-        norm = self.g + 4
-        if self.qkv_adapted:
-            return norm
-        if self.adapted("o_proj", "c_proj"):
-            output = 4 * self.d if self.e == 4 and not self.scores_kept else 0  # kept for the adapter itself
-            return norm + self.kept_by_attention() - output
-        used = 3 if self.shape.gpt2_layout else 2 * self.adapted("gate_proj") + self.adapted("up_proj")
-        return 2 * norm + self.kept_by_attention() + self.kept_by_gate() * (3 - used) // 3
+    # -- the whole step ----------------------------------------------------------------------------------------
 
-    # From here on bytes of the whole step.
+    def around_blocks(self) -> int:
+        """Rotary tables (cosine and sine), token numbers and targets."""
+        tables = 2 * self.sequence_length * self.shape.head_dim * self.bytes_per_number
+        return tables + 2 * INDEX * self.tokens
 
     def activations(self) -> int:
         """Kept from forward to backward by all blocks."""
-        if self.checkpointing:
-            return self.n * self.layers * self.g + self.around_blocks()
-        return self.n * (self.layers * self.block() - self.missing_in_first_block()) + self.around_blocks()
+        per_block = self.hidden_bytes if self.gradient_checkpointing else self.kept_per_token
+        return self.tokens * self.shape.num_hidden_layers * per_block + self.around_blocks()
 
-    def around_blocks(self) -> int:
-        tables = 2 * self.length * self.shape.head_dim * self.e  # rotary cosine and sine
-        return tables + 16 * self.n  # token numbers and targets, 8 bytes each
-
-    def one_block_again(self) -> int:
-        """With checkpointing: what the block in its backward pass keeps besides its input."""
-        if not self.checkpointing:
-            return 0
-        kept = self.block() - (self.missing_in_first_block() if self.layers == 1 else 0)
-        return self.n * (kept - self.g)
-
-    def working_set(self) -> int:
-        """Largest sum of short-lived tensors in a block, beyond what the block keeps, over the places that can win."""
-        n, e, d, f, g = self.n, self.e, self.d, self.f, self.g
-        # down_proj's adapter has let go of its fp32 input where the other layers of the feed-forward are at work
-        released = 4 * f if self.down_adapted else 0
-        places = [n * (g + (2 if self.full else 3) * e * f - released)]
-        if self.down_adapted:
-            places.append(n * (g * (1 if e == 4 else 2) + 4 * f))  # its gradient, in fp32
-        if e != 4 and self.gate_up_adapted:
-            # an adapter's output in fp32 twice, before and after scaling; at gate_proj, up_proj's is not there yet
-            earlier = 0 if self.adapted("up_proj", "c_fc") else 2 * e * f
-            places.append(n * (8 * f - earlier - released + g + max(g, self.arriving())))
-        if self.scores_kept:
-            places.append(n * (8 * self.heads * self.length + 16 * d - self.kept_by_gate()))
-        if self.packed:
-            places.append(self.decoding())
-        return max(places)
-
-    def arriving(self) -> int:
-        """Gradients that wait while checkpointing computes a block again."""
-        if not self.checkpointing:
-            return 0
-        if self.down_adapted:  # the gradient, for base and adapter each in its type, and scaled
-            return self.g * (1 if self.e == 4 else 2) + 4 * self.d
-        return self.g + (self.e * self.f if self.packed else 0)
-
-    def decoding(self) -> int:
-        """While a packed weight is decoded: the whole of it, and the pieces that are being looked up."""
-        n, e, f, g, weights = self.n, self.e, self.f, self.g, self.d * self.f
-        # the norm's output, where no adapter keeps it
-        norm = 0 if e == 4 and self.adapted("gate_proj", "up_proj") else g
-        if self.down_adapted:
-            arrived = norm + self.arriving() if self.checkpointing else g * (1 if e == 4 else 2)
-            waiting = arrived + (e - 4) * f
-        else:
-            waiting = g + (norm if self.checkpointing else e * f)
-        return n * waiting + weights * e + max(6 * min(weights, DECODED_AT_ONCE), n * e * f)
+    @property
+    def tokens_at_once(self) -> int:
+        """Tokens whose logits the loss holds together."""
+        return min(self.tokens, max(1, LOGITS_AT_ONCE // self.shape.vocab_size))
 
     def logits(self) -> int:
-        """At the loss: three fp32 numbers per score (log-probability, two gradients), in pieces if they are many."""
-        return 12 * self.vocab * self.rows
+        """At the loss: three fp32 numbers per score (log-probability, two gradients)."""
+        return 3 * FP32 * self.shape.vocab_size * self.tokens_at_once
 
     def kept_by_last_norm(self) -> int:
-        """Its input and scale; its output too, if the output layer trains or is computed again in pieces."""
-        return self.n * (self.g + 4 + (self.g if self.full or self.in_pieces else 0))
+        """Its input and scale; its output too, if the output layer trains or is recomputed in pieces."""
+        output = self.full or self.tokens_at_once < self.tokens
+        return self.tokens * (self.hidden_bytes * (2 if output else 1) + FP32)
 
     def kept_by_forward(self) -> int:
-        """All that the forward pass leaves for the backward pass."""
-        scores = 0 if self.in_pieces else 4 * self.vocab * self.n  # their log-probabilities
-        return self.activations() + self.kept_by_last_norm() + scores
+        """Everything that the forward pass leaves for the backward pass."""
+        in_pieces = self.tokens_at_once < self.tokens
+        log_probabilities = 0 if in_pieces else FP32 * self.shape.vocab_size * self.tokens
+        return self.activations() + self.kept_by_last_norm() + log_probabilities
 
-    def at_the_loss(self) -> dict[str, int]:
-        head = self.vocab * self.g if self.full else 0  # gradient of the output layer
-        # gradients of the pieces before
-        earlier = (self.n - self.rows) * self.g + (head if self.in_pieces else 0)
-        product = self.e * self.vocab * self.rows + head
-        return {
-            "activations": self.activations(),
-            "logits": self.logits(),
-            "working set": self.kept_by_last_norm() + earlier + max(0, product - self.logits()),
-        }
+    def recomputed_block(self) -> int:
+        """With checkpointing: what the block in its backward pass keeps besides its input."""
+        return self.tokens * (self.kept_per_token - self.hidden_bytes) if self.gradient_checkpointing else 0
+
+    def working_set(self) -> int:
+        """Largest short-lived tensors while one block is in its backward pass."""
+        tokens, wide = self.tokens, self.feed_forward_bytes
+        candidates = [tokens * (self.hidden_bytes + 3 * wide)]  # gradients of the feed-forward part
+        if (
+            self.targets and self.bytes_per_number != FP32
+        ):  # an adapter's output in fp32, before and after scaling
+            candidates.append(tokens * (2 * FP32 * self.shape.intermediate_size + 2 * self.hidden_bytes))
+        if self.scores_kept:  # two gradients of all scores
+            candidates.append(tokens * 2 * FP32 * self.shape.num_attention_heads * self.sequence_length)
+        if self.method == "qlora":  # a decoded weight, what its lookup takes, and the gradients that wait
+            weights = self.shape.hidden_size * self.shape.intermediate_size
+            decoding = weights * self.bytes_per_number + 6 * min(weights, DECODED_AT_ONCE)
+            candidates.append(decoding + tokens * (self.hidden_bytes + wide))
+        return max(candidates)
 
     def moments(self) -> dict[str, dict[str, int]]:
-        """What comes and goes, at each moment that can be the peak."""
-        n, g, tied = self.n, self.g, self.shape.tie_word_embeddings
-        in_block = {"working set": self.working_set() + self.one_block_again()}
-        last_block = in_block | {"activations": self.activations()}
-        moments = {"at the loss": self.at_the_loss(), "in the last block's backward pass": last_block}
-        if not self.full:
-            adapters = self.trained * ADAPTER_BYTES
-            # the new safety copy is made before the old one goes
-            return moments | {"at the update": {"gradients": adapters, "working set": adapters}}
-        embedding, down = self.vocab * g, self.f * g
-        block = self.e * (self.trained - self.shape.embedding_weights) // self.layers
-        last_block["gradients"] = embedding + down
-        moments["in the first block's backward pass"] = in_block | {
-            "activations": self.around_blocks() + n * (g if self.checkpointing else self.block()),
-            "gradients": self.e * self.trained - block + down - (0 if tied else embedding),
+        """Returns what comes and goes, by part, at each moment that can be the peak."""
+        head_gradient = self.shape.vocab_size * self.hidden_bytes if self.full else 0  # of the output layer
+        gradients = self.trained * self.trained_bytes
+        moments = {
+            "at the loss": {
+                "activations": self.activations(),
+                "gradients": head_gradient,
+                "logits": self.logits(),
+                "working set": self.kept_by_last_norm(),
+            },
+            "in the last block's backward pass": {
+                "activations": self.activations(),
+                "gradients": head_gradient,
+                "working set": self.working_set() + self.recomputed_block(),
+            },
         }
-        moments["at the end of the backward pass"] = {
-            "gradients": self.e * self.trained,
-            # a shared matrix has two gradients, and their sum
-            "working set": n * g + self.around_blocks() + (2 * embedding if tied else 0),
-        }
+        if self.full:
+            # a matrix that embedding and output layer share has two gradients, and their sum
+            shared = 2 * head_gradient if self.shape.tie_word_embeddings else 0
+            waiting = self.tokens * self.hidden_bytes + self.around_blocks()
+            moments["at the end of the backward pass"] = {
+                "gradients": gradients,
+                "working set": shared + waiting,
+            }
+        else:  # the new safety copy is made before the old one goes
+            moments["at the update"] = {"gradients": gradients, "working set": gradients}
         return moments
 
+    # -- the same in words, with the numbers put in -------------------------------------------------------------
+
     def formulas(self, moments: dict[str, dict[str, int]]) -> dict[str, str]:
+        """Returns each part's largest size as a sum of products; what follows a semicolon explains."""
         return {
             "gradients": f"{self.trained:,} trained weights × {self.trained_bytes} bytes",
-            "activations": self.formula_of_activations(),
-            "logits": f"{self.rows:,} tokens at a time × {self.vocab:,} words × 3 numbers × 4 bytes",
-            "working set": self.formula_of_working_set(moments),
+            "activations": self._formula_of_activations(),
+            "logits": (
+                f"{self.tokens_at_once:,} tokens at a time × {self.shape.vocab_size:,} words × 3 numbers × 4 bytes"
+            ),
+            "working set": self._formula_of_working_set(moments),
         }
 
-    def formula_of_activations(self) -> str:
+    def _formula_of_activations(self) -> str:
+        blocks = f"{self.tokens:,} tokens × {self.shape.num_hidden_layers} blocks"
         around = f"{self.around_blocks():,} bytes of rotary tables and token numbers"
-        if self.checkpointing:
-            return (
-                f"{self.n:,} tokens × {self.layers} blocks × {self.g:,} bytes + {around}; each block's input"
-            )
-        missing = self.missing_in_first_block()
-        block = (
-            f"{self.block():,} bytes in a block: norms {self.kept_by_norms():,}, attention "
-            f"{self.kept_by_attention():,}, gate {self.kept_by_gate():,}, inputs of what trains "
-            f"{self.kept_by_products():,}"
+        if self.gradient_checkpointing:
+            return f"{blocks} × {self.hidden_bytes:,} bytes + {around}; each block's input"
+        return (
+            f"{blocks} × {self.kept_per_token:,} bytes + {around}; "
+            f"of a block: norms {self.kept_by_norms():,}, attention {self.kept_by_attention():,}, "
+            f"feed-forward {self.kept_by_feed_forward():,}, inputs of what trains {self.kept_by_trained_layers():,}"
         )
-        less = f"; {missing:,} fewer in the first" if missing else ""
-        return f"{self.n:,} tokens × {self.layers * self.block() - missing:,} bytes + {around}; {block}{less}"
 
-    def formula_of_working_set(self, moments: dict[str, dict[str, int]]) -> str:
-        moment = max(moments, key=lambda name: moments[name].get("working set", 0))
+    def _formula_of_working_set(self, moments: dict[str, dict[str, int]]) -> str:
+        moment = max(moments, key=lambda name: moments[name]["working set"])
         if "block" not in moment:
             return f"{moments[moment]['working set']:,} bytes {moment}"
         again = (
-            f" + {self.one_block_again():,} bytes of the block computed again" if self.checkpointing else ""
+            f" + {self.recomputed_block():,} bytes of the recomputed block"
+            if self.gradient_checkpointing
+            else ""
         )
-        return f"{self.working_set():,} bytes of gradients on their way{again}; {moment}"
+        return f"{self.working_set():,} bytes of short-lived tensors{again}; {moment}"

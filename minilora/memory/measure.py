@@ -1,6 +1,6 @@
-"""What a training step did cost in memory: two real steps, of which the second is measured.
+"""How much memory a training step really takes (`measure_memory`): two steps, of which the second is measured.
 
-Not here: what it will cost (plan.py).
+Not here: predictions (plan.py).
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from minilora.memory.plan import gigabytes
 
 @dataclasses.dataclass(frozen=True)
 class MeasuredMemory:
-    """What a training step did use, in bytes.
+    """What a training step used, in bytes.
 
-    parts: each at its own largest; they are not all there at the same time. kept_by_forward, peak: as in `MemoryPlan`.
-    peak_until: the peak up to the end of the forward and of the backward pass; the update may still go beyond.
-    resident: the most main memory that this process has held so far, with Python and all libraries.
+    Attributes:
+        parts: Each at its own largest; they do not all exist at the same time.
+        kept_by_forward: As in `MemoryPlan`.
+        peak_until: The peak up to the end of the forward and of the backward pass; the update may exceed it.
+        peak: Of the whole step.
+        resident: The most main memory that this process has held so far, Python and all libraries included.
     """
 
     parts: dict[str, int]
@@ -36,12 +39,18 @@ class MeasuredMemory:
 
 
 def measure_memory(
-    model: Any, batch_size: int = 1, sequence_length: int = 512, checkpointing: bool = False
+    model: Any, batch_size: int = 1, sequence_length: int = 512, gradient_checkpointing: bool = False
 ) -> MeasuredMemory:
-    """Takes two real training steps with learning rate zero, and measures the second; the weights stay as they are.
+    """Takes two real training steps with learning rate zero and measures the second; the weights do not change.
 
-    model: a `GPT`, or the `LoraModel` around one; the steps run where it is. On a GPU the figures are the allocator's;
-    on a CPU they are the sum of the tensors that are alive, without the workspaces of single operations.
+    Args:
+        model: A `GPT`, or the `LoraModel` around one; the steps run on its device.
+        batch_size: Rows.
+        sequence_length: Tokens per row.
+        gradient_checkpointing: As in `Trainer`.
+
+    Returns:
+        On a GPU the allocator's figures; on a CPU the sum of the live tensors, without the workspaces of operations.
 
     >>> from minilora import GPT, GPTConfig
     >>> measured = measure_memory(GPT(GPTConfig(num_hidden_layers=1)), sequence_length=8)
@@ -60,11 +69,11 @@ def measure_memory(
     decoder = model.model  # also through a LoraModel
     before = decoder.gradient_checkpointing
     trainer = Trainer(
-        model, TokenData(ids, ids), steps=1, batch_size=batch_size, learning_rate=0.0, progress=False,
-        gradient_checkpointing=checkpointing, device=decoder.embed_tokens.weight.device,
+        model, TokenData(ids, ids), max_steps=1, batch_size=batch_size, learning_rate=0.0, progress=False,
+        gradient_checkpointing=gradient_checkpointing, device=decoder.embed_tokens.weight.device,
     )  # fmt: skip
     trainer.train()  # the first step makes the optimizer's state
-    trainer.steps = 2
+    trainer.max_steps = 2
     meter = _AllocatorMeter(trainer.device) if trainer.device.type == "cuda" else _tensor_meter(trainer)
     seen: dict[str, int] = {}
 
@@ -103,7 +112,7 @@ def measure_memory(
 
 
 class _AllocatorMeter:
-    """The CUDA allocator's bytes: now, and at most since the `with` block began."""
+    """The CUDA allocator's bytes: now, and the peak since the `with` block began."""
 
     def __init__(self, device: Any):
         import torch

@@ -1,8 +1,8 @@
-"""What training will cost in memory (`plan_memory`) and what it did cost (`measure_memory`).
+"""How much memory training will take (`plan_memory`), by arithmetic alone.
 
-A plan is arithmetic alone: it needs no model, no torch and well under a millisecond, so a slider may ask for one at
-each step. It describes this package's engine: `GPT`, `add_lora`, `quantize_model` and `Trainer`, on one GPU whose
-attention kernel keeps no table of scores (FlashAttention, arXiv 2205.14135). Units are bytes, and GB of 10^9 bytes.
+A plan needs no model, no torch and well under a millisecond, so a slider may ask for one at each step. It describes
+this package's engine: `GPT`, `add_lora`, `quantize_model` and `Trainer`, on one GPU whose attention kernel keeps no
+table of scores (FlashAttention, arXiv 2205.14135). Units are bytes, and GB of 10^9 bytes.
 
 Not here: memory for generating text, several devices that share a model, LoRA's dropout, the CUDA context (about half
 a GB that no allocator counts). For GPT-2's layout, which our engine does not run, the activations are an estimate.
@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from minilora.layer_names import named_layers
-from minilora.memory.activations import ADAPTER_BYTES, Step
+from minilora.memory.activations import FP32, TrainingStep
 from minilora.memory.catalog import ModelShape, model_shape
+from minilora.quantization.codes import NESTED_BLOCK_SIZE
 
 DTYPES = {"fp32": 4, "bf16": 2, "fp16": 2}  # bytes
 METHODS = ("full", "lora", "qlora")
@@ -29,18 +30,25 @@ OPTIMIZERS: dict[str, int | None] = {
     "adamw-8bit": 2,  # arXiv 2110.02861
     "sgd": 0,
 }
-# What cuBLAS keeps on a Hopper card, for the thread that goes forward and the one back.
+# What cuBLAS keeps on a Hopper GPU, for the forward thread and for the backward thread.
 WORKSPACE = 2 * 32 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One share of the memory: `bytes` of it are in use at the peak, and `largest` at its own."""
+    """One part of the memory.
+
+    Attributes:
+        name: What it is.
+        bytes: In use at the plan's peak.
+        largest: In use at this part's own peak.
+        formula: In words, with the numbers put in; what precedes a semicolon gives `largest`.
+    """
 
     name: str
     bytes: int
     largest: int
-    formula: str  # in words, with the numbers put in; what stands before a semicolon gives `largest`
+    formula: str
 
     def __str__(self) -> str:
         return f"{self.name:<24}{gigabytes(self.bytes):>12}   {self.formula}"
@@ -50,9 +58,14 @@ class Part:
 class MemoryPlan:
     """The peak of a training step, as the sum of its parts.
 
-    moments: how much is in use at each moment that can be the peak; the largest is `total`, and `peak_moment` names it.
-    kept_by_forward: bytes that wait between the forward and the backward pass. trained: weights that training changes.
-    file_bytes: size of the file with what was learned.
+    Attributes:
+        shape: Of the model.
+        method: "full", "lora" or "qlora".
+        parts: The parts, by name.
+        moments: Bytes in use at each moment that can be the peak.
+        kept_by_forward: Bytes that are kept between the forward and the backward pass.
+        trained: Number of weights that training changes.
+        file_bytes: Size of the file with what was learned.
     """
 
     shape: ModelShape
@@ -65,24 +78,29 @@ class MemoryPlan:
 
     @property
     def total(self) -> int:
+        """Bytes in use at the peak."""
         return max(self.moments.values())
 
     @property
     def peak_moment(self) -> str:
+        """When the peak is."""
         return max(self.moments, key=self.moments.__getitem__)
 
     def headroom(self, gigabytes: float) -> float:
-        """GB left on a card of that size; below zero, so many are missing."""
+        """Returns the GB left on a GPU with that much memory; negative if it does not fit."""
         return gigabytes - self.total / 1e9
 
     def cards(self, gigabytes: float) -> int:
-        """How many cards of that size hold this much, if it could be divided evenly.
+        """Returns how many GPUs with that much memory hold this plan, if it could be divided evenly.
+
+        Raises:
+            ValueError: If gigabytes is not above zero.
 
         >>> plan_memory("llama-3.1-70b", "full", dtype="fp32").cards(80)
         15
         """
         if not gigabytes > 0:
-            raise ValueError(f"a card of {gigabytes!r} GB holds nothing; give its memory in GB, above zero")
+            raise ValueError(f"a GPU of {gigabytes!r} GB holds nothing; give its memory in GB, above zero")
         return math.ceil(self.total / (gigabytes * 1e9))
 
     def __str__(self) -> str:
@@ -92,7 +110,8 @@ class MemoryPlan:
 
 
 def gigabytes(number: float) -> str:
-    """
+    """Writes a number of bytes in GB, or in MB below one GB.
+
     >>> gigabytes(16_060_522_496), gigabytes(2_500_000)
     ('16.06 GB', '2.5 MB')
     """
@@ -108,19 +127,33 @@ def plan_memory(
     optimizer: str = "adamw",
     batch_size: int = 1,
     sequence_length: int = 512,
-    checkpointing: bool = False,
+    gradient_checkpointing: bool = False,
     double_quant: bool = False,
     block_size: int = 64,
 ) -> MemoryPlan:
     """Plans the memory of one training step.
 
-    shape: a name from the catalog, or a `ModelShape`. method: "full", "lora" or "qlora". r, target_modules: as in
-    `LoraConfig`. dtype: of the base model ("fp32", "bf16", "fp16"); adapters are fp32. optimizer: one of `OPTIMIZERS`.
-    batch_size rows of sequence_length tokens go through at a time. checkpointing: blocks are computed again in the
-    backward pass instead of kept. double_quant, block_size: as in `quantize_4bit`. Raises ValueError, which says
-    what is allowed.
+    Args:
+        shape: A name from the catalog, or a `ModelShape`.
+        method: "full", "lora" or "qlora".
+        r: Rank, as in `LoraConfig`.
+        target_modules: As in `LoraConfig`.
+        dtype: Of the base model: "fp32", "bf16" or "fp16"; adapters are always fp32.
+        optimizer: One of `OPTIMIZERS`.
+        batch_size: Rows that are computed at a time.
+        sequence_length: Tokens per row.
+        gradient_checkpointing: Whether blocks are recomputed in the backward pass instead of kept.
+        double_quant: As in `quantize_4bit`.
+        block_size: As in `quantize_4bit`.
 
-    >>> plan = plan_memory("llama-3.1-8b", "qlora", target_modules="all-linear", checkpointing=True)
+    Returns:
+        The plan.
+
+    Raises:
+        TypeError: If shape is neither a name nor a `ModelShape`.
+        ValueError: If another argument is not allowed; the message says what is.
+
+    >>> plan = plan_memory("llama-3.1-8b", "qlora", target_modules="all-linear", gradient_checkpointing=True)
     >>> plan.trained, plan.cards(24)
     (20971520, 1)
     """
@@ -128,8 +161,10 @@ def plan_memory(
     choices = {"method": (method, METHODS), "dtype": (dtype, DTYPES), "optimizer": (optimizer, OPTIMIZERS)}
     numbers = {"r": r, "batch_size": batch_size, "sequence_length": sequence_length, "block_size": block_size}
     _check(shape, choices, numbers)
-    targets = () if method == "full" else find_targets(shape, target_modules, r)
-    step = Step(shape, method, r, targets, DTYPES[dtype], batch_size, sequence_length, checkpointing)
+    targets = () if method == "full" else adapted_layers(shape, target_modules, r)
+    step = TrainingStep(
+        shape, method, r, targets, DTYPES[dtype], batch_size, sequence_length, gradient_checkpointing
+    )
     fixed = _fixed_parts(step, dtype, optimizer, double_quant, block_size)
     moments = step.moments()
     base = sum(part.bytes for part in fixed)
@@ -144,18 +179,17 @@ def plan_memory(
     return MemoryPlan(shape, method, parts, totals, step.kept_by_forward(), step.trained, file_bytes)
 
 
-def find_targets(shape: ModelShape, target_modules: str | Sequence[str] | None, r: int) -> tuple[str, ...]:
-    """The linear layers of one block that `target_modules` names, as `LoraConfig` understands it.
+def adapted_layers(shape: ModelShape, target_modules: str | Sequence[str] | None, r: int) -> tuple[str, ...]:
+    """Returns the names of the linear layers of one block that `target_modules` selects, as `LoraConfig` reads it.
 
-    >>> find_targets(model_shape("tiny-gpt"), ["attention", "up_proj"], r=8)
+    >>> adapted_layers(model_shape("tiny-gpt"), ["attention", "up_proj"], r=8)
     ('q_proj', 'k_proj', 'v_proj', 'o_proj', 'up_proj')
     """
     if target_modules is None and shape.gpt2_layout:
         target_modules = ["c_attn"]
     attention = 2 if shape.gpt2_layout else 4  # the first layers of a block; the others are its feed-forward
     paths = {
-        ("self_attn." if place < attention else "mlp.") + name: name
-        for place, name in enumerate(shape.linear_layers)
+        ("self_attn." if i < attention else "mlp.") + name: name for i, name in enumerate(shape.linear_layers)
     }
     targets = tuple(paths[path] for path in named_layers(target_modules, list(paths)))
     for name in targets:
@@ -176,48 +210,51 @@ def _check(shape: Any, choices: dict[str, tuple[str, Any]], numbers: dict[str, A
             raise ValueError(f"{name} is {value!r}; choose one of {', '.join(allowed)}")
     for name, value in numbers.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
+            raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
     length, most = numbers["sequence_length"], shape.max_position_embeddings
     if length > most:
-        raise ValueError(f"sequence_length {length} is longer than the {most} tokens that {shape.name} reads")
+        raise ValueError(
+            f"sequence_length {length} is longer than the {most} tokens that {shape.name} can read"
+        )
 
 
 # -- what is there all the time ----------------------------------------------------------------------------------------
 
 
-def _fixed_parts(step: Step, dtype: str, optimizer: str, double_quant: bool, block_size: int) -> list[Part]:
-    shape, e, trained = step.shape, step.e, step.trained
-    packed = shape.linear_weights if step.packed else 0
+def _fixed_parts(
+    step: TrainingStep, dtype: str, optimizer: str, double_quant: bool, block_size: int
+) -> list[Part]:
+    shape, bytes_per_number, trained = step.shape, step.bytes_per_number, step.trained
+    packed = shape.linear_weights if step.method == "qlora" else 0
     rest = shape.parameter_count - packed
-    weights_words = f"{rest:,} weights × {e} bytes ({dtype})"
+    weights_words = f"{rest:,} weights × {bytes_per_number} bytes ({dtype})"
     constants, constants_words = 0, "nothing is packed"
-    if step.packed:
-        weights_words = f"{packed:,} weights in blocks × ½ byte + {rest:,} others × {e} bytes ({dtype})"
+    if packed:
+        weights_words = (
+            f"{packed:,} weights in blocks × ½ byte + {rest:,} others × {bytes_per_number} bytes ({dtype})"
+        )
         constants, constants_words = _quantization_constants(shape, double_quant, block_size)
     state = OPTIMIZERS[optimizer]
     if state is None:
         state = 2 * step.trained_bytes
     if not step.full:
-        state = min(state, 2 * ADAPTER_BYTES)  # adapters are fp32 already: no other moments, no master copy
-    adapters = 0 if step.full else trained * ADAPTER_BYTES
+        state = min(state, 2 * FP32)  # adapters are fp32 already: no other moments, no master copy
+    adapters = 0 if step.full else trained * FP32
     parts = {
-        "weights": (packed // 2 + rest * e, weights_words),
+        "weights": (packed // 2 + rest * bytes_per_number, weights_words),
         "quantization constants": (constants, constants_words),
-        "adapters": (adapters, f"{trained:,} weights × {ADAPTER_BYTES} bytes (fp32)"),
+        "adapters": (adapters, f"{trained:,} weights × {FP32} bytes (fp32)"),
         "optimizer": (trained * state, f"{trained:,} trained weights × {state} bytes ({optimizer})"),
-        "safety copy": (adapters, f"{trained:,} weights × {ADAPTER_BYTES} bytes: the last good adapter"),
-        "workspace": (
-            WORKSPACE,
-            f"2 threads × {WORKSPACE // 2:,} bytes: what matrix products keep for themselves",
-        ),
+        "safety copy": (adapters, f"{trained:,} weights × {FP32} bytes: the last good adapter"),
+        "workspace": (WORKSPACE, f"2 threads × {WORKSPACE // 2:,} bytes: scratch space of matrix products"),
     }
     return [Part(name, size, size, formula) for name, (size, formula) in parts.items()]
 
 
 def _quantization_constants(shape: ModelShape, double_quant: bool, block_size: int) -> tuple[int, str]:
-    """Each matrix has its own blocks, and groups of 256 blocks; its last one may be shorter."""
+    """Bytes and formula. Each matrix has its own blocks, and groups of 256 blocks; the last one may be shorter."""
     blocks = [math.ceil(i * o / block_size) for i, o in shape.linear_layers.values()]
-    groups = [math.ceil(count / 256) for count in blocks]
+    groups = [math.ceil(count / NESTED_BLOCK_SIZE) for count in blocks]
     layers = shape.num_hidden_layers
     words = f"{layers * sum(blocks):,} blocks"
     if not double_quant:

@@ -1,7 +1,7 @@
-"""A frozen linear layer that holds its weight in 4 bits, and gradients that pass through it to what is trained.
+"""A frozen linear layer that stores its weight in 4 bits, and gradients that flow through it to what is trained.
 
-Only packed bytes stay in memory: the weight is decoded for the length of one product in the forward pass, and once
-more in the backward pass. A `state_dict` lies as `bitsandbytes` lays it out, so a checkpoint of one opens in the other.
+Only packed bytes stay in memory: the weight is decoded for one product in the forward pass, and again in the backward
+pass. A `state_dict` has bitsandbytes' layout (bnb_format.py), so a checkpoint of either opens in the other.
 
 Not here: training the packed weight itself. Embeddings, norms and the output layer stay as they are.
 """
@@ -22,9 +22,16 @@ from minilora.quantization.bnb_format import from_state, to_state
 
 
 class Linear4bit(nn.Module):
-    """y = x Wᵀ + bias with W (out, in) in 4 bits. W gets no gradient; x does, and the bias if it wants one.
+    """y = x Wᵀ + bias with W (out, in) in 4 bits. W gets no gradient; x does, and so does a trainable bias.
 
-    compute_dtype: what W is decoded to and multiplied in; None means the type of x. The output has the type of x.
+    Args:
+        quantized: The weight, of shape (out, in).
+        bias: (out,), or None.
+        compute_dtype: Type that W is decoded to and multiplied in; None means the type of x. The output has the type
+            of x in any case.
+
+    Raises:
+        ValueError: If the weight is not a matrix.
 
     >>> layer = nn.Linear(64, 32)
     >>> packed = Linear4bit.from_linear(layer)
@@ -37,7 +44,6 @@ class Linear4bit(nn.Module):
 
     weight: Tensor
     absmax: Tensor
-    minimum: Tensor | None
     nested_absmax: Tensor | None
     nested_offset: Tensor | None
     bias: nn.Parameter | None
@@ -50,7 +56,9 @@ class Linear4bit(nn.Module):
     ):
         super().__init__()
         if len(quantized.shape) != 2:
-            raise ValueError(f"a linear layer's weight is (out, in); this one is {tuple(quantized.shape)}")
+            raise ValueError(
+                f"a linear layer's weight is (out, in); but this one is {tuple(quantized.shape)}"
+            )
         self.out_features, self.in_features = quantized.shape
         self.register_parameter("bias", bias)
         self.compute_dtype = compute_dtype
@@ -60,16 +68,18 @@ class Linear4bit(nn.Module):
     def from_linear(
         cls,
         layer: nn.Linear,
-        code: str = "nf4",
+        quant_type: str = "nf4",
         block_size: int | None = 64,
         double_quant: bool = False,
         compute_dtype: torch.dtype | None = None,
     ) -> Linear4bit:
-        """Packs an ordinary layer and takes its bias over; arguments and errors are those of `quantize_4bit`."""
-        return cls(quantize_4bit(layer.weight, code, block_size, double_quant), layer.bias, compute_dtype)
+        """Packs an ordinary layer and keeps its bias; arguments and errors are those of `quantize_4bit`."""
+        return cls(
+            quantize_4bit(layer.weight, quant_type, block_size, double_quant), layer.bias, compute_dtype
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (..., in) -> (..., out)."""
+        """Multiplies: x (..., in) -> (..., out)."""
         dtype = self.compute_dtype or x.dtype
         bias = None if self.bias is None else self.bias.to(dtype)
         return _ProductWithPacked.apply(x.to(dtype), bias, self.quantized).to(x.dtype)
@@ -78,11 +88,13 @@ class Linear4bit(nn.Module):
     def quantized(self) -> Quantized4bit:
         """The stored weight; its tensors are the layer's own."""
         shape = torch.Size((self.out_features, self.in_features))
-        rest = (self.minimum, self.nested_absmax, self.nested_offset)
-        return Quantized4bit(self.weight, self.absmax, self.code, self.block_size, shape, self.dtype, *rest)
+        nested = (self.nested_absmax, self.nested_offset)
+        return Quantized4bit(
+            self.weight, self.absmax, self.quant_type, self.block_size, shape, self.dtype, *nested
+        )
 
     def dequantize(self) -> nn.Linear:
-        """An ordinary frozen layer with the decoded weight (out, in), in the type that the weight once had."""
+        """Returns an ordinary frozen layer with the decoded weight (out, in), in the weight's original type."""
         weight = self.quantized.dequantize()
         layer = nn.Linear(self.in_features, self.out_features, bias=False, device="meta")
         layer.weight = nn.Parameter(weight, requires_grad=False)
@@ -92,19 +104,23 @@ class Linear4bit(nn.Module):
     def extra_repr(self) -> str:
         shape = f"in_features={self.in_features}, out_features={self.out_features}"
         bits = f"{self.quantized.bits_per_weight:.3f} bits per weight"
-        return f"{shape}, bias={self.bias is not None}, code={self.code!r}, {bits}"
+        return f"{shape}, bias={self.bias is not None}, quant_type={self.quant_type!r}, {bits}"
 
     # -- storage ------------------------------------------------------------------------------------------------
 
     def _store(self, quantized: Quantized4bit) -> None:
-        self.code, self.block_size, self.dtype = quantized.code, quantized.block_size, quantized.dtype
-        # Buffers, so that they follow the model to its device; left to `_save_to_state_dict`, so not persistent.
+        self.quant_type, self.block_size, self.dtype = (
+            quantized.quant_type,
+            quantized.block_size,
+            quantized.dtype,
+        )
+        # Buffers, to follow the model to its device; not persistent, because `_save_to_state_dict` saves them.
         self.register_buffer("weight", quantized.packed, persistent=False)
-        for name in ("absmax", "minimum", "nested_absmax", "nested_offset"):
+        for name in ("absmax", "nested_absmax", "nested_offset"):
             self.register_buffer(name, getattr(quantized, name), persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Linear4bit:
-        """Lets `.to(...)` move the stored tensors but never convert them: a rounded absmax is another weight."""
+        """Lets `.to(...)` move the stored tensors but never convert them: rounding absmax would change the weight."""
         before = self._buffers.copy()
         super()._apply(fn, recurse)
         for name, buffer in before.items():
@@ -121,7 +137,7 @@ class Linear4bit(nn.Module):
         self, state_dict: dict[str, Any], prefix: str, metadata: Any, strict: bool, missing: list[str],
         unexpected: list[str], errors: list[str],
     ) -> None:  # fmt: skip
-        """Takes over code and block size with the bytes; a weight of another shape or form is an error."""
+        """Loads code and block size together with the bytes; a weight of another shape or layout is an error."""
         weight = prefix + "weight"
         mine = {name: value for name, value in state_dict.items() if (name + ".").startswith(weight + ".")}
         rest = {name: value for name, value in state_dict.items() if name not in mine}
@@ -137,7 +153,7 @@ class Linear4bit(nn.Module):
 
 
 class _ProductWithPacked(torch.autograd.Function):
-    """x Wᵀ + bias. Autograd's own product would keep the decoded W for the backward pass; this keeps the packed one."""
+    """x Wᵀ + bias. Autograd's own product would keep the decoded W for the backward pass; this keeps the packed W."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, bias: Tensor | None, quantized: Quantized4bit) -> Tensor:
@@ -159,17 +175,27 @@ class _ProductWithPacked(torch.autograd.Function):
 
 @dataclasses.dataclass(frozen=True)
 class QuantizationReport:
-    """What `quantize_model` did; sizes in bytes, measured from the tensors. Prints as one sentence."""
+    """What `quantize_model` did; prints as one sentence.
+
+    Attributes:
+        layers: Paths of the packed layers.
+        weights: Number of their weights.
+        bytes_before: Measured size of these layers before.
+        bytes_after: The same after packing.
+        model_before: Measured size of the whole model before, in bytes.
+        model_after: The same after packing.
+    """
 
     layers: list[str]
     weights: int
-    bytes_before: int  # of the packed layers
+    bytes_before: int
     bytes_after: int
-    model_before: int  # of the whole model, with what was left alone
+    model_before: int
     model_after: int
 
     @property
     def bits_per_weight(self) -> float:
+        """Of the packed layers, with their biases."""
         return 8 * self.bytes_after / self.weights
 
     def __str__(self) -> str:
@@ -183,15 +209,27 @@ class QuantizationReport:
 
 def quantize_model(
     model: nn.Module,
-    code: str = "nf4",
+    quant_type: str = "nf4",
     block_size: int | None = 64,
     double_quant: bool = False,
     compute_dtype: torch.dtype | None = None,
 ) -> tuple[nn.Module, QuantizationReport]:
-    """Packs every linear layer of `model`, in place, except its output layer; returns the model and what it saved.
+    """Packs every linear layer of a model, in place, except its output layer.
 
-    Works on any module that holds `nn.Linear` layers, a `transformers` model too. What counts as output layer, says
-    `output_layers`. To train afterwards, `add_lora` on the result: that is QLoRA. An error leaves the model as it was.
+    To train afterwards, call `add_lora` on the result: that is QLoRA. An error leaves the model as it was.
+
+    Args:
+        model: Any module that holds `nn.Linear` layers, `transformers` models included.
+        quant_type: As in `quantize_4bit`.
+        block_size: As in `quantize_4bit`.
+        double_quant: As in `quantize_4bit`.
+        compute_dtype: As in `Linear4bit`.
+
+    Returns:
+        The model itself, and a report of what it saved.
+
+    Raises:
+        ValueError: If there is nothing to pack, the model carries adapters, or a weight cannot be quantized.
 
     >>> model = nn.Sequential(nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 64))
     >>> model, report = quantize_model(model)
@@ -202,7 +240,7 @@ def quantize_model(
     packed: dict[str, Linear4bit] = {}
     for path, layer in layers.items():
         try:
-            packed[path] = Linear4bit.from_linear(layer, code, block_size, double_quant, compute_dtype)
+            packed[path] = Linear4bit.from_linear(layer, quant_type, block_size, double_quant, compute_dtype)
         except ValueError as error:
             raise ValueError(f"layer {path}: {error}") from None
     before = _stored_bytes(model)
@@ -222,10 +260,10 @@ def quantize_model(
 def _layers_to_pack(model: nn.Module) -> dict[str, nn.Linear]:
     if any(hasattr(module, "lora_A") for module in model.modules()):
         raise ValueError(
-            "this model carries LoRA adapters, which stay in full precision: first quantize_model(base), then add_lora"
+            "this model has LoRA adapters, which stay in full precision: call quantize_model(base) first, then add_lora"
         )
     output = output_layers(model)
-    # Exactly nn.Linear: its subclasses are read by their owners in ways that a packed layer cannot serve.
+    # Exactly nn.Linear: code that uses a subclass may rely on what a packed layer does not have.
     layers = {
         path: module
         for path, module in model.named_modules()
@@ -234,10 +272,10 @@ def _layers_to_pack(model: nn.Module) -> dict[str, nn.Linear]:
     if not layers:
         packed = any(isinstance(module, Linear4bit) for module in model.modules())
         raise ValueError(
-            "its linear layers are in 4 bits already; load the model anew for another code"
+            "its linear layers are already in 4 bits; load the model again to use another code"
             if packed
             else f"{type(model).__name__} holds no nn.Linear besides its output layer, so there is nothing to pack "
-            "(for a single layer there is Linear4bit.from_linear)"
+            "(to pack a single layer, use Linear4bit.from_linear)"
         )
     return layers
 

@@ -1,61 +1,82 @@
-"""The training loop: the same for full fine-tuning, LoRA and QLoRA, on one processor, one GPU or several.
+"""The training loop: the same for full fine-tuning, LoRA and QLoRA, on a CPU, one GPU or several.
 
-One step takes `batch_size` rows of data, whole or in parts, on one process or many: the loss is always the mean over
-all target tokens of the whole batch, so the parts add up to the same gradient. Everything random follows from the
-seed and the step number alone, which is why a resumed run is bit-equal to one that was never interrupted.
+To read: `Trainer._train_step` is one step (forward, loss, backward, clip, update), `Trainer.train` repeats it. The
+loss is always the mean over all target tokens of the whole batch, so computing a batch in parts, or on several
+processes, gives the same gradient. Everything random follows from the seed and the step number alone, which is why a
+resumed run is bit-identical to an uninterrupted one.
 
-Not here: mixed-precision scaling, splitting one model over several devices, hyper-parameter search, plots.
+Beside it: the loss (loss.py), saving and resuming (run_state.py), several processes (distributed.py).
+
+Not here: mixed-precision scaling, splitting one model over several devices, hyperparameter search, plots.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import functools
-import hashlib
-import json
 import math
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
-from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
 
-from minilora.files.safe_files import read_tensors, replace_files
 from minilora.lora import LoraModel
 from minilora.training.datasets import IGNORE, TokenData, check_data
-from minilora.training.distributed import choose_device, join_processes, peak_memory
+from minilora.training.distributed import (
+    choose_device,
+    join_processes,
+    peak_memory,
+    share_gradients,
+    sum_over_processes,
+)
+from minilora.training.interrupts import on_first_interrupt
 from minilora.training.loss import SummedLoss, evaluate
-from minilora.training.run_state import STATE_FILE, History, frozen_digest
+from minilora.training.run_state import STATE_FILE, History, load_state, save_state
 
 
 class TrainingDiverged(ArithmeticError):
-    """The loss was no longer a finite number."""
+    """The loss or the gradient was no longer a finite number."""
 
 
 class Trainer:
     """Trains what is trainable in a model: the active adapter of a `LoraModel`, or all of a plain model.
 
-    model: called with input_ids (batch, tokens), returns logits (batch, tokens, vocab) or an object that has them.
-    train_data, validation_data: `TokenData`. epochs or steps: how long. batch_size: rows per step, over all processes.
-    micro_batches: parts that a step is computed in, to need less memory. learning_rate: by default 3e-3 for LoRA and
-    3e-4 for full fine-tuning, since LoRA's best is about ten times higher. warmup: share of the steps over which the
-    rate rises, before it falls to zero along a cosine. weight_decay acts on matrices alone. clip: largest norm of the
-    gradient. validate_every, save_every: in steps; validation also happens before the first step and after the last.
-    folder: where `save_every` keeps the state from which `resume` goes on.
-    device: where to train, by default on a GPU if there is one; afterwards the model is put back where it was.
+    Under `torchrun` the same script runs as several processes; each takes its share of every batch.
 
-    After each step and its validation the function in `on_step`, if one is set, is called with the trainer: to draw, or
-    to print a sample. Under `torchrun` the same script runs on several processes; each takes its share of every batch.
+    Args:
+        model: Called with input_ids (batch, tokens), returns logits (batch, tokens, vocab) or an object with `.logits`.
+        train_data: Rows of tokens to learn from.
+        epochs: How often to go through the data; give this or `max_steps`.
+        max_steps: How many optimizer steps to take.
+        validation_data: Held-out rows, evaluated before the first step and after the last.
+        batch_size: Rows per step, over all processes.
+        gradient_accumulation_steps: Parts that each batch is computed in, to need less memory. Unlike in Transformers,
+            `batch_size` counts all parts together.
+        learning_rate: By default 3e-3 for LoRA and 3e-4 for full fine-tuning: LoRA's best rate is about ten times
+            higher.
+        warmup_ratio: Fraction of the steps over which the rate rises, before it falls to zero along a cosine.
+        weight_decay: AdamW's, on matrices alone.
+        max_grad_norm: Longer gradients are scaled down to this norm.
+        seed: Of the order of the rows, and of dropout.
+        eval_steps: Evaluate `validation_data` every so many steps too.
+        save_steps: Save the state every so many steps, in `output_dir`, for `resume`.
+        output_dir: Where `save` writes and `resume` reads.
+        gradient_checkpointing: Recompute activations in the backward pass instead of keeping them.
+        device: Where to train, by default on a GPU if there is one; afterwards the model is moved back.
+        progress: Whether to show a progress bar.
+
+    Attributes:
+        step: Steps done so far.
+        history: What happened so far.
+        on_step: If set, called with the trainer after each step and its evaluation, for example to print a sample.
+
+    Raises:
+        TypeError: If the data is not `TokenData`.
+        ValueError: If a setting is out of range, or nothing in the model is trainable.
     """
 
     def __init__(
@@ -64,18 +85,18 @@ class Trainer:
         train_data: TokenData,
         *,
         epochs: int | None = None,
-        steps: int | None = None,
+        max_steps: int | None = None,
         validation_data: TokenData | None = None,
         batch_size: int = 16,
-        micro_batches: int = 1,
+        gradient_accumulation_steps: int = 1,
         learning_rate: float | None = None,
-        warmup: float = 0.05,
+        warmup_ratio: float = 0.05,
         weight_decay: float = 0.0,
-        clip: float = 1.0,
+        max_grad_norm: float = 1.0,
         seed: int = 0,
-        validate_every: int | None = None,
-        save_every: int | None = None,
-        folder: str | os.PathLike | None = None,
+        eval_steps: int | None = None,
+        save_steps: int | None = None,
+        output_dir: str | os.PathLike[str] | None = None,
         gradient_checkpointing: bool = False,
         device: str | torch.device | None = None,
         progress: bool = True,
@@ -83,143 +104,148 @@ class Trainer:
         check_data(train_data, "train_data")
         if validation_data is not None:
             check_data(validation_data, "validation_data")
-        if (epochs is None) == (steps is None):
-            raise ValueError(f"epochs={epochs}, steps={steps}: give one of the two")
-        counts = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "micro_batches": micro_batches}
-        for name, count in (counts | {"validate_every": validate_every, "save_every": save_every}).items():
-            if count is not None and (type(count) is not int or count < 1):
-                raise ValueError(f"{name} is {count!r}; it must be a whole number from 1 on")
-        rate = learning_rate or 0.0
-        for name, value, most in (
-            ("learning_rate", rate, math.inf), ("weight_decay", weight_decay, math.inf), ("warmup", warmup, 1)
-        ):  # fmt: skip
-            if not 0 <= value <= most or value == math.inf:
-                raise ValueError(f"{name} is {value!r}; it must be a number from 0 to {most}")
-        if not clip > 0:
+        if (epochs is None) == (max_steps is None):
+            raise ValueError(f"epochs={epochs}, max_steps={max_steps}: give one of the two")
+        _check_counts(
+            epochs=epochs,
+            max_steps=max_steps,
+            batch_size=batch_size,
+            gradient_accumulation_steps=gradient_accumulation_steps,
+            eval_steps=eval_steps,
+            save_steps=save_steps,
+        )
+        _check_range("learning_rate", learning_rate or 0.0, math.inf)
+        _check_range("weight_decay", weight_decay, math.inf)
+        _check_range("warmup_ratio", warmup_ratio, 1)
+        if not max_grad_norm > 0:
             raise ValueError(
-                f"clip is {clip!r}; a gradient of that length moves nothing, so give a number above 0"
+                f"max_grad_norm is {max_grad_norm!r}; it must be above 0, or nothing would be learned"
             )
-        if save_every is not None and folder is None:
-            raise ValueError("save_every needs a folder to save in; pass folder=...")
+        if save_steps is not None and output_dir is None:
+            raise ValueError("save_steps needs a folder to save in; pass output_dir=...")
         self.model: Any = model
         self.train_data, self.validation_data = train_data, validation_data
-        self.batch_size, self.micro_batches = batch_size, micro_batches
+        self.batch_size, self.gradient_accumulation_steps = batch_size, gradient_accumulation_steps
         self.steps_per_epoch = math.ceil(len(train_data) / batch_size)
-        self.steps: int = steps if steps is not None else epochs * self.steps_per_epoch  # type: ignore[operator]
-        if learning_rate is None:
-            learning_rate = 3e-3 if isinstance(model, LoraModel) else 3e-4
-        self.learning_rate, self.warmup, self.weight_decay = learning_rate, warmup, weight_decay
-        self.clip, self.seed = clip, seed
-        self.validate_every, self.save_every, self.folder = validate_every, save_every, folder
-        self.rank, self.world = join_processes()
-        self.progress = progress and self.rank == 0
+        self.max_steps = max_steps if max_steps is not None else (epochs or 0) * self.steps_per_epoch
+        default_rate = 3e-3 if isinstance(model, LoraModel) else 3e-4
+        self.learning_rate = default_rate if learning_rate is None else learning_rate
+        self.warmup_ratio, self.weight_decay, self.max_grad_norm = warmup_ratio, weight_decay, max_grad_norm
+        self.seed, self.eval_steps, self.save_steps, self.output_dir = (
+            seed,
+            eval_steps,
+            save_steps,
+            output_dir,
+        )
+        self.process_rank, self.world_size = join_processes()
+        self.progress = progress and self.process_rank == 0
         self.device = choose_device(model) if device is None else torch.device(device)
-        if self.world > 1:
-            model.to(self.device)  # DistributedDataParallel wants it there from the start
         self.parameters = trainable_parameters(model)
-        set_checkpointing(model, gradient_checkpointing)
+        set_gradient_checkpointing(model, gradient_checkpointing)
         self.loss: Any = SummedLoss(model)
-        if self.world > 1:
-            for parameter in model.parameters():  # an adapter that rests would make the others wait
-                parameter.requires_grad_(any(parameter is p for p in self.parameters.values()))
-            # no buffer ever changes, and a packed base keeps its weights in buffers: sending them each step costs much
-            self.loss = DistributedDataParallel(self.loss, broadcast_buffers=False)
+        if self.world_size > 1:
+            model.to(self.device)  # DistributedDataParallel needs it there from the start
+            self.loss = share_gradients(self.loss, self.parameters.values())
         matrices = [p for p in self.parameters.values() if p.ndim >= 2]
         others = [p for p in self.parameters.values() if p.ndim < 2]
         groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=learning_rate, fused=True)
+        self.optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
         self.step = 0
         self.history = History()
-        self.last_good: dict[str, Tensor] = {}  # the adapter as it was when its loss last was a number
         self.on_step: Callable[[Trainer], None] | None = None
-        self._stop = False
+        self.last_good: dict[str, Tensor] = {}  # the adapter as of its last finite loss
+        self.stop_requested = False
 
     # -- the loop --------------------------------------------------------------------------------------------
 
     def train(self) -> History:
-        """Trains to the end and returns the history.
+        """Trains to the end.
 
-        An interrupt (the notebook's ■, Ctrl-C) or `stop()` ends it after the running step: the model keeps what it has
-        learned, the history so far is returned, and calling `train()` again goes on.
+        An interrupt (the notebook's ■, Ctrl-C) or `stop()` ends it after the current step: the model keeps what it
+        has learned, and calling `train()` again continues.
+
+        Returns:
+            The history so far.
+
+        Raises:
+            TrainingDiverged: If the loss or gradient is not finite; that step is not taken.
         """
-        self._stop = False
+        self.stop_requested = False
         was_training, home = self.model.training, next(self.model.parameters()).device
         devices = [self.device] if self.device.type == "cuda" else []
-        bar = tqdm(total=self.steps, initial=self.step, unit="step", disable=not self.progress)
-        with bar, torch.random.fork_rng(devices), self._interrupt_means_stop():
+        bar = tqdm(total=self.max_steps, initial=self.step, unit="step", disable=not self.progress)
+        with bar, torch.random.fork_rng(devices), on_first_interrupt(self.stop):
             try:
                 self.model.to(self.device)
                 if self.step == 0:
-                    self._validate()
-                while self.step < self.steps and not self._stop_everywhere():
+                    self._evaluate()
+                while self.step < self.max_steps and not self._any_process_stopped():
                     loss = self._train_step()
                     bar.update()
                     bar.set_postfix_str(f"loss {loss:.3f}, {self.history.tokens_per_second:,.0f} tokens/s")
-                    at_end = self.step == self.steps
-                    if at_end or (self.validate_every and self.step % self.validate_every == 0):
-                        self._validate()
+                    at_end = self.step == self.max_steps
+                    if at_end or (self.eval_steps and self.step % self.eval_steps == 0):
+                        self._evaluate()
                     if self.on_step is not None:
                         self.on_step(self)
-                    if self.save_every and (at_end or self.step % self.save_every == 0):
+                    if self.save_steps and (at_end or self.step % self.save_steps == 0):
                         self.save()
             finally:
                 self.model.train(was_training).to(home)
                 self.history.peak_memory = peak_memory(self.device)
         return self.history
 
-    def stop(self) -> None:
-        """Asks a running `train()` to end after its step; a Stop button may call it from another thread."""
-        self._stop = True
-
     def _train_step(self) -> float:
+        """One update from one batch; returns the batch's mean loss."""
         start = time.perf_counter()
         self.model.train()
         # subtle: seeded anew in each step, so that dropout is the same after a resume
-        torch.manual_seed(self.seed * 1_000_003 + self.step * self.world + self.rank)
+        torch.manual_seed(self.seed * 1_000_003 + self.step * self.world_size + self.process_rank)
+        rate = self.learning_rate * schedule(self.step, self.max_steps, self.warmup_ratio)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate * schedule(self.step, self.steps, self.warmup)
+            group["lr"] = rate
         rows = self._rows_of_step(self.step)
-        tokens = int((self.train_data.targets[rows] != IGNORE).sum())
-        loss = self._backward(rows, tokens)
-        norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.clip)
-        self._check_finite(loss, float(norm))
+        tokens = int((self.train_data.targets[rows] != IGNORE).sum())  # to learn, in the whole batch
+        total = torch.zeros((), device=self.device)
+
+        parts = rows[self.process_rank :: self.world_size].chunk(self.gradient_accumulation_steps)
+        for i, part in enumerate(parts):
+            input_ids, targets = self._batch(part)  # (rows, tokens) each
+            last = i == len(parts) - 1
+            with contextlib.nullcontext() if last or self.world_size == 1 else self.loss.no_sync():
+                loss = self.loss(input_ids, targets)  # forward, summed over the part's tokens
+                # DistributedDataParallel averages over processes; times their number, it is the sum we want
+                (loss * (self.world_size / max(tokens, 1))).backward()
+            total += loss.detach()
+        mean_loss = float(sum_over_processes(total, self.world_size)) / max(tokens, 1)
+        norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.max_grad_norm)
+        self._check_finite(mean_loss, float(norm))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.history.losses.append(loss)
-        self.history.learning_rates.append(self.optimizer.param_groups[0]["lr"])
-        self.history.tokens.append(tokens)
-        self.history.seconds.append(time.perf_counter() - start)
+
+        self.history.add_step(mean_loss, rate, tokens, time.perf_counter() - start)
         self.step += 1
-        return loss
+        return mean_loss
 
     def _rows_of_step(self, step: int) -> Tensor:
-        """The rows of the data that make up a step: a new shuffle each epoch, a function of seed and epoch alone."""
+        """The rows of the data that make up a step: shuffled anew each epoch, a function of seed and epoch alone."""
         epoch, place = divmod(step, self.steps_per_epoch)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.train_data), generator=generator)
         return order[place * self.batch_size : (place + 1) * self.batch_size]
 
-    def _backward(self, rows: Tensor, tokens: int) -> float:
-        """Gradients of the mean loss over the whole batch, computed in parts; returns that mean loss."""
-        total = torch.zeros((), device=self.device)
-        parts = rows[self.rank :: self.world].chunk(self.micro_batches)
-        for i, part in enumerate(parts):
-            input_ids, targets = self.train_data.input_ids[part], self.train_data.targets[part]
-            if len(part) == 0:  # a last batch with fewer rows than processes: take part, contribute nothing
-                input_ids = self.train_data.input_ids[:1]
-                targets = torch.full_like(input_ids, IGNORE)
-            last = i == len(parts) - 1
-            with contextlib.nullcontext() if last or self.world == 1 else self.loss.no_sync():
-                summed = self.loss(input_ids.to(self.device), targets.to(self.device))
-                # DistributedDataParallel averages over processes; times their number, that is the sum we want.
-                (summed * (self.world / max(tokens, 1))).backward()
-            total += summed.detach()
-        return float(self._sum_over_processes(total)) / max(tokens, 1)
+    def _batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """input_ids and targets, (rows, tokens) each, on the training device."""
+        input_ids, targets = self.train_data.input_ids[rows], self.train_data.targets[rows]
+        if len(rows) == 0:  # a last batch with fewer rows than processes: take part, contribute nothing
+            input_ids = self.train_data.input_ids[:1]
+            targets = torch.full_like(input_ids, IGNORE)
+        return input_ids.to(self.device), targets.to(self.device)
 
     def _check_finite(self, loss: float, norm: float) -> None:
-        """Stops on a loss or gradient that is no number, with the weights as they were when it last was one."""
+        """Raises on a loss or gradient that is not finite, with the weights as they were when it last was."""
         if math.isfinite(loss) and math.isfinite(norm):
-            if isinstance(self.model, LoraModel):  # an adapter is small enough to keep a copy of it
+            if isinstance(self.model, LoraModel):  # an adapter is small enough to keep a copy
                 self.last_good = {name: p.detach().clone() for name, p in self.parameters.items()}
             return
         self.optimizer.zero_grad(set_to_none=True)
@@ -229,150 +255,72 @@ class Trainer:
         kept = (
             "the adapter keeps its last good weights"
             if isinstance(self.model, LoraModel)
-            else "of the whole model there is no older copy: load it anew, or go back to the last save"
+            else "there is no earlier copy of a whole model: load it again, or resume from the last save"
         )
         raise TrainingDiverged(
-            f"step {self.step + 1}: the loss is {loss} and the gradient's norm {norm}. The step was not taken, and "
-            f"{kept}. Try a lower learning_rate than {self.learning_rate:g}"
+            f"step {self.step + 1}: the loss is {loss} and the gradient norm {norm}. The step was not taken, and "
+            f"{kept}. Try a learning_rate below {self.learning_rate:g}"
         )
 
-    def _validate(self) -> None:
+    def _evaluate(self) -> None:
         if self.validation_data is not None:
             loss = evaluate(self.model, self.validation_data, self.batch_size)
             self.history.validation_steps.append(self.step)
             self.history.validation_losses.append(loss)
 
-    # -- stopping, several processes -------------------------------------------------------------------------
+    # -- stop, save, resume ----------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _interrupt_means_stop(self) -> Iterator[None]:
-        """The first interrupt asks for a stop after the step; the second acts at once, as usual."""
-        if threading.current_thread() is not threading.main_thread():
-            yield  # only the main thread may handle signals
-            return
-        before = signal.getsignal(signal.SIGINT)
+    def stop(self) -> None:
+        """Asks a running `train()` to end after its current step; may be called from another thread."""
+        self.stop_requested = True
 
-        def ask_to_stop(number: int, frame: Any) -> None:
-            signal.signal(signal.SIGINT, before)
-            self.stop()
+    def _any_process_stopped(self) -> bool:
+        """All processes must leave the loop at the same step, or those that stay would wait forever."""
+        requested = torch.tensor(float(self.stop_requested), device=self.device)
+        return bool(sum_over_processes(requested, self.world_size) > 0)
 
-        signal.signal(signal.SIGINT, ask_to_stop)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
+    def save(self, folder: str | os.PathLike[str] | None = None) -> None:
+        """Writes everything that `resume` needs, as one file, atomically: trained weights, optimizer, history.
 
-    def _stop_everywhere(self) -> bool:
-        """All processes must leave the loop at the same step, or those that stay wait forever."""
-        if self.world == 1:
-            return self._stop
-        return bool(self._sum_over_processes(torch.tensor(float(self._stop), device=self.device)) > 0)
+        Args:
+            folder: Where to; by default `output_dir`.
+        """
+        if self.process_rank == 0:
+            save_state(self, self._state_file(folder))
 
-    def _sum_over_processes(self, value: Tensor) -> Tensor:
-        if self.world > 1:
-            dist.all_reduce(value)
-        return value
+    def resume(self, folder: str | os.PathLike[str] | None = None) -> None:
+        """Loads a saved state; `train()` then continues as if there had been no interruption.
 
-    # -- save and resume -------------------------------------------------------------------------------------
+        Args:
+            folder: Where from; by default `output_dir`.
 
-    def save(self, folder: str | os.PathLike | None = None) -> None:
-        """Writes everything that `resume` needs, as one file, atomically: trained weights, optimizer, history."""
-        if self.rank != 0:
-            return
-        path = self._state_file(folder)
-        tensors = {}
-        for name, parameter in self.parameters.items():
-            tensors[f"weight/{name}"] = parameter.detach()
-            for key, value in self.optimizer.state[parameter].items():
-                tensors[f"{key}/{name}"] = value
-        tensors = {name: value.cpu().contiguous().clone() for name, value in tensors.items()}
-        state = {"step": self.step, "run": self._description(), "history": dataclasses.asdict(self.history)}
-        metadata = {"format": "pt", "minilora_training": json.dumps(state)}
-        replace_files(path.parent, {path.name: lambda path: save_file(tensors, path, metadata=metadata)})
+        Raises:
+            FileNotFoundError: If there is no saved state.
+            ValueError: If it is damaged, or belongs to another run; then nothing has changed.
+        """
+        load_state(self, self._state_file(folder))
 
-    def resume(self, folder: str | os.PathLike | None = None) -> None:
-        """Goes back to a saved state; `train()` then continues as if there had been no interruption."""
-        path = self._state_file(folder)
-        tensors, metadata = read_tensors(path)
-        try:
-            state = json.loads(metadata["minilora_training"])
-            saved = state["history"]
-            run, step, history = dict(state["run"]), state["step"], History(**saved)
-            if any(type(saved[name]) is not type(empty) for name, empty in vars(History()).items()):
-                raise TypeError("a number where a list belongs, or the reverse")
-            if type(step) is not int or len(history.losses) != step:
-                raise ValueError("not as many losses as steps")
-        except (KeyError, TypeError, ValueError, RecursionError):
-            raise ValueError(f"{path} is a safetensors file, but no saved training state") from None
-        differs = [
-            f"{key} was {run.get(key)!r:.80} and is now {value!r:.80}"
-            for key, value in self._description().items()
-            if run.get(key) != value
-        ]
-        if differs:
-            raise ValueError(f"{path} belongs to another run: {'; '.join(differs)}")
-        keys = ["weight", "exp_avg", "exp_avg_sq", "step"] if step else ["weight"]
-        for name, parameter in self.parameters.items():  # all checks before the first change
-            for key in keys:
-                found = tensors.get(f"{key}/{name}")
-                like = torch.tensor(0.0) if key == "step" else parameter
-                if found is None:
-                    raise ValueError(f"{path} lacks {key} of {name}; was it edited? Resume from another save")
-                if found.shape != like.shape or found.dtype != like.dtype:
-                    kind = f"{tuple(found.shape)} of {found.dtype}"
-                    raise ValueError(f"{path}: {key} of {name} is {kind}; edited?")
-        self.optimizer.state.clear()
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(tensors[f"weight/{name}"])
-                for key in keys[1:]:  # what the optimizer holds, once a step was made
-                    self.optimizer.state[parameter][key] = tensors[f"{key}/{name}"].to(self.device).clone()
-        self.step, self.history = step, history
-
-    def _state_file(self, folder: str | os.PathLike | None) -> Path:
-        folder = self.folder if folder is None else folder
+    def _state_file(self, folder: str | os.PathLike[str] | None) -> Path:
+        folder = self.output_dir if folder is None else folder
         if folder is None:
-            raise ValueError("save and resume need a folder; pass one here or to Trainer(folder=...)")
+            raise ValueError("save and resume need a folder; pass one here or to Trainer(output_dir=...)")
         return Path(folder) / STATE_FILE
 
-    def _description(self) -> dict[str, Any]:
-        """What must be equal for a run to go on exactly. The number of processes and of parts may change."""
-        names = ("steps", "batch_size", "learning_rate", "warmup", "weight_decay", "clip", "seed")
-        active = self.model.adapter_scales if isinstance(self.model, LoraModel) else {}
-        description = {name: getattr(self, name) for name in names} | {
-            "rows": len(self.train_data),
-            "row_length": self.train_data.input_ids.shape[1],
-            "data": self._data_digest,
-            "trained": {name: list(p.shape) for name, p in self.parameters.items()},
-            "frozen": frozen_digest(self.model, self.parameters.values()),
-            "adapters": {
-                n: dataclasses.asdict(self.model.peft_config[n]) | {"scale": s} for n, s in active.items()
-            },
-        }
-        return json.loads(json.dumps(description))  # as it comes back from the file
 
-    @functools.cached_property
-    def _data_digest(self) -> str:
-        digest = hashlib.sha256()
-        for tensor in (self.train_data.input_ids, self.train_data.targets):
-            digest.update(tensor.contiguous().numpy().tobytes())
-        return digest.hexdigest()[:32]
+def schedule(step: int, max_steps: int, warmup_ratio: float) -> float:
+    """Returns the factor on the learning rate: a linear warmup, then a cosine down to zero.
 
-
-def schedule(step: int, steps: int, warmup: float) -> float:
-    """The factor on the learning rate: a line up over the first share of the steps, then a cosine down to zero.
-
-    >>> [round(schedule(step, 8, warmup=0.25), 3) for step in range(8)]
+    >>> [round(schedule(step, 8, warmup_ratio=0.25), 3) for step in range(8)]
     [0.5, 1.0, 1.0, 0.933, 0.75, 0.5, 0.25, 0.067]
     """
-    rising = max(1, round(steps * warmup))
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+    warmup_steps = max(1, round(max_steps * warmup_ratio))
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, max_steps - warmup_steps)))
 
 
-def set_checkpointing(model: Any, on: bool) -> None:
-    """Whether blocks are computed again in the backward pass; for our GPT and `transformers` models."""
+def set_gradient_checkpointing(model: Any, on: bool) -> None:
+    """Sets whether blocks are recomputed in the backward pass; for our GPT and `transformers` models."""
     if hasattr(model, "hidden_states"):
         model.model.gradient_checkpointing = on
     elif on:
@@ -380,13 +328,30 @@ def set_checkpointing(model: Any, on: bool) -> None:
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Name -> parameter of all that a Trainer would change; nothing at all is an error."""
+    """Returns the parameters that a Trainer would change, by name.
+
+    Raises:
+        ValueError: If there are none.
+    """
     if isinstance(model, LoraModel):
         found = model.trainable_parameters()
         advice = "its active adapter was loaded frozen: load_adapter(..., is_trainable=True), or set_adapter another"
     else:
         found = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        advice = "every parameter is frozen: add_lora(model, config) adds trainable ones, requires_grad_(True) thaws"
+        advice = (
+            "every parameter is frozen: add_lora(model, config) adds some, requires_grad_(True) unfreezes"
+        )
     if not found:
         raise ValueError(f"nothing in this model is trainable; {advice}")
     return found
+
+
+def _check_counts(**counts: int | None) -> None:
+    for name, count in counts.items():
+        if count is not None and (type(count) is not int or count < 1):
+            raise ValueError(f"{name} is {count!r}; it must be a whole number of at least 1")
+
+
+def _check_range(name: str, value: float, most: float) -> None:
+    if not 0 <= value <= most or value == math.inf:
+        raise ValueError(f"{name} is {value!r}; it must be a number from 0 to {most}")

@@ -31,7 +31,7 @@ class MemoryExplorer(Explorer):
             batch_size=slider("Batch size", BATCHES, 4),
             sequence_length=slider("Tokens in a row", LENGTHS, 512),
             rank=slider("Rank r", RANKS, 8),
-            checkpointing=switch("Checkpointing: compute again instead of keeping", False),
+            gradient_checkpointing=switch("Checkpointing: compute again instead of keeping", False),
         )
 
     def plans(self) -> dict[str, MemoryPlan]:

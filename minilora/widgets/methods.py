@@ -139,7 +139,13 @@ def _plan_on(card: float, model: str, method: str, rank: int) -> tuple[MemoryPla
     length = min(LENGTH, model_shape(model).max_position_embeddings)
     plain, thrifty = (
         plan_memory(
-            model, method, rank, "all-linear", sequence_length=length, double_quant=True, checkpointing=again
+            model,
+            method,
+            rank,
+            "all-linear",
+            sequence_length=length,
+            double_quant=True,
+            gradient_checkpointing=again,
         )
         for again in (False, True)
     )

@@ -25,8 +25,8 @@ from minilora.reference import lora as by_hand
 from minilora.widgets import lora_anatomy
 
 tokenizer = GPT.from_pretrained("tiny-gpt").tokenizer
-train_data = encode_text(style_corpus("legal", documents=64), tokenizer, block_size=64)
-validation_data = encode_text(style_corpus("legal", "validation", documents=6), tokenizer, block_size=64)
+train_data = encode_text(style_corpus("legal", documents=64), tokenizer, sequence_length=64)
+validation_data = encode_text(style_corpus("legal", "validation", documents=6), tokenizer, sequence_length=64)
 print("text to learn from:", train_data)
 
 # %% [markdown]
@@ -76,7 +76,7 @@ torch.manual_seed(0)
 model = add_lora(
     GPT.from_pretrained("tiny-gpt"), LoraConfig(r=8, lora_alpha=16, target_modules=["attention"])
 )
-Trainer(model, train_data, steps=10, batch_size=8, learning_rate=1e-2).train()
+Trainer(model, train_data, max_steps=10, batch_size=8, learning_rate=1e-2).train()
 
 layer = model.lora_layers()["model.layers.4.self_attn.q_proj"]
 scaling = layer.configs["default"].scaling
@@ -143,7 +143,7 @@ stuck = add_lora(GPT.from_pretrained("tiny-gpt"), LoraConfig(r=8, target_modules
 with torch.no_grad():
     for some_layer in stuck.lora_layers().values():
         some_layer.lora_A["default"].zero_()
-history = Trainer(stuck, train_data, steps=5, batch_size=8, learning_rate=1e-2).train()
+history = Trainer(stuck, train_data, max_steps=5, batch_size=8, learning_rate=1e-2).train()
 largest = max(float(p.detach().abs().max()) for p in stuck.trainable_parameters().values())
 print(f"largest number in any A or B after {len(history.losses)} steps: {largest}")
 assert largest == 0
@@ -214,7 +214,7 @@ def fingerprints(model):
 prints_before = fingerprints(model)
 loss_before = evaluate(model, validation_data)
 adapters_before = {name: p.detach().clone() for name, p in model.trainable_parameters().items()}
-trainer = Trainer(model, train_data, steps=20, batch_size=8, learning_rate=1e-2)
+trainer = Trainer(model, train_data, max_steps=20, batch_size=8, learning_rate=1e-2)
 trainer.train()
 
 trainable = [name for name, p in model.named_parameters() if p.requires_grad]

@@ -44,10 +44,10 @@ print("the base's fingerprint:", untouched[:32], "...")
 
 tokenizer = model.tokenizer
 train = {
-    style: encode_text(style_corpus(style, documents=64), tokenizer, block_size=64) for style in STYLES
+    style: encode_text(style_corpus(style, documents=64), tokenizer, sequence_length=64) for style in STYLES
 }
 kept_back = {
-    style: encode_text(style_corpus(style, "validation", documents=6), tokenizer, block_size=64)
+    style: encode_text(style_corpus(style, "validation", documents=6), tokenizer, sequence_length=64)
     for style in STYLES
 }
 rows = [[style, len(train[style]), len(kept_back[style])] for style in STYLES]
@@ -67,7 +67,7 @@ for style in STYLES:
     model.add_adapter(f"my-{style}", LoraConfig(r=8, lora_alpha=16, target_modules="attention"))
     model.set_adapter(f"my-{style}")
     print(f"{style}: {model.trainable_parameter_count()}")
-    Trainer(model, train[style], steps=20, batch_size=8, learning_rate=1e-2).train()
+    Trainer(model, train[style], max_steps=20, batch_size=8, learning_rate=1e-2).train()
     fingerprints.append(base_digest(model))
     if first_loss is None:  # what the first adapter can do, before the others are trained
         first_loss = evaluate(model, kept_back["legal"])

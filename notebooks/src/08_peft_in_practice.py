@@ -45,8 +45,8 @@ print("Ready.")
 
 # %%
 tokenizer = GPT.from_pretrained("tiny-gpt").tokenizer
-train_data = encode_text(style_corpus("legal", documents=160), tokenizer, block_size=64)
-validation_data = encode_text(style_corpus("legal", "validation", documents=16), tokenizer, block_size=64)
+train_data = encode_text(style_corpus("legal", documents=160), tokenizer, sequence_length=64)
+validation_data = encode_text(style_corpus("legal", "validation", documents=16), tokenizer, sequence_length=64)
 print("to learn from:", train_data)
 print("kept back:    ", validation_data)
 
@@ -136,11 +136,11 @@ second = add_lora(
 second_trainer = Trainer(
     second,
     train_data,
-    steps=48,
+    max_steps=48,
     batch_size=8,
     learning_rate=5e-3,
     validation_data=validation_data,
-    validate_every=12,
+    eval_steps=12,
     progress=False,  # the picture shows it
 )
 dashboard = training_dashboard(second_trainer, prompt="The parties agree that")

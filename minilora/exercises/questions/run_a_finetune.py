@@ -38,10 +38,10 @@ def my_run():
 
     mine = numbers("run-a-finetune")
     base = GPT.from_pretrained("tiny-gpt")
-    train_data = encode_text(style_corpus(mine["style"], documents=120), base.tokenizer, block_size=64)
+    train_data = encode_text(style_corpus(mine["style"], documents=120), base.tokenizer, sequence_length=64)
     model = add_lora(base, LoraConfig(r=mine["r"], lora_alpha=2 * mine["r"], target_modules="attention"))
     print(model.trainable_parameter_count())
-    Trainer(model, train_data, steps=40, batch_size=8).train()
+    Trainer(model, train_data, max_steps=40, batch_size=8).train()
     model.save_adapter("my-run")
     ### END SOLUTION
 
@@ -100,7 +100,7 @@ def _measure(folder: str, base_name: str, numbers: Numbers) -> Numbers:
     model = _load(folder, base_name)
     trained = sum(p.numel() for layer in model.lora_layers().values() for p in _matrices(layer))
     data = encode_text(
-        style_corpus(numbers["style"], "validation", documents=8), model.tokenizer, block_size=64
+        style_corpus(numbers["style"], "validation", documents=8), model.tokenizer, sequence_length=64
     )  # kept back: no training text has these combinations
     with model.disable_adapter():
         before = evaluate(model, data)
@@ -349,7 +349,7 @@ The base may also be a larger one, such as `smollm2-135m-instruct` if you have f
         "print(model.trainable_parameter_count()) says trained and total; print it after add_lora.",
         "add_lora(GPT.from_pretrained('tiny-gpt'), LoraConfig(r=<yours>, "
         "target_modules='attention')), then Trainer(model, "
-        "data, steps=40, batch_size=8).train(), then model.save_adapter('my-run').",
+        "data, max_steps=40, batch_size=8).train(), then model.save_adapter('my-run').",
     ),
     pitfalls=(
         "`All of B is zero`: save_adapter stands before train().",

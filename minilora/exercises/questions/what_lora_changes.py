@@ -49,8 +49,8 @@ def train_a_little(numbers: Numbers) -> Observed:
     before = [p.detach().clone() for p in base.parameters()]
     parameters = list(base.parameters())
     model = add_lora(base, LoraConfig(r=numbers["r"], target_modules="attention"))
-    data = encode_text(style_corpus("legal", documents=8), base.tokenizer, block_size=64)
-    Trainer(model, data, steps=3, batch_size=4, progress=False).train()
+    data = encode_text(style_corpus("legal", documents=8), base.tokenizer, sequence_length=64)
+    Trainer(model, data, max_steps=3, batch_size=4, progress=False).train()
     changed = sum(not torch.equal(a, b) for a, b in zip(before, parameters, strict=True))
     learned = sum(layer.lora_B["default"].count_nonzero() > 0 for layer in model.lora_layers().values())
     sentence = (
