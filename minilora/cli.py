@@ -82,7 +82,7 @@ def add_fetch(commands: Commands) -> None:
 
 
 def fetch(options: argparse.Namespace) -> int:
-    from minilora.fetch import fetch as fetch_model
+    from minilora.files.fetch import fetch as fetch_model
 
     print(f"{options.model} is in {fetch_model(options.model)}")
     return 0
@@ -119,10 +119,14 @@ def add_finetune(commands: Commands) -> None:
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=int, help="default 3")
-    length.add_argument("--steps", type=int)
+    length.add_argument("--max-steps", type=int)
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--micro-batches", type=int, default=1, help="parts of a batch, to need less memory")
-    parser.add_argument("--block-size", type=int, default=128, help="tokens in a row of data (default 128)")
+    parser.add_argument(
+        "--gradient-accumulation-steps", type=int, default=1, help="parts of a batch, to need less memory"
+    )
+    parser.add_argument(
+        "--sequence-length", type=int, default=128, help="tokens in a row of data (default 128)"
+    )
     parser.add_argument("--learning-rate", type=float, help="default: 3e-3 for LoRA, 3e-4 for full")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on with the interrupted run in --out")
@@ -142,16 +146,16 @@ def finetune(options: argparse.Namespace) -> int:
         lora_alpha=options.lora_alpha,
         target_modules=targets[0] if len(targets) == 1 else targets,
         epochs=options.epochs,
-        steps=options.steps,
+        max_steps=options.max_steps,
         batch_size=options.batch_size,
-        micro_batches=options.micro_batches,
-        block_size=options.block_size,
+        gradient_accumulation_steps=options.gradient_accumulation_steps,
+        sequence_length=options.sequence_length,
         learning_rate=options.learning_rate,
         seed=options.seed,
         resume=options.resume,
         sample=not options.no_samples,
     )
-    if int(os.environ.get("RANK", 0)) == 0:  # under torchrun, one process speaks
+    if int(os.environ.get("RANK", 0)) == 0:  # under torchrun, only one process prints
         print(report)
     return 0
 
@@ -221,10 +225,14 @@ def add_plan(commands: Commands) -> None:
         help="attention, mlp, all-linear, or names of layers",
     )
     parser.add_argument("--batch-size", type=int, default=1, help="rows of data at a time (default 1)")
-    parser.add_argument("--length", type=int, default=512, help="tokens in a row of data (default 512)")
+    parser.add_argument(
+        "--sequence-length", type=int, default=512, help="tokens in a row of data (default 512)"
+    )
     parser.add_argument("--dtype", default="bf16", help="of the base model: bf16 (default), fp16, fp32")
     parser.add_argument("--optimizer", default="adamw", help="adamw (default), adamw-8bit, sgd ...")
-    parser.add_argument("--checkpointing", action="store_true", help="compute activations again, keep few")
+    parser.add_argument(
+        "--gradient-checkpointing", action="store_true", help="compute activations again, keep few"
+    )
     parser.add_argument("--double-quant", action="store_true", help="QLoRA's constants in 8 bits too")
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
@@ -243,8 +251,8 @@ def plan(options: argparse.Namespace) -> int:
             dtype=options.dtype,
             optimizer=options.optimizer,
             batch_size=options.batch_size,
-            sequence_length=options.length,
-            checkpointing=options.checkpointing,
+            sequence_length=options.sequence_length,
+            gradient_checkpointing=options.gradient_checkpointing,
             double_quant=options.double_quant,
         )
         for method in METHODS

@@ -126,7 +126,7 @@ def training_step() -> str:
 
     model = GPT.from_pretrained("tiny-gpt")
     data = encode_text(style_corpus("legal", documents=6), model.tokenizer, 64)
-    trainer = Trainer(add_lora(model, LoraConfig()), data, steps=2, batch_size=4, progress=False)
+    trainer = Trainer(add_lora(model, LoraConfig()), data, max_steps=2, batch_size=4, progress=False)
     history = trainer.train()
     return f"loss {history.losses[0]:.2f} -> {history.losses[1]:.2f}, {history.seconds[1]:.2f} s a step"
 

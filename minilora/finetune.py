@@ -17,14 +17,15 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from minilora import datasets
-from minilora.adapter_files import WEIGHTS
-from minilora.chat import default_template, render_chat
-from minilora.datasets import IGNORE, TokenData
+from minilora.files.adapter_files import WEIGHTS
 from minilora.gpt import GPT
-from minilora.linear4bit import quantize_model
 from minilora.lora import LoraConfig, LoraModel, add_lora, count_weights
-from minilora.training import STATE_FILE, Trainer, TrainingDiverged, trainable_parameters
+from minilora.quantization.linear4bit import quantize_model
+from minilora.training import datasets
+from minilora.training.chat import default_template, render_chat
+from minilora.training.datasets import IGNORE, TokenData
+from minilora.training.run_state import STATE_FILE
+from minilora.training.trainer import Trainer, TrainingDiverged, trainable_parameters
 
 METHODS = ("lora", "qlora", "full")
 ADAPTER = "trained"
@@ -68,10 +69,10 @@ def finetune(
     lora_alpha: float | None = None,
     target_modules: str | list[str] = "attention",
     epochs: int | None = None,
-    steps: int | None = None,
+    max_steps: int | None = None,
     batch_size: int = 16,
-    micro_batches: int = 1,
-    block_size: int = 128,
+    gradient_accumulation_steps: int = 1,
+    sequence_length: int = 128,
     learning_rate: float | None = None,
     seed: int = 0,
     resume: bool = False,
@@ -92,7 +93,7 @@ def finetune(
             f"{out} exists and is not empty; choose another folder, or resume the run that it holds"
         )
     model: Any = GPT.from_pretrained(base)
-    train_data, validation_data = load_data(data, model, block_size).split(0.1, seed)
+    train_data, validation_data = load_data(data, model, sequence_length).split(0.1, seed)
     if method == "qlora":
         quantize_model(model)
     if method != "full":
@@ -102,35 +103,35 @@ def finetune(
     trainer = Trainer(
         model,
         train_data,
-        epochs=3 if epochs is None and steps is None else epochs,
-        steps=steps,
+        epochs=3 if epochs is None and max_steps is None else epochs,
+        max_steps=max_steps,
         validation_data=validation_data,
         batch_size=batch_size,
-        micro_batches=micro_batches,
+        gradient_accumulation_steps=gradient_accumulation_steps,
         learning_rate=learning_rate,
         seed=seed,
-        folder=out,
-        save_every=50,
+        output_dir=out,
+        save_steps=50,
         progress=progress,
     )
     if resume:
         trainer.resume()
     if sample:
-        trainer.on_step = sampler(model, validation_data, max(1, trainer.steps // 5))
+        trainer.on_step = sampler(model, validation_data, max(1, trainer.max_steps // 5))
     try:
         history = trainer.train()
     except TrainingDiverged as error:
-        if trainer.rank or not isinstance(model, LoraModel):
+        if trainer.process_rank or not isinstance(model, LoraModel):
             raise
         model.save_adapter(out)
         raise TrainingDiverged(f"{error}. That adapter is saved in {out}") from None
-    if trainer.rank == 0:  # of several processes one writes
+    if trainer.process_rank == 0:  # of several processes one writes
         model.save_adapter(out) if isinstance(model, LoraModel) else model.save_pretrained(out)
-        if trainer.step == trainer.steps:
+        if trainer.step == trainer.max_steps:
             (out / STATE_FILE).unlink(missing_ok=True)  # the run is whole: nothing is left to resume
         else:
             trainer.save()
-    if trainer.world > 1:
+    if trainer.world_size > 1:
         dist.barrier()  # the others report on a file that must be there
     weights = out / (WEIGHTS if isinstance(model, LoraModel) else "model.safetensors")
     return Report(
@@ -147,7 +148,7 @@ def finetune(
     )
 
 
-def load_data(path: str | os.PathLike, model: Any, block_size: int) -> TokenData:
+def load_data(path: str | os.PathLike, model: Any, sequence_length: int) -> TokenData:
     """A .txt file packed into rows, or a .jsonl file of conversations of which only the answers are learned."""
     path = Path(path)
     if not path.is_file():
@@ -158,10 +159,10 @@ def load_data(path: str | os.PathLike, model: Any, block_size: int) -> TokenData
         raise ValueError(
             f"{path} ends in '{path.suffix}'; give a .txt file, or a .jsonl file with one conversation a line"
         )
-    block_size = min(block_size, model.config.max_position_embeddings)
+    sequence_length = min(sequence_length, model.config.max_position_embeddings)
     if path.suffix == ".txt":
-        return datasets.load_text(path, model.tokenizer, block_size)
-    return datasets.load_jsonl(path, model.tokenizer, block_size, model.chat_template)
+        return datasets.load_text(path, model.tokenizer, sequence_length)
+    return datasets.load_jsonl(path, model.tokenizer, sequence_length, model.chat_template)
 
 
 def sampler(model: Any, data: TokenData, every: int) -> Callable[[Trainer], None]:
@@ -171,7 +172,7 @@ def sampler(model: Any, data: TokenData, every: int) -> Callable[[Trainer], None
     prompt = model.tokenizer.decode(data.input_ids[0, :start].tolist(), skip_special_tokens=False)
 
     def show(trainer: Trainer) -> None:
-        if trainer.step % every == 0 and trainer.rank == 0:
+        if trainer.step % every == 0 and trainer.process_rank == 0:
             text = model.generate(prompt, max_new_tokens=40, temperature=0)
             print(f"\nstep {trainer.step}: ...{prompt[-60:]}[{text}]", flush=True)
 
@@ -195,8 +196,7 @@ def generate(
     """
     model: Any = GPT.from_pretrained(base)
     if adapter is not None:
-        model = LoraModel(model)
-        model.load_adapter(adapter, ADAPTER)
+        model = LoraModel.from_pretrained(model, adapter, ADAPTER)
     if chat:
         template = model.chat_template or default_template(model.tokenizer)
         prompt = render_chat([{"role": "user", "content": prompt}], template)

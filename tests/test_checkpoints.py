@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from minilora import checkpoints
-from minilora.chat import render_chat
+from minilora.files import checkpoints
 from minilora.gpt import GPT
+from minilora.training.chat import render_chat
 from tests.helpers import small_gpt
 
 IDS = torch.arange(1, 21).view(1, 20)

@@ -7,7 +7,6 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from minilora.catalog import MODELS
 from minilora.figures import (
     adapters,
     anatomy,
@@ -23,6 +22,7 @@ from minilora.figures.colors import COLORS, diverging, ink, luminance, rgb
 from minilora.figures.svg import WIDTH, still
 from minilora.figures.tables import Table
 from minilora.memory import METHODS, plan_memory
+from minilora.memory.catalog import MODELS
 from minilora.widgets.memory import CARDS
 
 
@@ -138,7 +138,7 @@ def test_memory_picture_takes_every_number_from_the_plans():
 @pytest.mark.parametrize("model", MODELS)
 def test_parts_add_up_for_every_model(model):
     for checkpointing in (False, True):
-        for method, plan in plans(model, checkpointing=checkpointing).items():
+        for method, plan in plans(model, gradient_checkpointing=checkpointing).items():
             assert sum(size for _, size, *_ in memory._shares(method, plan)) == plan.total
 
 

@@ -55,7 +55,7 @@ from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, style_corp
 model = GPT.from_pretrained("tiny-gpt")
 data = encode_text(style_corpus("legal", documents=4), model.tokenizer, 64)
 model = add_lora(model, LoraConfig(target_modules=["attention"]))
-Trainer(model, data, steps=2, batch_size=2).train()
+Trainer(model, data, max_steps=2, batch_size=2).train()
 model.save_adapter("my adapter é")
 print("trained", model.generate("The dog", 3, seed=1))
 """

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, quantize_4bit, style_corpus
-from minilora.catalog import MODELS
 from minilora.exercises import experiment, numbers, predict, progress, rate, solution
 from minilora.exercises.judging import (
     CORRECT,
@@ -25,6 +24,7 @@ from minilora.exercises.progress import load
 from minilora.exercises.question import BEGIN, END, Artifact, Choice, Number, Prose, judge_answers
 from minilora.exercises.registry import QUESTIONS, get
 from minilora.memory import plan_memory
+from minilora.memory.catalog import MODELS
 from tests.helpers import small_gpt
 
 STUDENTS = [f"student {number}" for number in range(60)]
@@ -504,9 +504,9 @@ def test_each_bad_folder_is_named(tmp_path, run_folder):
 def test_a_little_training_is_too_little(tmp_path):
     model = adapter()
     data = encode_text(
-        style_corpus(RUN.numbers(RUNNER)["style"], documents=8), model.tokenizer, block_size=64
+        style_corpus(RUN.numbers(RUNNER)["style"], documents=8), model.tokenizer, sequence_length=64
     )
-    Trainer(model, data, steps=3, batch_size=4, learning_rate=1e-3, progress=False).train()
+    Trainer(model, data, max_steps=3, batch_size=4, learning_rate=1e-3, progress=False).train()
     assert run_mistake(save(model, tmp_path / "short")) == "too-little"
 
 
@@ -530,8 +530,8 @@ def test_another_base_in_a_folder_may_be_used(tmp_path):
     base.save_pretrained(tmp_path / "base")
     style, r = RUN.numbers(RUNNER)["style"], RUN.numbers(RUNNER)["r"]
     model = add_lora(GPT.from_pretrained(tmp_path / "base"), LoraConfig(r=r, target_modules="all-linear"))
-    data = encode_text(style_corpus(style, documents=20), model.tokenizer, block_size=64)
-    Trainer(model, data, steps=60, batch_size=16, learning_rate=3e-2, progress=False).train()
+    data = encode_text(style_corpus(style, documents=20), model.tokenizer, sequence_length=64)
+    Trainer(model, data, max_steps=60, batch_size=16, learning_rate=3e-2, progress=False).train()
     model.save_adapter(tmp_path / "my-run")
     count = model.trainable_parameter_count()
     percent = 100 * count / count.total

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from minilora.checkpoints import EMBEDDED
+from minilora.files.checkpoints import EMBEDDED
 from minilora.gpt import GPT
 
 FOLDER = EMBEDDED["tiny-gpt"]

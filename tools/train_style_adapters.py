@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 
 from minilora import GPT, LoraConfig, Trainer, encode_text, evaluate, style_corpus
-from minilora.checkpoints import ASSETS
-from minilora.datasets import STYLES
+from minilora.files import ASSETS
 from minilora.lora import LoraModel
+from minilora.training.datasets import STYLES
 
 CONFIG = LoraConfig(r=8, lora_alpha=16, target_modules="attention")
 LEARNING_RATE = 5e-3
@@ -35,8 +35,9 @@ def main() -> None:
     for style in STYLES:
         torch.manual_seed(0)
         model.add_adapter(style, CONFIG)
+        model.set_adapter(style)
         rows = encode_text(style_corpus(style), tokenizer, 128)
-        history = Trainer(model, rows, steps=options.steps, learning_rate=LEARNING_RATE).train()
+        history = Trainer(model, rows, max_steps=options.steps, learning_rate=LEARNING_RATE).train()
         model.save_adapter(options.out / style, style)
         print(f"{style}: {model.trainable_parameter_count()}, {sum(history.seconds):.0f} s")
     figures = {"steps": options.steps, "perplexity": perplexities(model)}
@@ -87,8 +88,8 @@ def card(model: LoraModel, steps: int, perplexity: dict[str, dict[str, float]]) 
 CARD = """\
 # Three adapters for the tiny GPT
 
-Legal writing, a coding assistant, customer support: three voices for one base, `tiny-gpt`. They exist to be swapped
-and blended in minilora's lessons, and are good for nothing else: the tiny GPT knows old children's books, so what they
+Legal writing, a coding assistant, customer support: three styles for one base, `tiny-gpt`. They exist to be swapped
+and combined in minilora's lessons, and are good for nothing else: the tiny GPT knows old children's books, so what they
 write has the sound of a style and no sense.
 
 ```python

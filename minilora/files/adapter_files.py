@@ -1,9 +1,9 @@
 """An adapter on disk, in PEFT's format: a folder with adapter_config.json and adapter_model.safetensors.
 
-This file knows names and tensors only, no model; lora.py asks it. Where PEFT fills gaps silently (a missing
+This module knows names and tensors, but no model; lora/files.py uses it. Where PEFT fills gaps silently (a missing
 lora_alpha becomes 8, a wrong prefix loads nothing), reading stops here with an error that says what is missing.
 
-Not here: other adapter types than plain LoRA. Their files are refused, not half read.
+Not here: adapter types other than plain LoRA. Their files are refused, not half read.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from minilora.checkpoints import ASSETS, json_writer, read_json, read_tensors, replace_files
+from minilora.files import ASSETS
+from minilora.files.safe_files import json_writer, read_json, read_tensors, replace_files
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-# Those that come along, made for tiny-gpt.
+# The adapters that come with the package, for tiny-gpt: name -> folder.
 EMBEDDED = {path.parent.name: path.parent for path in sorted(ASSETS.glob("adapters/*/" + CONFIG))}
-PREFIX = "base_model.model."  # PEFT's path from its own wrapper to the model that we see
-OURS = ("r", "lora_alpha", "target_modules", "lora_dropout", "use_rslora")  # fields of LoraConfig
+PREFIX = "base_model.model."  # the path from PEFT's wrapper to the base model
+LORA_FIELDS = ("r", "lora_alpha", "target_modules", "lora_dropout", "use_rslora")  # those of LoraConfig
 
-# Fields of PEFT's configuration that change what is computed, with the value that means "plain LoRA".
-PLAIN: dict[str, tuple] = {
+# Fields of PEFT's config that change what is computed, with the values that mean "plain LoRA".
+REQUIRED_DEFAULTS: dict[str, tuple] = {
     "use_dora": (False, None),
     "bias": ("none", None),
     "modules_to_save": (None, []),
@@ -47,7 +48,13 @@ Matrices = dict[str, tuple[Tensor, Tensor]]  # layer path -> (A (r, in), B (out,
 
 @dataclasses.dataclass
 class AdapterFile:
-    """What a folder holds: LoraConfig's fields, A and B by layer path, and the base's fingerprint if it is known."""
+    """The content of an adapter folder.
+
+    Attributes:
+        settings: The fields of LoraConfig.
+        tensors: Layer path -> A (r, in) and B (out, r).
+        fingerprint: That of the base it was trained on; None if another tool saved it.
+    """
 
     settings: dict[str, Any]
     tensors: Matrices
@@ -59,8 +66,17 @@ def write_adapter(
 ) -> None:
     """Writes the folder atomically; the matrices are stored as float32.
 
-    The weights' file repeats the settings in its metadata and is replaced last: it alone decides, so an interruption
-    between the two files can never pair new settings with old weights.
+    The weights' file repeats the settings in its metadata, is replaced last, and takes precedence when read. So an
+    interruption between the two files can never pair new settings with old weights.
+
+    Args:
+        folder: Where to write; it is created if needed.
+        settings: The fields of LoraConfig, and fan_in_fan_out.
+        tensors: Layer path -> A (r, in) and B (out, r).
+        fingerprint: That of the base.
+
+    Raises:
+        OSError: Writing failed; what was in the folder before is unchanged.
     """
     config = settings | {
         "peft_type": "LORA",
@@ -79,22 +95,30 @@ def write_adapter(
     metadata = {
         "format": "pt",
         "minilora_base": fingerprint,
-        "minilora_settings": json.dumps({key: settings[key] for key in OURS}, sort_keys=True),
+        "minilora_settings": json.dumps({key: settings[key] for key in LORA_FIELDS}, sort_keys=True),
     }
     writers = {CONFIG: json_writer(config), WEIGHTS: lambda path: save_file(flat, path, metadata=metadata)}
     replace_files(folder, writers)
 
 
 def read_adapter(folder: str | os.PathLike) -> AdapterFile:
-    """Reads a folder that we or PEFT wrote, or an embedded adapter by its name; what does not say all is refused."""
+    """Reads an adapter that we or PEFT saved. Incomplete folders are refused.
+
+    Args:
+        folder: The folder, or the name of an adapter that comes with the package.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: A file is damaged, incomplete, or of another adapter type.
+    """
     name = os.fspath(folder)
     folder = EMBEDDED[name] if name in EMBEDDED and not Path(name).is_dir() else Path(name)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"there is no adapter folder {folder}; it should hold {CONFIG} and {WEIGHTS}. Adapters for tiny-gpt that "
-            f"come along: {', '.join(EMBEDDED)}"
+            f"there is no adapter folder {folder}; it should hold {CONFIG} and {WEIGHTS}. Adapters that come with the "
+            f"package, for tiny-gpt: {', '.join(EMBEDDED)}"
         )
-    if not (folder / CONFIG).exists():  # PEFT saves each of several adapters in a folder of its own
+    if not (folder / CONFIG).exists():  # PEFT saves each of several adapters in a subfolder
         inside = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
         if inside:
             raise FileNotFoundError(
@@ -104,7 +128,7 @@ def read_adapter(folder: str | os.PathLike) -> AdapterFile:
     flat, metadata = read_tensors(folder / WEIGHTS)
     if "minilora_settings" in metadata:
         saved = _settings_in(metadata["minilora_settings"], folder / WEIGHTS)
-        differs = [key for key in OURS if saved[key] != settings[key]]
+        differs = [key for key in LORA_FIELDS if saved[key] != settings[key]]
         if differs:
             warnings.warn(
                 f"{folder}: {CONFIG} and the weights were not saved together ({', '.join(differs)} differ); the "
@@ -122,28 +146,32 @@ def _read_settings(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: peft_type is {kind!r}; only 'LORA' adapters can be read")
     for key in ("r", "lora_alpha", "target_modules"):
         if config.get(key) is None:
-            raise ValueError(f"{path} has no {key}; without it the effect is unknown. Save it again")
-    for key, plain in PLAIN.items():
+            raise ValueError(
+                f"{path} has no {key}; without it the adapter's effect is unknown. Save it again"
+            )
+    for key, plain in REQUIRED_DEFAULTS.items():
         if config.get(key) not in plain:
-            raise ValueError(f"{path}: {key} is {config[key]!r}; only plain LoRA is computed here")
-    return _checked({key: config[key] for key in OURS}, path)
+            raise ValueError(f"{path}: {key} is {config[key]!r}; only plain LoRA is supported")
+    return _checked({key: config[key] for key in LORA_FIELDS}, path)
 
 
 def _settings_in(text: str, path: Path) -> dict[str, Any]:
-    """The settings that the weights' file repeats in its metadata."""
+    """The settings in the metadata of the weights' file."""
     try:
         saved = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path}: the settings in its metadata are not JSON ({error}); save it again"
         ) from None
-    if not isinstance(saved, dict) or set(saved) != set(OURS):
-        raise ValueError(f"{path}: the settings in its metadata are not {', '.join(OURS)}; save it again")
+    if not isinstance(saved, dict) or set(saved) != set(LORA_FIELDS):
+        raise ValueError(
+            f"{path}: the settings in its metadata are not {', '.join(LORA_FIELDS)}; save it again"
+        )
     return _checked(saved, path)
 
 
 def _checked(settings: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The same settings, if types and ranges are right; LoraConfig finds most of it too, but knows no file."""
+    """The same settings, if their types and ranges are right. LoraConfig checks most of this too, but names no file."""
     targets, numbers = settings["target_modules"], (int, float)
     names = targets if isinstance(targets, list) else [targets]
     fine = {
@@ -153,14 +181,14 @@ def _checked(settings: dict[str, Any], path: Path) -> dict[str, Any]:
         "lora_dropout": type(settings["lora_dropout"]) in numbers and 0 <= settings["lora_dropout"] < 1,
         "use_rslora": isinstance(settings["use_rslora"], bool),
     }
-    for key in OURS:
+    for key in LORA_FIELDS:
         if not fine[key]:
             raise ValueError(f"{path}: {key} is {settings[key]!r:.80}, which no adapter has; save it again")
     return settings
 
 
 def _pair_up(path: Path, flat: dict[str, Tensor]) -> Matrices:
-    """From flat names to layer path -> (A, B); every tensor must have its place and its partner."""
+    """Layer path -> (A, B), from the flat names; a tensor of unknown name, or without its partner, is an error."""
     sides: dict[str, dict[str, Tensor]] = {}
     for name, tensor in flat.items():
         layer, dot, side = name.removesuffix(".weight").rpartition(".lora_")
@@ -170,7 +198,7 @@ def _pair_up(path: Path, flat: dict[str, Tensor]) -> Matrices:
             )
         if not tensor.is_floating_point() or not tensor.to(torch.float32).isfinite().all():
             raise ValueError(
-                f"{path}: tensor '{name}' holds {tensor.dtype} or no finite numbers; save it again"
+                f"{path}: tensor '{name}' holds {tensor.dtype}, or no finite numbers; save it again"
             )
         sides.setdefault(layer.removeprefix(PREFIX), {})[side] = tensor
     alone = [f"{layer} has only lora_{min(found)}" for layer, found in sides.items() if len(found) == 1]

@@ -24,7 +24,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from minilora.checkpoints import cache_folder, write_checkpoint
+from minilora.files.checkpoints import cache_folder, write_checkpoint
 
 
 @dataclasses.dataclass(frozen=True)
