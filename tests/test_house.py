@@ -30,6 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("widgets", "exercises"),
     ("grading", "doctor"),
     ("cli",),
+    ("lesson",),  # what the pages import
 )
 ENGINE = {"adapter_files", "catalog", "checkpoints", "datasets", "gpt", "linear4bit", "live_tensors", "lora"}
 ENGINE |= {"memory", "quantization", "training"}

@@ -158,7 +158,7 @@ def question_cells(question: Question) -> list[NotebookNode]:
              "knows you") + f'\nnumbers("{name}", student)', solution=True),
         text(f"{name}-predict", f"**Predict first.** {prediction.prompt}\n\n{options(prediction.lettered())}"),
         code(f"{name}-prediction", fill_in("my_prediction", "None", f'"{prediction.comes_true}"', letters)
-             + f'\npredict("{name}", my_prediction)', solution=True),
+             + f'\nexpect("{name}", my_prediction)', solution=True),
     ]  # fmt: skip
     if question.program:
         cells += [
