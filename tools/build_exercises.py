@@ -43,8 +43,8 @@ def main() -> int:
     parser = page_parser(__doc__)
     parser.add_argument("--run", action="store_true", help="run the built notebooks")
     options = parser.parse_args()
-    if options.execute:
-        execute(*map(Path, options.execute))
+    if options.child:
+        execute(*map(Path, options.child))
         return 0
     sources = chosen_sources(SOURCES, options.pages)
     if options.run:

@@ -1,7 +1,7 @@
 """All that a page needs, in its one import line: `from minilora.lesson import *`.
 
-The engine's names, `np` and `torch`, charts, tables and texts in one call each, the explorables, and what makes a page a
-lesson: predict and reveal, check and hint, mine_or. docs/writing-pages.md shows them in use.
+The engine's names, `np` and `torch`, charts, tables and texts in one call each, the explorables, and what makes a page
+a lesson: predict and reveal, check and hint, mine_or. docs/writing-pages.md shows them in use.
 """
 
 from minilora.lesson.loading import say_if_slow
