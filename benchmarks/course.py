@@ -63,7 +63,7 @@ def run_page(source: Path) -> tuple[float, int | None, list[str]]:
         build = [sys.executable, str(ROOT / "tools" / "build_notebooks.py")]
         environment = dict(os.environ, IPYTHONDIR=work, MPLCONFIGDIR=work, GOMP_SPINCOUNT="10000")
         start = time.perf_counter()
-        command = [*build, "--execute", str(source), str(Path(work) / "result.ipynb")]
+        command = [*build, "--child", str(source), str(Path(work) / "result.ipynb")]
         return run_and_measure(command, environment, start)
 
 

@@ -76,7 +76,7 @@ def test_a_page_runs_without_a_network(page, tmp_path):
     assert subprocess.run(
         [*OFFLINE, sys.executable, "-c", reach], capture_output=True, check=False
     ).returncode
-    build = [sys.executable, str(ROOT / "tools" / "build_notebooks.py"), "--execute"]
+    build = [sys.executable, str(ROOT / "tools" / "build_notebooks.py"), "--child"]
     command = [*OFFLINE, *build, str(course.SOURCES / f"{page}.py"), str(tmp_path / "result.ipynb")]
     done = subprocess.run(command, env=jupyter_apart(tmp_path), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

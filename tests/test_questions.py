@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, quantize_4bit, style_corpus
-from minilora.exercises import experiment, numbers, predict, progress, rate, solution
+from minilora.exercises import expect, experiment, numbers, progress, rate, solution
 from minilora.exercises.judging import (
     CORRECT,
     INCORRECT,
@@ -337,10 +337,10 @@ def test_there_are_enough():
 def test_no_experiment_without_a_prediction_and_no_second_prediction(question, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "predict first" in repr(experiment(question.name))
-    assert "what do you expect" in repr(predict(question.name, None))
-    assert "what do you expect" in repr(predict(question.name, "q"))
-    assert "Locked" in repr(predict(question.name, "A"))
-    assert "stays" in repr(predict(question.name, "b"))
+    assert "what do you expect" in repr(expect(question.name, None))
+    assert "what do you expect" in repr(expect(question.name, "q"))
+    assert "Locked" in repr(expect(question.name, "A"))
+    assert "stays" in repr(expect(question.name, "b"))
     assert load()[question.name]["prediction"] == "a"
 
 
@@ -349,7 +349,7 @@ def test_experiments_come_out_as_the_model_answer_says(question):
     observed = question.prediction.experiment(question.numbers("ada"))
     assert observed.letter == question.prediction.comes_true
     assert any(character.isdigit() for character in observed.sentence)
-    predict(question.name, "a")
+    expect(question.name, "a")
     shown = repr(experiment(question.name))
     expected = "As you predicted" if question.prediction.comes_true == "a" else "It came out otherwise"
     assert expected in shown
@@ -423,7 +423,7 @@ def run_folder(tmp_path_factory):
         patch.setenv("MINILORA_HOME", str(folder))
         numbers("run-a-finetune", student=RUNNER)
         RUN.program()
-        predict("run-a-finetune", "c")
+        expect("run-a-finetune", "c")
         assert "As you predicted" in repr(experiment("run-a-finetune"))
     return folder / "my-run"
 

@@ -43,8 +43,8 @@ def main() -> int:
     parser = page_parser(__doc__)
     parser.add_argument("--run", action="store_true", help="run the built notebooks")
     options = parser.parse_args()
-    if options.execute:
-        execute(*map(Path, options.execute))
+    if options.child:
+        execute(*map(Path, options.child))
         return 0
     sources = chosen_sources(SOURCES, options.pages)
     if options.run:
@@ -158,7 +158,7 @@ def question_cells(question: Question) -> list[NotebookNode]:
              "knows you") + f'\nnumbers("{name}", student)', solution=True),
         text(f"{name}-predict", f"**Predict first.** {prediction.prompt}\n\n{options(prediction.lettered())}"),
         code(f"{name}-prediction", fill_in("my_prediction", "None", f'"{prediction.comes_true}"', letters)
-             + f'\npredict("{name}", my_prediction)', solution=True),
+             + f'\nexpect("{name}", my_prediction)', solution=True),
     ]  # fmt: skip
     if question.program:
         cells += [

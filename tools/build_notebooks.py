@@ -1,11 +1,13 @@
-"""Builds the pages: notebooks/src/*.py (jupytext's percent format) -> executed notebooks/*.ipynb.
+"""Builds the pages: notebooks/src/*.py (jupytext's percent format) -> notebooks/*.ipynb, without outputs.
 
-    python tools/build_notebooks.py               builds every page and says how long each takes
-    python tools/build_notebooks.py 03 05         builds these two
-    python tools/build_notebooks.py --check       are sources and notebooks in step? executes nothing
-    python tools/build_notebooks.py --twice 03    runs every cell two times in a row; writes nothing
+    python tools/build_notebooks.py                      writes every page
+    python tools/build_notebooks.py 03 05                writes these two
+    python tools/build_notebooks.py --check              are sources and notebooks in step? writes nothing
+    python tools/build_notebooks.py --execute 03         executes copies in build/pages and says how long each takes
+    python tools/build_notebooks.py --execute --out web  executes copies of all pages in the folder web
+    python tools/build_notebooks.py --twice 03           runs every cell two times in a row; writes nothing
 
-Nobody edits the .ipynb files: change the source and build. What is written holds outputs that read well without a
+Nobody edits the .ipynb files: change the source and build. An executed copy holds outputs that read well without a
 kernel: stills in place of live widgets, finished progress bars, and nothing of the machine that built it.
 """
 
@@ -41,27 +43,34 @@ BAR = re.compile(r"^ *\d+%\|[^|]*\| *\d+/(\d+).*$", re.MULTILINE)  # as tqdm wri
 
 def main() -> int:
     parser = page_parser(__doc__)
+    parser.add_argument("--execute", action="store_true", help="execute copies of the pages")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "pages", help="where these copies go")
     parser.add_argument("--twice", action="store_true", help="run every cell two times; write nothing")
     options = parser.parse_args()
-    if options.execute:
-        execute(Path(options.execute[0]), Path(options.execute[1]), options.twice)
+    if options.child:
+        execute(Path(options.child[0]), Path(options.child[1]), options.twice)
         return 0
     sources = chosen_sources(SOURCES, options.pages)
     if options.check:
         problems = [problem for path in sources for problem in differences(path)]
         print("\n".join(problems) or f"{len(sources)} pages are in step with their sources")
         return 1 if problems else 0
-    total = sum(build(path, options.twice) for path in sources)
-    print(f"{total:6.1f} s  in all")
+    if options.execute or options.twice:
+        total = sum(executed_copy(path, options.out, options.twice) for path in sources)
+        print(f"{total:6.1f} s  in all")
+        return 0
+    for path in sources:
+        target(path).write_bytes(as_text(path).encode("utf-8"))
+        print(f"{path.stem}: built")
     return 0
 
 
 def page_parser(about: str | None) -> argparse.ArgumentParser:
-    """What this program and the builder of exercises understand alike: pages, --check, and --execute for a child."""
+    """What this program and the builder of exercises understand alike: pages, --check, and --child for a child."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pages", nargs="*", help="beginnings of page names, such as 03; default: all")
     parser.add_argument("--check", action="store_true", help="compare only")
-    parser.add_argument("--execute", nargs=2, metavar=("NOTEBOOK", "RESULT"), help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=2, metavar=("NOTEBOOK", "RESULT"), help=argparse.SUPPRESS)
     return parser
 
 
@@ -79,7 +88,7 @@ def target(source: Path) -> Path:
     return NOTEBOOKS / f"{source.stem}.ipynb"
 
 
-# -- in step? ------------------------------------------------------------------------------------------------
+# -- from source to notebook -----------------------------------------------------------------------------------
 
 
 def read_source(path: Path) -> NotebookNode:
@@ -94,22 +103,19 @@ def read_source(path: Path) -> NotebookNode:
     return notebook
 
 
+def as_text(source: Path) -> str:
+    """The file that belongs in notebooks/."""
+    return nbformat.writes(read_source(source), version=4) + "\n"
+
+
 def differences(source: Path) -> list[str]:
-    """What keeps the notebook from being the executed source, in words; empty if it is."""
+    """What keeps the notebook from being its source without outputs, in words; empty if it is."""
     advice = f"run: python tools/build_notebooks.py {source.stem[:2]}"
     if not target(source).exists():
         return [f"{source.stem}: never built; {advice}"]
-    built, wanted = nbformat.read(target(source), as_version=4), read_source(source)
-    if [essence(cell) for cell in built.cells] != [essence(cell) for cell in wanted.cells]:
-        return [f"{source.stem}: the notebook was not built from its present source; {advice}"]
-    code = [cell for cell in built.cells if cell.cell_type == "code"]
-    if [cell.execution_count for cell in code] != list(range(1, len(code) + 1)):
-        return [f"{source.stem}: not every cell was executed, in order; {advice}"]
-    return [f"{source.stem}: {problem}" for problem in unfit_outputs(built)]
-
-
-def essence(cell: NotebookNode) -> tuple[str, str, str, tuple[str, ...]]:
-    return cell.id, cell.cell_type, cell.source, tuple(cell.metadata.get("tags", ()))
+    if target(source).read_text(encoding="utf-8") != as_text(source):
+        return [f"{source.stem}: the notebook is not what its source gives; {advice}"]
+    return []
 
 
 def unfit_outputs(notebook: NotebookNode) -> list[str]:
@@ -128,37 +134,37 @@ def unfit_outputs(notebook: NotebookNode) -> list[str]:
     return problems
 
 
-# -- execution -----------------------------------------------------------------------------------------------
+# -- executed copies --------------------------------------------------------------------------------------------
 
 
-def build(source: Path, twice: bool) -> float:
-    """Executes one page in a process of its own; returns its seconds."""
+def executed_copy(source: Path, folder: Path, twice: bool) -> float:
+    """Executes one page in a process and a folder of its own; returns its seconds."""
     with tempfile.TemporaryDirectory() as work:
         result = Path(work) / "result.ipynb"
         start = time.perf_counter()
-        execute_apart(__file__, source, result, PAGE_SECONDS, *(["--twice"] if twice else []))
+        options = ["--twice"] if twice else []
+        execute_apart(__file__, source, result, PAGE_SECONDS, *options, MINILORA_HOME=work)
         seconds = time.perf_counter() - start
         notebook = nbformat.read(result, as_version=4)
     problems = unfit_outputs(notebook)
     if problems:
         sys.exit("\n".join(problems))
+    print(f"{seconds:6.1f} s  {source.stem}", flush=True)
     if not twice:
-        nbformat.write(notebook, target(source))
-        # the same line ends on every system
-        target(source).write_bytes(target(source).read_bytes().replace(b"\r\n", b"\n"))
-        print(f"{seconds:6.1f} s  {source.stem} ({target(source).stat().st_size / 1e3:.0f} kB)", flush=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, folder / f"{source.stem}.ipynb")
     return seconds
 
 
 def execute_apart(
     program: str, page: Path, result: Path, seconds: int, *options: str, **variables: str
 ) -> None:
-    """Runs `program --execute page result` as a process with settings of its own; if it fails or hangs, ours ends."""
+    """Runs `program --child page result` as a process with settings of its own; if it fails or hangs, ours ends."""
     folders = dict.fromkeys(("IPYTHONDIR", "MPLCONFIGDIR", "JUPYTER_RUNTIME_DIR"), str(result.parent))
     environment = os.environ | folders | variables
     environment.setdefault("GOMP_SPINCOUNT", "10000")  # as in environment.py
     environment.pop("NBGRADER_EXECUTION", None)
-    command = [sys.executable, program, "--execute", str(page), str(result), *options]
+    command = [sys.executable, program, "--child", str(page), str(result), *options]
     how = {"env": environment, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
     try:
         subprocess.run(command, check=True, timeout=seconds, **how)
@@ -201,7 +207,7 @@ def execute(source: Path, result: Path, twice: bool) -> None:
         notebook,
         timeout=PAGE_SECONDS,
         kernel_name="python3",
-        resources={"metadata": {"path": str(NOTEBOOKS)}},
+        resources={"metadata": {"path": str(result.parent)}},  # what a page writes stays there
         record_timing=False,
         on_cell_execute=on_start,
         on_cell_complete=on_end,

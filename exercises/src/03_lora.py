@@ -8,7 +8,7 @@
 import numpy as np
 import torch
 
-from minilora.exercises import check, experiment, hint, numbers, predict, progress, rate, solution
+from minilora.exercises import check, expect, experiment, hint, numbers, progress, rate, solution
 
 # %% exercise="what-lora-changes"
 

@@ -7,7 +7,7 @@
 # %%
 import numpy as np
 
-from minilora.exercises import check, experiment, hint, numbers, predict, progress, rate, solution
+from minilora.exercises import check, expect, experiment, hint, numbers, progress, rate, solution
 
 # %% exercise="quantization-and-qlora"
 

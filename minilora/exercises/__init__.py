@@ -11,7 +11,7 @@ The chapter's questions have more: numbers drawn for you, a prediction that is l
 texts that you rate yourself beside a model answer.
 
     numbers("full-against-lora", student="ada")
-    predict("full-against-lora", "b")
+    expect("full-against-lora", "b")
     experiment("full-against-lora")
     check("full-against-lora", answers)
     rate("full-against-lora", "compare", [True, True, False])
@@ -22,13 +22,13 @@ grader uses too.
 
 from minilora.exercises.notebook import (
     check,
+    expect,
     experiment,
     hint,
     numbers,
-    predict,
     progress,
     rate,
     solution,
 )
 
-__all__ = ["check", "experiment", "hint", "numbers", "predict", "progress", "rate", "solution"]
+__all__ = ["check", "expect", "experiment", "hint", "numbers", "progress", "rate", "solution"]

@@ -12,8 +12,18 @@ from typing import Any
 from minilora.exercises import feedback, judging, registry
 from minilora.exercises import progress as records
 from minilora.exercises.exercise import Exercise
-from minilora.exercises.judging import CORRECT, CRASHED, INCORRECT, KEPT, UNCHECKABLE, UNFINISHED, Result
+from minilora.exercises.judging import (
+    CORRECT,
+    CRASHED,
+    INCORRECT,
+    KEPT,
+    NOT_ATTEMPTED,
+    UNCHECKABLE,
+    UNFINISHED,
+    Result,
+)
 from minilora.exercises.question import Question, judge_answers
+from minilora.exercises.unfilled import is_unfilled
 
 SEEDS = (0, 1)  # the inputs that everyone sees; a grader draws others
 
@@ -24,7 +34,7 @@ def check(name: str, answer: Any) -> Any:
     name: of the exercise. answer: the function itself, `check("merge", merge)`, not what a call of it returns; for a
     question the dict of answers.
     """
-    result = _verdict(name, answer)
+    result = verdict(name, answer)
     if result.outcome != UNCHECKABLE:
         _keep_texts(result, answer)
         mistakes = [m for m in (result.mistake, *(item.mistake for item in result.items)) if m]
@@ -35,7 +45,8 @@ def check(name: str, answer: Any) -> Any:
     return result
 
 
-def _verdict(name: str, answer: Any) -> Result:
+def verdict(name: str, answer: Any) -> Result:
+    """What `check` would say, without counting as an attempt."""
     try:
         exercise = registry.get(name)
     except ValueError as error:
@@ -51,6 +62,9 @@ def _verdict(name: str, answer: Any) -> Result:
             f'check("{exercise.name}", {exercise.function_name})',
             points=exercise.points,
         )
+    if is_unfilled(answer):
+        sentence = f"A `...` is still in {exercise.function_name}: put your own line in its place."
+        return Result(exercise.name, exercise.title, NOT_ATTEMPTED, sentence, points=exercise.points)
     try:
         return _judge_all_seeds(exercise, answer)
     except KeyboardInterrupt:
@@ -143,7 +157,7 @@ def numbers(name: str, student: str = "") -> Given:
     return Given(feedback.Page(f"{question.title}: the numbers of {student}", "", table=rows), shown)
 
 
-def predict(name: str, letter: str | None) -> feedback.Page:
+def expect(name: str, letter: str | None) -> feedback.Page:
     """Locks what you expect of the experiment. The first prediction counts; it cannot be changed."""
     question = _question(name)
     options = dict(question.prediction.lettered())
@@ -151,7 +165,7 @@ def predict(name: str, letter: str | None) -> feedback.Page:
     chosen: Any = letter.strip().lower() if isinstance(letter, str) else None
     if locked is None and chosen not in options:
         lines = [question.prediction.prompt, *(f"  {letter}) {text}" for letter, text in options.items())]
-        lines.append(f'Decide, then write the letter: predict("{name}", "a")')
+        lines.append(f'Decide, then write the letter: expect("{name}", "a")')
         return feedback.Page(f"{question.title}: what do you expect?", "\n".join(lines))
     if locked is None:
         records.update(name, lambda record: record.update(prediction=chosen))
@@ -169,7 +183,7 @@ def experiment(name: str) -> feedback.Page:
     locked = records.load().get(name, {}).get("prediction")
     if locked is None:
         return feedback.Page(
-            f"{question.title}: predict first", f'Say what you expect: predict("{name}", "a")'
+            f"{question.title}: predict first", f'Say what you expect: expect("{name}", "a")'
         )
     try:
         observed = question.prediction.experiment(question.numbers(_student(name) or "nobody"))

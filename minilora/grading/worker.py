@@ -55,7 +55,7 @@ STAND_INS = {
     "nbgrader",
     "otter",
 }
-HELPERS = ("check", "hint", "solution", "progress", "predict", "experiment", "numbers", "rate", "display")
+HELPERS = ("check", "hint", "solution", "progress", "expect", "experiment", "numbers", "rate", "display")
 
 
 class StandIn(types.ModuleType):

@@ -1,0 +1,89 @@
+"""All that a page needs, in its one import line: `from minilora.lesson import *`.
+
+The engine's names, `np` and `torch`, charts, tables and texts in one call each, the explorables, and what makes a page
+a lesson: predict and reveal, check and hint, mine_or. docs/writing-pages.md shows them in use.
+"""
+
+from minilora.lesson.loading import say_if_slow
+
+with say_if_slow("Loading PyTorch ..."):
+    import torch
+
+import numpy as np
+
+from minilora import (
+    GPT,
+    GPTConfig,
+    Linear4bit,
+    LoraConfig,
+    LoraModel,
+    TokenData,
+    Trainer,
+    add_lora,
+    encode_text,
+    evaluate,
+    load_text,
+    quantize_4bit,
+    quantize_model,
+    style_corpus,
+)
+from minilora.exercises import check, hint, solution
+from minilora.figures import charts
+from minilora.lesson.guessing import predict, reveal
+from minilora.lesson.own_code import mine_or
+from minilora.lesson.showing import show_table, show_text
+from minilora.memory import gigabytes, measure_memory, plan_memory
+from minilora.memory.catalog import DEVICES, MODELS
+from minilora.training.datasets import STYLES
+from minilora.widgets import (
+    adapter_switcher,
+    lora_anatomy,
+    memory_explorer,
+    method_chooser,
+    parameter_explorer,
+    quantization_explorer,
+    rank_explorer,
+    training_dashboard,
+)
+
+__all__ = [
+    "DEVICES",
+    "GPT",
+    "MODELS",
+    "STYLES",
+    "GPTConfig",
+    "Linear4bit",
+    "LoraConfig",
+    "LoraModel",
+    "TokenData",
+    "Trainer",
+    "adapter_switcher",
+    "add_lora",
+    "charts",
+    "check",
+    "encode_text",
+    "evaluate",
+    "gigabytes",
+    "hint",
+    "load_text",
+    "lora_anatomy",
+    "measure_memory",
+    "memory_explorer",
+    "method_chooser",
+    "mine_or",
+    "np",
+    "parameter_explorer",
+    "plan_memory",
+    "predict",
+    "quantization_explorer",
+    "quantize_4bit",
+    "quantize_model",
+    "rank_explorer",
+    "reveal",
+    "show_table",
+    "show_text",
+    "solution",
+    "style_corpus",
+    "torch",
+    "training_dashboard",
+]

@@ -1,0 +1,24 @@
+"""A word to whoever waits for PyTorch. Does not import anything itself.
+
+Apart from the others so that it can speak before they are imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+PATIENCE = 1.0  # seconds
+
+
+@contextlib.contextmanager
+def say_if_slow(words: str) -> Iterator[None]:
+    """Prints the words if the block takes longer than PATIENCE."""
+    timer = threading.Timer(PATIENCE, lambda: print(words, flush=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
