@@ -95,7 +95,7 @@ def test_an_embedded_adapter_goes_by_its_name(capsys):
         texts.append(capsys.readouterr().out)
     assert texts[0] != texts[1]
     assert cli.main([*asked, "--adapter", "pirate"]) == 1
-    assert "come along: code, legal, support" in capsys.readouterr().err
+    assert "in this package: code, legal, support" in capsys.readouterr().err
 
 
 def test_chat_data_and_a_chat_prompt(tmp_path, capsys):
@@ -145,12 +145,12 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(text_file, tmp_path, monkeyp
     [
         (["finetune", "--data", "missing.txt", "--out", "x"], "there is no file missing.txt"),
         (["finetune", "--data", "setup.exe", "--out", "x"], "there is no file"),
-        (["generate", "--base", "no-such-model", "--prompt", "Hi"], "there is: tiny-gpt"),
+        (["generate", "--base", "no-such-model", "--prompt", "Hi"], "available: tiny-gpt"),
         (["generate", "--adapter", "nowhere", "--prompt", "Hi"], "no adapter folder nowhere"),
         (["generate", "--prompt", "Hi", "--max-new-tokens", "100000"], "lower max_new_tokens"),
         (["fetch", "gpt-5"], "available: smollm2-135m-instruct"),
         (["plan", "--model", "gpt-5"], "no model 'gpt-5' in the catalog; it has tiny-gpt"),
-        (["plan", "--gpu", "0"], "--gpu is 0; give the card's memory in GB"),
+        (["plan", "--gpu", "0"], "--gpu is 0; give the GPU's memory in GB"),
         (["plan", "--gpu", "inf"], "--gpu is inf"),
         (["plan", "--r", "0"], "r is 0; it must be a whole number of at least 1"),
         (["plan", "--sequence-length", "999999"], "longer than the 131072 tokens"),

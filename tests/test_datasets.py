@@ -326,11 +326,11 @@ def test_a_jsonl_file_is_read_line_by_line(tmp_path):
     ("lines", "message"),
     [
         ([GOOD, "", '{"prompt": "Hi", '], "line 3 is not JSON"),
-        ([GOOD, '"a string"'], "line 2: it needs"),
-        ([GOOD, "[1, 2]"], "line 2: it needs"),
-        (['{"text": "A story."}'], "line 1: it needs"),
-        (['{"prompt": "Hi"}'], "line 1: it needs"),
-        (['{"messages": "Hi"}'], "line 1: it needs"),
+        ([GOOD, '"a string"'], "line 2: an example must be"),
+        ([GOOD, "[1, 2]"], "line 2: an example must be"),
+        (['{"text": "A story."}'], "line 1: an example must be"),
+        (['{"prompt": "Hi"}'], "line 1: an example must be"),
+        (['{"messages": "Hi"}'], "line 1: an example must be"),
         (['{"prompt": "Hi", "completion": 3}'], r"line 1: a turn needs.*'content': 3"),
         (['{"messages": ["Hi"]}'], "line 1: a turn needs"),
         (
