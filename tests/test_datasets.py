@@ -210,7 +210,9 @@ TRIMMING = """{% if messages[0].role == 'system' %}
 """
 
 
-@pytest.mark.parametrize("template", [chat.CHATML, chat.PLAIN, TRIMMING], ids=["chatml", "plain", "trimming"])
+@pytest.mark.parametrize(
+    "template", [chat.CHATML, chat.PLAIN_TEXT, TRIMMING], ids=["chatml", "plain", "trimming"]
+)
 @pytest.mark.parametrize("turns", [2, 3, 5])
 @pytest.mark.parametrize("prompt", [True, False])
 def test_a_rendered_chat_is_that_of_transformers(template, turns, prompt):
@@ -311,19 +313,19 @@ def test_a_jsonl_file_is_read_line_by_line(tmp_path):
     ("lines", "message"),
     [
         ([GOOD, "", '{"prompt": "Hi", '], "line 3 is not JSON"),
-        ([GOOD, '"a string"'], "line 2: it needs"),
-        ([GOOD, "[1, 2]"], "line 2: it needs"),
-        (['{"text": "A story."}'], "line 1: it needs"),
-        (['{"prompt": "Hi"}'], "line 1: it needs"),
-        (['{"messages": "Hi"}'], "line 1: it needs"),
+        ([GOOD, '"a string"'], "line 2: an example must be"),
+        ([GOOD, "[1, 2]"], "line 2: an example must be"),
+        (['{"text": "A story."}'], "line 1: an example must be"),
+        (['{"prompt": "Hi"}'], "line 1: an example must be"),
+        (['{"messages": "Hi"}'], "line 1: an example must be"),
         (['{"prompt": "Hi", "completion": 3}'], r"line 1: a turn needs.*'content': 3"),
         (['{"messages": ["Hi"]}'], "line 1: a turn needs"),
         (
             ['{"messages": [{"role": "robot", "content": "Hi"}]}'],
             r"line 1: a turn needs.*system, user, assistant",
         ),
-        (['{"messages": [{"role": "user", "content": "Hi"}]}'], "line 1: no turn is the"),
-        (['{"messages": []}'], "line 1: no turn is the"),
+        (['{"messages": [{"role": "user", "content": "Hi"}]}'], 'line 1: there is no "assistant" turn'),
+        (['{"messages": []}'], 'line 1: there is no "assistant" turn'),
         (["", "  "], "there is not a single example"),
     ],
 )
@@ -335,13 +337,11 @@ def test_a_bad_line_is_named_with_the_remedy(tmp_path, lines, message):
 
 def test_a_chat_template_that_cannot_be_used_says_why():
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes."}]
-    with pytest.raises(ValueError, match="does not take this conversation: only cats"):
+    with pytest.raises(ValueError, match="refuses this conversation: only cats"):
         chat.render_chat(messages, "{{ raise_exception('only cats') }}")
-    with pytest.raises(ValueError, match="does not take this conversation"):
+    with pytest.raises(ValueError, match="refuses this conversation"):
         chat.render_chat(messages, "{% for turn in messages %}")
-    with pytest.raises(
-        ValueError, match="does not take this conversation"
-    ):  # a template may not reach into Python
+    with pytest.raises(ValueError, match="refuses this conversation"):  # a template may not reach into Python
         chat.render_chat(messages, "{{ messages.__class__.__mro__ }}")
     with pytest.raises(ValueError, match="example 1: the chat template changes earlier turns"):
         encode_chat([{"messages": messages}], CHAT_TOKENIZER, chat_template="{{ messages | length }}")

@@ -87,7 +87,7 @@ def test_another_architecture_is_refused(tmp_path):
 
 
 def test_an_unknown_name_lists_what_there_is():
-    with pytest.raises(ValueError, match="there is: smollm2-135m-instruct"):
+    with pytest.raises(ValueError, match="available: smollm2-135m-instruct"):
         fetch.fetch("gpt-5")
 
 

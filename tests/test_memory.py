@@ -298,7 +298,7 @@ def test_each_saving_saves():
         ({"method": "adapter"}, "method is 'adapter'; choose one of full, lora, qlora"),
         ({"dtype": "int8"}, "choose one of fp32, bf16, fp16"),
         ({"optimizer": "lion"}, "optimizer is 'lion'"),
-        ({"r": 0}, "r is 0; it must be a whole number from 1 on"),
+        ({"r": 0}, "r is 0; it must be a whole number of at least 1"),
         ({"r": 2.5}, "r is 2.5"),
         ({"r": 257}, r"r=257 is larger than q_proj \(256, 256\)"),
         ({"batch_size": -1}, "batch_size is -1"),
@@ -317,7 +317,7 @@ def test_bad_values_say_what_is_allowed(given_values, words):
 def test_other_errors():
     with pytest.raises(TypeError, match=r"ModelShape.from_config"):
         plan_memory(GPTConfig())
-    with pytest.raises(ValueError, match="a card of 0 GB holds nothing"):
+    with pytest.raises(ValueError, match="a GPU of 0 GB holds nothing"):
         plan_memory("tiny-gpt").cards(0)
 
 

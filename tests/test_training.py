@@ -333,7 +333,7 @@ def test_a_damaged_state_is_refused(tmp_path):
     trainer.save()
     path = tmp_path / "training_state.safetensors"
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(ValueError, match="not a whole safetensors file"):
+    with pytest.raises(ValueError, match="not a valid safetensors file"):
         trainer.resume()
 
 

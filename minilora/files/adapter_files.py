@@ -1,9 +1,9 @@
 """An adapter on disk, in PEFT's format: a folder with adapter_config.json and adapter_model.safetensors.
 
-This module knows names and tensors, but no model; lora/files.py uses it. Where PEFT fills gaps silently (a missing
-lora_alpha becomes 8, a wrong prefix loads nothing), reading stops here with an error that says what is missing.
+This module knows names and tensors only, no model. Where PEFT fills gaps silently (a missing lora_alpha becomes 8, a
+wrong prefix loads nothing), reading fails here with an error that says what is missing.
 
-Not here: adapter types other than plain LoRA. Their files are refused, not half read.
+Not here: adapter types other than plain LoRA. Their files are refused, not partly read.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from minilora.files import ASSETS
 from minilora.files.safe_files import json_writer, read_json, read_tensors, replace_files
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-# The adapters that come with the package, for tiny-gpt: name -> folder.
+# The adapters in this package, made for tiny-gpt.
 EMBEDDED = {path.parent.name: path.parent for path in sorted(ASSETS.glob("adapters/*/" + CONFIG))}
-PREFIX = "base_model.model."  # the path from PEFT's wrapper to the base model
-LORA_FIELDS = ("r", "lora_alpha", "target_modules", "lora_dropout", "use_rslora")  # those of LoraConfig
+PREFIX = "base_model.model."  # PEFT's path from its own wrapper to the model inside
+LORA_FIELDS = ("r", "lora_alpha", "target_modules", "lora_dropout", "use_rslora")
 
-# Fields of PEFT's config that change what is computed, with the values that mean "plain LoRA".
-REQUIRED_DEFAULTS: dict[str, tuple] = {
+# Fields of PEFT's configuration that change what is computed, with the values that mean "plain LoRA".
+REQUIRED_DEFAULTS: dict[str, tuple[Any, ...]] = {
     "use_dora": (False, None),
     "bias": ("none", None),
     "modules_to_save": (None, []),
@@ -48,12 +48,12 @@ Matrices = dict[str, tuple[Tensor, Tensor]]  # layer path -> (A (r, in), B (out,
 
 @dataclasses.dataclass
 class AdapterFile:
-    """The content of an adapter folder.
+    """What a folder holds.
 
     Attributes:
-        settings: The fields of LoraConfig.
-        tensors: Layer path -> A (r, in) and B (out, r).
-        fingerprint: That of the base it was trained on; None if another tool saved it.
+        settings: The fields of `LoraConfig`.
+        tensors: Layer path -> (A (r, in), B (out, r)).
+        fingerprint: Of the base model that it was trained on, if known.
     """
 
     settings: dict[str, Any]
@@ -62,21 +62,21 @@ class AdapterFile:
 
 
 def write_adapter(
-    folder: str | os.PathLike, settings: dict[str, Any], tensors: Matrices, fingerprint: str
+    folder: str | os.PathLike[str], settings: dict[str, Any], tensors: Matrices, fingerprint: str
 ) -> None:
-    """Writes the folder atomically; the matrices are stored as float32.
+    """Writes an adapter folder, atomically.
 
-    The weights' file repeats the settings in its metadata, is replaced last, and takes precedence when read. So an
-    interruption between the two files can never pair new settings with old weights.
+    The weights file repeats the settings in its metadata and is replaced last. It alone decides, so an interruption
+    between the two files can never pair new settings with old weights.
 
     Args:
-        folder: Where to write; it is created if needed.
-        settings: The fields of LoraConfig, and fan_in_fan_out.
-        tensors: Layer path -> A (r, in) and B (out, r).
-        fingerprint: That of the base.
+        folder: Where to; created if missing.
+        settings: The fields of `LoraConfig`, and others that PEFT should find.
+        tensors: Layer path -> (A, B); stored as float32.
+        fingerprint: Of the base model.
 
     Raises:
-        OSError: Writing failed; what was in the folder before is unchanged.
+        OSError: If the files cannot be written; the old ones are then unchanged.
     """
     config = settings | {
         "peft_type": "LORA",
@@ -101,28 +101,31 @@ def write_adapter(
     replace_files(folder, writers)
 
 
-def read_adapter(folder: str | os.PathLike) -> AdapterFile:
-    """Reads an adapter that we or PEFT saved. Incomplete folders are refused.
+def read_adapter(folder: str | os.PathLike[str]) -> AdapterFile:
+    """Reads an adapter that we or PEFT wrote; incomplete folders are refused.
 
     Args:
-        folder: The folder, or the name of an adapter that comes with the package.
+        folder: The folder, or the name of an embedded adapter.
+
+    Returns:
+        Its content, checked.
 
     Raises:
-        FileNotFoundError: A file is missing.
-        ValueError: A file is damaged, incomplete, or of another adapter type.
+        FileNotFoundError: If it is missing, or holds several adapters.
+        ValueError: If it is damaged or incomplete, or not plain LoRA.
     """
     name = os.fspath(folder)
     folder = EMBEDDED[name] if name in EMBEDDED and not Path(name).is_dir() else Path(name)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"there is no adapter folder {folder}; it should hold {CONFIG} and {WEIGHTS}. Adapters that come with the "
-            f"package, for tiny-gpt: {', '.join(EMBEDDED)}"
+            f"there is no adapter folder {folder}; it should hold {CONFIG} and {WEIGHTS}. Adapters for tiny-gpt in "
+            f"this package: {', '.join(EMBEDDED)}"
         )
     if not (folder / CONFIG).exists():  # PEFT saves each of several adapters in a subfolder
         inside = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
         if inside:
             raise FileNotFoundError(
-                f"{folder} holds several adapters, {', '.join(inside)}; name one of these folders"
+                f"{folder} holds several adapters, {', '.join(inside)}; give one of these folders"
             )
     settings = _read_settings(folder / CONFIG)
     flat, metadata = read_tensors(folder / WEIGHTS)
@@ -146,9 +149,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: peft_type is {kind!r}; only 'LORA' adapters can be read")
     for key in ("r", "lora_alpha", "target_modules"):
         if config.get(key) is None:
-            raise ValueError(
-                f"{path} has no {key}; without it the adapter's effect is unknown. Save it again"
-            )
+            raise ValueError(f"{path} has no {key}; without it the effect is unknown. Save it again")
     for key, plain in REQUIRED_DEFAULTS.items():
         if config.get(key) not in plain:
             raise ValueError(f"{path}: {key} is {config[key]!r}; only plain LoRA is supported")
@@ -156,7 +157,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
 
 
 def _settings_in(text: str, path: Path) -> dict[str, Any]:
-    """The settings in the metadata of the weights' file."""
+    """The settings that the weights file repeats in its metadata."""
     try:
         saved = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -171,7 +172,7 @@ def _settings_in(text: str, path: Path) -> dict[str, Any]:
 
 
 def _checked(settings: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The same settings, if their types and ranges are right. LoraConfig checks most of this too, but names no file."""
+    """The same settings, if types and ranges are right; `LoraConfig` checks most of it, but can't name the file."""
     targets, numbers = settings["target_modules"], (int, float)
     names = targets if isinstance(targets, list) else [targets]
     fine = {
@@ -183,12 +184,14 @@ def _checked(settings: dict[str, Any], path: Path) -> dict[str, Any]:
     }
     for key in LORA_FIELDS:
         if not fine[key]:
-            raise ValueError(f"{path}: {key} is {settings[key]!r:.80}, which no adapter has; save it again")
+            raise ValueError(
+                f"{path}: {key} is {settings[key]!r:.80}, which no adapter can have; save it again"
+            )
     return settings
 
 
 def _pair_up(path: Path, flat: dict[str, Tensor]) -> Matrices:
-    """Layer path -> (A, B), from the flat names; a tensor of unknown name, or without its partner, is an error."""
+    """Flat names to layer path -> (A, B); every tensor must have a known name and its counterpart."""
     sides: dict[str, dict[str, Tensor]] = {}
     for name, tensor in flat.items():
         layer, dot, side = name.removesuffix(".weight").rpartition(".lora_")
@@ -198,7 +201,7 @@ def _pair_up(path: Path, flat: dict[str, Tensor]) -> Matrices:
             )
         if not tensor.is_floating_point() or not tensor.to(torch.float32).isfinite().all():
             raise ValueError(
-                f"{path}: tensor '{name}' holds {tensor.dtype}, or no finite numbers; save it again"
+                f"{path}: tensor '{name}' is {tensor.dtype} or holds values that are not finite; save it again"
             )
         sides.setdefault(layer.removeprefix(PREFIX), {})[side] = tensor
     alone = [f"{layer} has only lora_{min(found)}" for layer, found in sides.items() if len(found) == 1]

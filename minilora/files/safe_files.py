@@ -16,11 +16,18 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 
-def replace_files(folder: str | os.PathLike, writers: dict[str, Callable[[Path], object]]) -> None:
-    """Writes several files of a folder so that a full disk or an interruption leaves the old ones whole.
+def replace_files(folder: str | os.PathLike[str], writers: dict[str, Callable[[Path], object]]) -> None:
+    """Writes several files of a folder so that a full disk or an interruption leaves the old ones intact.
 
-    Each writer gets a temporary path beside its target. Only when all are on disk do they take their names, in the
-    given order: put the file that decides last.
+    All files are first written under temporary names. Only when all are on disk are they renamed, in the given order:
+    put the file that decides last.
+
+    Args:
+        folder: Created if missing.
+        writers: File name -> function that writes the file at the path that it is given.
+
+    Raises:
+        OSError: If a file cannot be written.
     """
     folder = Path(folder)
     partial = {name: folder / f".{name}.partial" for name in writers}
@@ -35,8 +42,8 @@ def replace_files(folder: str | os.PathLike, writers: dict[str, Callable[[Path],
             os.replace(path, folder / name)
     except (OSError, SafetensorError) as error:
         raise OSError(
-            f"could not write {', '.join(writers)} in {folder}: {error}. What stood there before is unchanged; "
-            "check the free space and your right to write, or choose another folder"
+            f"could not write {', '.join(writers)} in {folder}: {error}. The previous files are unchanged; "
+            "check the free space and your write permission, or choose another folder"
         ) from error
     finally:
         for path in partial.values():
@@ -45,36 +52,55 @@ def replace_files(folder: str | os.PathLike, writers: dict[str, Callable[[Path],
 
 
 def json_writer(value: dict[str, Any]) -> Callable[[Path], object]:
+    """Returns a writer for `replace_files` that writes value as JSON."""
     text = json.dumps(value, indent=2, sort_keys=True) + "\n"
     return lambda path: path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not JSON, or not an object.
+    """
     _check_exists(path)
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # the second: brackets in brackets, thousands deep
+    except (ValueError, RecursionError) as error:  # RecursionError: brackets nested thousands deep
         raise ValueError(f"{path} is not valid JSON ({error}); was it cut off or edited?") from None
     if not isinstance(value, dict):
         kind = type(value).__name__
-        raise ValueError(f"{path} holds a {kind}, not the settings in braces that belong there")
+        raise ValueError(f"{path} holds a {kind}, not a JSON object")
     return value
 
 
 def read_tensors(path: Path, dtype: torch.dtype | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of one safetensors file; floating point converted to `dtype` if it is given."""
+    """Reads one safetensors file.
+
+    Args:
+        path: The file.
+        dtype: If given, floating-point tensors are converted to it.
+
+    Returns:
+        The tensors by name, and the metadata.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged, or cannot be converted.
+    """
     _check_exists(path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no plain iteration)
             metadata = file.metadata() or {}
     except Exception as error:  # many kinds, for a type that torch does not have for example
-        raise ValueError(f"{path} is not a whole safetensors file ({error}); copy or save it again") from None
+        raise ValueError(f"{path} is not a valid safetensors file ({error}); copy or save it again") from None
     try:
         return {
             n: t.to(dtype or t.dtype) if t.is_floating_point() else t for n, t in tensors.items()
         }, metadata
-    except (RuntimeError, NotImplementedError) as error:  # floats that torch can hold and not convert
+    except (RuntimeError, NotImplementedError) as error:  # float types that torch can hold but not convert
         raise ValueError(f"{path} holds numbers of a type that cannot be read as {dtype}: {error}") from None
 
 

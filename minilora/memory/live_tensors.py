@@ -34,7 +34,7 @@ class LiveTensors(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.now = self.peak = 0
-        self._known: dict[int, weakref.ref] = {}
+        self._known: dict[int, weakref.ref[Any]] = {}
 
     def add(self, tensors: Iterable[Any]) -> None:
         """Counts these tensors too, each storage once, until it is freed."""

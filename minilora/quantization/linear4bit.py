@@ -82,7 +82,8 @@ class Linear4bit(nn.Module):
         """Multiplies: x (..., in) -> (..., out)."""
         dtype = self.compute_dtype or x.dtype
         bias = None if self.bias is None else self.bias.to(dtype)
-        return _ProductWithPacked.apply(x.to(dtype), bias, self.quantized).to(x.dtype)
+        product: Tensor = _ProductWithPacked.apply(x.to(dtype), bias, self.quantized)
+        return product.to(x.dtype)
 
     @property
     def quantized(self) -> Quantized4bit:
