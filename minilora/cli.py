@@ -122,14 +122,14 @@ def add_finetune(commands: Commands) -> None:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=int, help="default 3")
     length.add_argument("--max-steps", type=int)
-    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument(
         "--gradient-accumulation-steps", type=int, default=1, help="parts of a batch, to need less memory"
     )
     parser.add_argument(
         "--sequence-length", type=int, default=128, help="tokens per row of data (default 128)"
     )
-    parser.add_argument("--learning-rate", type=float, help="default: 3e-3 for LoRA, 3e-4 for full")
+    parser.add_argument("--learning-rate", type=float, help="default: 5e-3 for LoRA, 5e-4 for full")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="continue the interrupted run in --out")
     parser.add_argument("--no-samples", action="store_true", help="print no text while training")
@@ -180,7 +180,7 @@ def add_generate(commands: Commands) -> None:
     parser.add_argument("--prompt", required=True)
     parser.add_argument("--chat", action="store_true", help="put the prompt as a question to an assistant")
     parser.add_argument("--max-new-tokens", type=int, default=100)
-    parser.add_argument("--temperature", type=float, default=0.8, help="0 always takes the most likely token")
+    parser.add_argument("--temperature", type=float, default=0.7, help="0 always takes the most likely token")
     parser.add_argument("--top-k", type=int, default=50)
     parser.add_argument("--seed", type=int)
 

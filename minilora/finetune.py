@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from minilora.files import ASSETS
 from minilora.files.adapter_files import WEIGHTS
 from minilora.gpt import GPT
 from minilora.lora import LoraConfig, LoraModel, add_lora, count_weights
@@ -29,6 +30,7 @@ from minilora.training.trainer import Trainer, TrainingDiverged, trainable_param
 
 METHODS = ("lora", "qlora", "full")
 ADAPTER = "trained"
+EMBEDDED_DATA = {"pirate": ASSETS / "pirate.jsonl"}  # 36 questions, answered as a pirate would
 
 
 @dataclasses.dataclass
@@ -83,7 +85,7 @@ def finetune(
     target_modules: str | list[str] = "attention",
     epochs: int | None = None,
     max_steps: int | None = None,
-    batch_size: int = 16,
+    batch_size: int = 4,
     gradient_accumulation_steps: int = 1,
     sequence_length: int = 128,
     learning_rate: float | None = None,
@@ -96,7 +98,7 @@ def finetune(
 
     Args:
         base: As in `GPT.from_pretrained`.
-        data: A .txt file, or a .jsonl file with one conversation per line.
+        data: A .txt file, a .jsonl file with one conversation per line, or "pirate", which comes with the package.
         out: A new or empty folder for the result: an adapter in PEFT's format, or with "full" a whole checkpoint.
         method: "lora", "qlora" (the base in 4 bits) or "full".
         r: As in `LoraConfig`.
@@ -186,7 +188,7 @@ def load_data(path: str | os.PathLike[str], model: Any, sequence_length: int) ->
     """Reads a .txt file, packed into rows, or a .jsonl file of conversations, of which only the answers are learned.
 
     Args:
-        path: The file.
+        path: The file, or the name of an embedded one.
         model: A `GPT` with its tokenizer.
         sequence_length: Tokens per row, at most as many as the model can read.
 
@@ -197,10 +199,11 @@ def load_data(path: str | os.PathLike[str], model: Any, sequence_length: int) ->
         FileNotFoundError: If there is no such file.
         ValueError: If it has another format or cannot be used.
     """
-    path = Path(path)
+    path = EMBEDDED_DATA.get(os.fspath(path), Path(path))
     if not path.is_file():
         raise FileNotFoundError(
-            f"there is no file {path}; give a .txt file, or a .jsonl file with one conversation per line"
+            f"there is no file {path}; give a .txt file, a .jsonl file with one conversation per line, or the name of "
+            f"a data set in this package: {', '.join(EMBEDDED_DATA)}"
         )
     if path.suffix not in (".txt", ".jsonl"):
         raise ValueError(
@@ -233,7 +236,7 @@ def generate(
     *,
     chat: bool = False,
     max_new_tokens: int = 100,
-    temperature: float = 0.8,
+    temperature: float = 0.7,
     top_k: int | None = 50,
     seed: int | None = None,
 ) -> Iterator[str]:

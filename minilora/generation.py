@@ -54,14 +54,14 @@ class GenerationMixin(nn.Module):
     lm_head: Any
 
     def generate(
-        self, prompt: str, max_new_tokens: int = 100, temperature: float = 0.8, top_k: int | None = 50,
+        self, prompt: str, max_new_tokens: int = 100, temperature: float = 0.7, top_k: int | None = 50,
         seed: int | None = None,
     ) -> str:  # fmt: skip
         """Continues `prompt`, and returns only the new text. The arguments are those of `stream`."""
         return "".join(self.stream(prompt, max_new_tokens, temperature, top_k, seed))
 
     def stream(
-        self, prompt: str, max_new_tokens: int = 100, temperature: float = 0.8, top_k: int | None = 50,
+        self, prompt: str, max_new_tokens: int = 100, temperature: float = 0.7, top_k: int | None = 50,
         seed: int | None = None,
     ) -> Iterator[str]:  # fmt: skip
         """Yields the continuation of `prompt` piece by piece, as it is generated.
@@ -94,7 +94,7 @@ class GenerationMixin(nn.Module):
 
     @torch.no_grad()
     def generate_tokens(
-        self, prompt_ids: list[int], max_new_tokens: int = 100, temperature: float = 0.8, top_k: int | None = 50,
+        self, prompt_ids: list[int], max_new_tokens: int = 100, temperature: float = 0.7, top_k: int | None = 50,
         seed: int | None = None,
     ) -> Iterator[int]:  # fmt: skip
         """Yields one new token number at a time. It does not stop at stop tokens; otherwise the same as `stream`.

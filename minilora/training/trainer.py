@@ -56,7 +56,7 @@ class Trainer:
         batch_size: Rows per step, over all processes.
         gradient_accumulation_steps: Parts that each batch is computed in, to need less memory. Unlike in Transformers,
             `batch_size` counts all parts together.
-        learning_rate: By default 3e-3 for LoRA and 3e-4 for full fine-tuning: LoRA's best rate is about ten times
+        learning_rate: By default 5e-3 for LoRA and 5e-4 for full fine-tuning: LoRA's best rate is about ten times
             higher.
         warmup_ratio: Fraction of the steps over which the rate rises, before it falls to zero along a cosine.
         weight_decay: AdamW's, on matrices alone.
@@ -87,7 +87,7 @@ class Trainer:
         epochs: int | None = None,
         max_steps: int | None = None,
         validation_data: TokenData | None = None,
-        batch_size: int = 16,
+        batch_size: int = 4,
         gradient_accumulation_steps: int = 1,
         learning_rate: float | None = None,
         warmup_ratio: float = 0.05,
@@ -128,7 +128,7 @@ class Trainer:
         self.batch_size, self.gradient_accumulation_steps = batch_size, gradient_accumulation_steps
         self.steps_per_epoch = math.ceil(len(train_data) / batch_size)
         self.max_steps = max_steps if max_steps is not None else (epochs or 0) * self.steps_per_epoch
-        default_rate = 3e-3 if isinstance(model, LoraModel) else 3e-4
+        default_rate = 5e-3 if isinstance(model, LoraModel) else 5e-4
         self.learning_rate = default_rate if learning_rate is None else learning_rate
         self.warmup_ratio, self.weight_decay, self.max_grad_norm = warmup_ratio, weight_decay, max_grad_norm
         self.seed, self.eval_steps, self.save_steps, self.output_dir = (
