@@ -22,7 +22,7 @@ from minilora.lora import LoraModel
 from minilora.training.datasets import STYLES
 
 CONFIG = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
-LEARNING_RATE = 3e-3
+LEARNING_RATE = 5e-3
 BATCH_SIZE = 4
 
 
