@@ -272,6 +272,18 @@ def test_an_interrupt_ends_after_the_step_and_returns_the_history():
     assert not equal(trained(model), trained(lora_model()))
 
 
+def test_a_stopped_run_says_where_it_stopped_and_how_to_continue(capsys):
+    trainer = quiet(lora_model(), progress=True)
+    trainer.on_step = lambda trainer: trainer.stop()
+    trainer.train()
+    said = capsys.readouterr().out
+    assert "after step 1 of 6" in said
+    assert "train()" in said
+    trainer.on_step = None
+    trainer.train()
+    assert capsys.readouterr().out == ""
+
+
 def test_a_trainer_goes_back_to_before_its_first_step(tmp_path):
     trainer = quiet(lora_model(), output_dir=tmp_path)
     trainer.save()

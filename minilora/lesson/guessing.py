@@ -58,6 +58,7 @@ class Guess(VBox):
         question = HTML(f"<b>Your prediction.</b> {escape(prediction.question)}")
         super().__init__([question, control_row(self.controls), self.words, Accessibility()])
         self.add_class("minilora")
+        self.add_class("Guess")
         self._show()
 
     @property
@@ -133,6 +134,7 @@ class Reveal(VBox):
             update(_key(id), lambda record: record.update(revealed=True))
         super().__init__([HTML(f'{self.svg}<p aria-hidden="true">{escape(self.sentence)}</p>')])
         self.add_class("minilora")
+        self.add_class("Reveal")
 
     def __repr__(self) -> str:
         return self.sentence

@@ -193,6 +193,11 @@ class Trainer:
             finally:
                 self.model.train(was_training).to(home)
                 self.history.peak_memory = peak_memory(self.device)
+        if self.progress and self.step < self.max_steps:
+            print(
+                f"Stopped after step {self.step} of {self.max_steps}. The model keeps what it has learned so far;"
+            )
+            print("call train() again to continue from there.")
         return self.history
 
     def _train_step(self) -> float:

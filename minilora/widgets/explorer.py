@@ -41,6 +41,7 @@ class Explorer(VBox):
         self.picture = HTML(layout=Layout(margin="8px 0 0"))
         super().__init__([control_row(controls.values()), self.picture, Accessibility()])
         self.add_class("minilora")
+        self.add_class(type(self).__name__)  # so that one can tell them apart in the page
         self.redraw()
 
     # (svg, sentence) for these values of the controls, one argument for each: a subclass says how. A type and no
