@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minilora.exercises.compare import Floats, Parts
-from minilora.exercises.drawing import quarters, sum_rounding
+from minilora.exercises.drawing import decimals, sum_rounding
 from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
 
 
@@ -38,11 +38,11 @@ def draw(rng: np.random.Generator) -> list[Case]:
             Case(
                 label,
                 {
-                    "grad_y": quarters(rng, batch, o),
-                    "x": quarters(rng, batch, i),
-                    "A": quarters(rng, r, i),
-                    "B": quarters(rng, o, r) * (0.0 if "zero" in label else 1.0),
-                    "scaling": float(rng.choice([0.5, 1.5, 2.5, 3.0])),
+                    "grad_y": decimals(rng, batch, o),
+                    "x": decimals(rng, batch, i),
+                    "A": decimals(rng, r, i),
+                    "B": decimals(rng, o, r) * (0.0 if "zero" in label else 1.0),
+                    "scaling": float(rng.choice([0.75, 1.5, 2.5, 3.0])),
                 },
             )
         )
@@ -103,6 +103,26 @@ def no_low(grad_y, x, A, B, scaling):
     return lora_gradients(grad_y, x, A, B, scaling)[0], scaling * (grad_y.T @ x)
 
 
+def by_columns_sum(grad_y, x, A, B, scaling):
+    grad_A, grad_B = lora_gradients(grad_y, x, A, B, scaling)
+    return grad_A, np.outer(scaling * grad_y.sum(axis=0), (x @ A.T).sum(axis=0))
+
+
+def divided(grad_y, x, A, B, scaling):
+    return tuple(g / scaling**2 for g in lora_gradients(grad_y, x, A, B, scaling))
+
+
+def after_b_moved(grad_y, x, A, B, scaling):
+    """B takes its step first, and A's gradient is that of the new B."""
+    _, grad_B = lora_gradients(grad_y, x, A, B, scaling)
+    return lora_gradients(grad_y, x, A, B - grad_B, scaling)[0], grad_B
+
+
+def first_order_sum(grad_y, x, A, B, scaling):
+    """The batch is summed before the products."""
+    return lora_gradients(grad_y.sum(0, keepdims=True), x.sum(0, keepdims=True), A, B, scaling)
+
+
 def no_b(grad_y, x, A, B, scaling):
     return scaling * (grad_y.T @ x), lora_gradients(grad_y, x, A, B, scaling)[1]
 
@@ -121,6 +141,13 @@ gradient of `u` is `grad_y @ M`, and the gradient of `M` is `grad_y.T @ u`. The 
 batch, so its rows add up.
 """,
     solution=lora_gradients,
+    example={
+        "grad_y": np.array([[1.0, 1.0, 1.0]]),
+        "x": np.array([[1.0, 2.0]]),
+        "A": np.array([[3.0, -1.0]]),
+        "B": np.array([[1.0], [0.0], [2.0]]),
+        "scaling": 0.5,
+    },
     draw=draw,
     result=Parts((Floats("grad_A", tolerance), Floats("grad_B", tolerance))),
     hints=(
@@ -174,6 +201,51 @@ batch, so its rows add up.
             "order",
             lambda grad_y, x, A, B, scaling: lora_gradients(grad_y, x, A, B, scaling)[::-1],
             "The two are returned in the other order; return grad_A first.",
+        ),
+        Wrong(
+            "scaling-divided",
+            divided,
+            "You divide by the scaling; a factor in the forward pass is the same factor in the gradient.",
+        ),
+        Wrong(
+            "summed-first",
+            first_order_sum,
+            "You add up the batch before you multiply. Each row's grad_y belongs to its own x: multiply first.",
+        ),
+        Wrong(
+            "sum-for-b",
+            by_columns_sum,
+            "For B you add up the batch before you multiply. Each row of grad_y belongs to its own row of low.",
+        ),
+        Wrong(
+            "b-moved-first",
+            after_b_moved,
+            "For A you use a B that has already taken its step. Both gradients belong to the same A and B.",
+        ),
+        Wrong(
+            "a-zero",
+            changed(a=lambda g, a: 0 * g),
+            "The gradient of A is zero in your answer. It is so only while B is zero.",
+        ),
+        Wrong(
+            "b-zero",
+            changed(b=lambda g, a: 0 * g),
+            "The gradient of B is zero in your answer.",
+        ),
+        Wrong(
+            "updated",
+            changed(lambda g, a: a["A"] - g, lambda g, a: a["B"] - g),
+            "You return A and B after a step. Only the gradients are asked for; the step is the optimizer's.",
+        ),
+        Wrong(
+            "a-transposed",
+            changed(a=lambda g, a: g.T),
+            "The gradient of A is transposed. It has the shape of A, (r, in).",
+        ),
+        Wrong(
+            "b-transposed",
+            changed(b=lambda g, a: g.T),
+            "The gradient of B is transposed. It has the shape of B, (out, r).",
         ),
         Wrong(
             "turned",
