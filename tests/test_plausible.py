@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from minilora.exercises.judging import CORRECT, CRASHED, judge_locally
-from minilora.exercises.registry import HANDS_ON
-from tests.plausible import FUNCTIONS
+from minilora.exercises.judging import CORRECT, CRASHED, INCORRECT, judge_locally
+from minilora.exercises.question import Number
+from minilora.exercises.registry import HANDS_ON, QUESTIONS
+from tests.plausible import FUNCTIONS, NUMBERS
 
 NAMED = 0.9  # the share that must be told what is wrong, and not only which numbers differ
 
@@ -41,3 +42,49 @@ def test_nine_in_ten_are_told_what_is_wrong():
         told, tried = told + sum(found), tried + len(found)
     assert tried >= 400
     assert told >= NAMED * tried
+
+
+# -- numbers of the questions --------------------------------------------------------------------------------------
+
+STUDENTS = [f"student {number}" for number in range(400)]
+NUMBER_PARTS = [
+    (question, part) for question in QUESTIONS for part in question.parts if isinstance(part, Number)
+]
+each_number = pytest.mark.parametrize(
+    ("question", "part"), NUMBER_PARTS, ids=[f"{question.name}-{part.key}" for question, part in NUMBER_PARTS]
+)
+
+
+def wrong_numbers(question, part, mine):
+    plausible = NUMBERS.get(question.name, {}).get(part.key, {})
+    yield from ((slip.mistake, slip.value(mine)) for slip in part.slips)
+    yield from ((key, wrong(mine)) for key, wrong in plausible.items())
+
+
+@each_number
+def test_no_wrong_number_is_right_for_any_student(question, part):
+    """Not even rounded to the digits that are asked for: it is off by more than the two roundings together."""
+    for mine in map(question.numbers, STUDENTS):
+        right = part.right(mine)
+        rounding = 2 * 0.5 * 10.0 ** (1 - part.digits) if part.digits else 0.0
+        for key, value in wrong_numbers(question, part, mine):
+            assert abs(value - right) > rounding * abs(right), (key, mine)
+            assert part.judge(value, mine).outcome == INCORRECT, (key, mine)
+
+
+@each_number
+def test_every_slip_has_its_own_sentence_for_every_student(question, part):
+    for mine in map(question.numbers, STUDENTS):
+        for slip in part.slips:
+            assert part.judge(slip.value(mine), mine).mistake == slip.mistake, mine
+
+
+def test_nine_in_ten_plausible_numbers_are_told_what_is_wrong():
+    found = [
+        bool(part.judge(wrong(mine), mine).mistake)
+        for question, part in NUMBER_PARTS
+        for wrong in NUMBERS.get(question.name, {}).get(part.key, {}).values()
+        for mine in map(question.numbers, STUDENTS[:40])
+    ]
+    assert len(found) >= 1500
+    assert sum(found) >= NAMED * len(found)

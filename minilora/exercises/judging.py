@@ -156,7 +156,8 @@ def find_problem(exercise: Exercise, case: Case, reply: Reply, expected: Reply) 
     if problem is None and set(reply.changed) - set(expected.changed):
         names = ", ".join(sorted(set(reply.changed) - set(expected.changed)))
         return Problem(
-            f"the result is right, but {exercise.function_name} wrote into its argument {names}; make a new array",
+            f"the result is right, but {exercise.function_name} wrote into its argument {names}; make a "
+            f"new array",
             "writes into its argument",
         )
     return problem

@@ -156,7 +156,8 @@ def _ignored_argument(exercise, cases, replies, expected, problems) -> Mistake |
             ):
                 return Mistake(
                     f"ignores {name}",
-                    f"Your result does not depend on {name}: it is what one value of {name} gives, in every case. "
+                    f"Your result does not depend on {name}: it is what one value of {name} gives, in "
+                    f"every case. "
                     f"Compute with the argument {name} itself.",
                 )
     return None

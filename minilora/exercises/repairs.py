@@ -9,6 +9,7 @@ Not here: the mistakes of one exercise (its own file), and which explanation com
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -68,14 +69,16 @@ def _of_the_whole(value: Any, expected: Any) -> Iterator[Repair]:
     yield from _off_by_one(value, expected)
     yield Repair(
         "float16",
-        "The result is right to three digits only, as if it had gone through float16. Keep the precision of the inputs.",
+        "The result is right to three digits only, as if it had gone through float16. Keep the precision "
+        "of the inputs.",
         lambda value, right: _snapped(value, right, FLOAT16),
     )
     factor = _factor(value, expected)
     if factor is not None:
         yield Repair(
             "constant factor",
-            f"Every value is {factor:.4g} times what it should be, in every case: look for a constant factor.",
+            f"Every value is {factor:.4g} times what it should be, in every case: look for a constant "
+            f"factor.",
             lambda value, right: _each(value, lambda x: x / factor),
         )
     yield Repair(
@@ -85,7 +88,8 @@ def _of_the_whole(value: Any, expected: Any) -> Iterator[Repair]:
     )
     yield Repair(
         "neighbors",
-        "Wrong numbers are one too large or one too small. Check the rounding, and where the counting begins.",
+        "Wrong numbers are one too large or one too small. Check the rounding, and where the counting "
+        "begins.",
         _one_step,
     )
     yield Repair(
@@ -118,8 +122,20 @@ def _orders(value: Any, parts: list[str]) -> Iterator[Repair]:
             yield Repair(
                 "wrong order",
                 f"The results are right, but in another order: return {', '.join(parts)}.",
-                lambda value, right, order=order: [value[place] for place in order],
+                functools.partial(_in_order, order),
             )
+
+
+def _in_order(order: tuple[int, ...], value: Any, right: Any) -> Any:
+    return [value[place] for place in order]
+
+
+def _plus(by: int, value: Any, right: Any) -> Any:
+    return value + by
+
+
+def _as_expected(value: Any, right: Any) -> Any:
+    return right
 
 
 def _each(value: Any, change: Callable[[np.ndarray], Any]) -> Any:
@@ -173,7 +189,7 @@ def _off_by_one(value: Any, expected: Any) -> Iterator[Repair]:
             yield Repair(
                 f"one too {word}",
                 f"One too {word}, in every case that is wrong: check where the counting begins and ends.",
-                lambda value, right, by=by: value + by,
+                functools.partial(_plus, by),
             )
 
 

@@ -230,7 +230,8 @@ silent. Ranks may differ.
         Wrong(
             "normalized",
             flawed(lambda s, a, strengths, adapters: s * scale(a) / sum(strengths.values())),
-            "You divide by the sum of the strengths. They are factors, not shares: they need not add up to 1.",
+            "You divide by the sum of the strengths. They are factors, not shares: they need not add up "
+            "to 1.",
         ),
         Wrong(
             "mean",
@@ -271,7 +272,8 @@ silent. Ranks may differ.
         Wrong(
             "factors",
             flawed(lambda s, a, strengths, adapters: np.sqrt(s) * scale(a)),
-            "You add up the right products B @ A, but with wrong factors: each is strength times alpha / r, of that adapter.",
+            "You add up the right products B @ A, but with wrong factors: each is strength times alpha / "
+            "r, of that adapter.",
             recognize=is_sum_of_products,
         ),
     ),

@@ -21,7 +21,7 @@ def choose_rank(singular_values, share):
 
 
 def draw(rng: np.random.Generator) -> list[Case]:
-    """In every case the right rank is about equally likely to be any of ten or more, so that no list of ranks passes."""
+    """In every case any of ten or more ranks is about equally likely, so that no list of ranks passes."""
     return [
         _decaying(rng),
         _flat(rng),
@@ -77,7 +77,8 @@ def _just_missed(rng: np.random.Generator) -> Case:
             return Case(
                 "just missed",
                 {"singular_values": values, "share": share},
-                "Only a share that is just missed goes wrong: do not round, and take no rank that keeps less.",
+                "Only a share that is just missed goes wrong: do not round, and take no rank that keeps "
+                "less.",
             )
 
 
@@ -183,7 +184,8 @@ Reaching the share exactly is enough.
     draw=draw,
     result=Whole("the rank"),
     hints=(
-        "np.cumsum gives the sums of the first, the first two, the first three. Of what should they be the sums?",
+        "np.cumsum gives the sums of the first, the first two, the first three. Of what should they be "
+        "the sums?",
         "Compare the sums of squares with share times the whole sum. The first place where they are at "
         "least as large counts.",
         "energy = np.cumsum(singular_values ** 2); np.argmax(energy >= share * energy[-1]) is the first "
@@ -248,7 +250,8 @@ Reaching the share exactly is enough.
         Wrong(
             "rounded",
             rounded(2),
-            "You round the shares to two digits, so a share that is just missed counts as kept. Compare without rounding.",
+            "You round the shares to two digits, so a share that is just missed counts as kept. Compare "
+            "without rounding.",
         ),
         Wrong(
             "mixed-powers",
@@ -258,12 +261,14 @@ Reaching the share exactly is enough.
         Wrong(
             "share-of-largest",
             share_of_the_largest,
-            "You compare each direction with the largest one. Add the energies up until the share of all is reached.",
+            "You compare each direction with the largest one. Add the energies up until the share of all "
+            "is reached.",
         ),
         Wrong(
             "each-alone",
             each_alone,
-            "You count the directions whose own energy is above average. Add the energies up until the share is reached.",
+            "You count the directions whose own energy is above average. Add the energies up until the "
+            "share is reached.",
         ),
         Wrong(
             "cubed",

@@ -126,7 +126,7 @@ def base_of(arguments):
 
 
 def is_some_layers(arguments, value, more=False):
-    """Whether the number of trained weights is that of fewer layers than are adapted (or of more), all counted rightly."""
+    """Whether fewer layers than should be (or more) are counted, and each of them rightly."""
     shapes, targets, r = arguments.values()
     kinds: dict[bool, dict[str, int]] = {True: {}, False: {}}
     for path, shape in shapes.items():
@@ -172,7 +172,8 @@ is adapted if the last part of its dotted path is one of `targets`.
         "shapes' products plus that.",
     ),
     pitfalls=(
-        "`not enough values to unpack`: a norm's shape has one number; only look inside the shapes of targets.",
+        "`not enough values to unpack`: a norm's shape has one number; only look inside the shapes of "
+        "targets.",
         "A little too large: `seq_proj` ends in the letters of `q_proj`, but is another layer.",
     ),
     explanation="The full matrix grows with in · out, the adapter with in + out. That is why the share "
@@ -235,7 +236,8 @@ is adapted if the last part of its dotted path is one of `targets`.
         Wrong(
             "one-matrix",
             flawed(lambda i, o, r: r * max(i, o)),
-            "You count one of the two matrices, the larger one. A has r · in weights and B has r · out: add them.",
+            "You count one of the two matrices, the larger one. A has r · in weights and B has r · out: "
+            "add them.",
         ),
         Wrong(
             "r-squared",
@@ -291,20 +293,23 @@ is adapted if the last part of its dotted path is one of `targets`.
         Wrong(
             "some-targets",
             flawed(hit=lambda path, targets: path.split(".")[-1] == targets[0]),
-            "Some layers that should get an adapter get none. Every path whose last part is one of targets counts, however "
+            "Some layers that should get an adapter get none. Every path whose last part is one of "
+            "targets counts, however "
             "long the path is.",
             recognize=lambda arguments, value: is_some_layers(arguments, value),
         ),
         Wrong(
             "too-many-layers",
             flawed(hit=lambda path, targets: any(target in path for target in targets)),
-            "Layers that are no targets get an adapter too. The last part of a path must equal one of targets, as a whole.",
+            "Layers that are no targets get an adapter too. The last part of a path must equal one of "
+            "targets, as a whole.",
             recognize=lambda arguments, value: is_some_layers(arguments, value, more=True),
         ),
         Wrong(
             "wrong-per-layer",
             flawed(lambda i, o, r: r * min(i, o)),
-            "The weights that train are counted wrongly for each layer: A has r · in and B has r · out of them.",
+            "The weights that train are counted wrongly for each layer: A has r · in and B has r · out "
+            "of them.",
             recognize=lambda arguments, value: value[1] - value[0] == base_of(arguments),
         ),
     ),

@@ -279,7 +279,8 @@ that does not belong to the weight: `shape` tells how many numbers there are.
         Wrong(
             "equal-steps-from--1",
             flawed(values=lambda code, places: np.linspace(-1, 1, 16)[places]),
-            "You decode with equal steps from -1 to 1, whatever the code. Look each place up in the code that is given.",
+            "You decode with equal steps from -1 to 1, whatever the code. Look each place up in the code "
+            "that is given.",
         ),
         Wrong(
             "signed",
@@ -304,14 +305,16 @@ that does not belong to the weight: `shape` tells how many numbers there are.
         Wrong(
             "wrong-factors",
             flawed(factors=lambda absmax, size, n: absmax.mean()),
-            "The values of the code are right, but their factors are not: value i belongs to block i // block_size, and is "
+            "The values of the code are right, but their factors are not: value i belongs to block i // "
+            "block_size, and is "
             "multiplied by the absmax of that block.",
             recognize=has_right_values,
         ),
         Wrong(
             "wrong-values",
             flawed(values=lambda code, places: code[places] ** 3),
-            "absmax is applied to the right blocks, but the places are turned into wrong values: look each up in the code, "
+            "absmax is applied to the right blocks, but the places are turned into wrong values: look "
+            "each up in the code, "
             "code[place].",
             recognize=has_right_factors,
         ),

@@ -53,10 +53,10 @@ def draw(rng: np.random.Generator) -> list[Case]:
 
 
 def _clear(rng, count, code, block_size, size=1.0):
-    """Arguments with scales such that no share comes within 2 % of a step of the middle between two values of the code.
+    """Arguments in which no share comes within 2 % of a step of the middle between two values.
 
-    Rounding to float32 moves a share by far less, so every right answer gives the same places. In one block at least the
-    largest magnitude belongs to a negative number: who forgets abs() must notice.
+    Rounding to float32 moves a share by far less, so every right answer gives the same places. In one block at least
+    the largest magnitude belongs to a negative number: who forgets abs() must notice.
     """
     middles = (code[:-1].astype(np.float64) + code[1:]) / 2
     room = 0.02 * np.diff(code.astype(np.float64))
@@ -283,7 +283,8 @@ remained, and the mean. If a block has nothing but zeros left, its places are th
         Wrong(
             "nested-with-mean",
             rearranged(lambda places, nested, mean, absmax: (places, nested + mean, mean)),
-            "The mean is in the nested scales again. They are the largest magnitudes of what remains after it is "
+            "The mean is in the nested scales again. They are the largest magnitudes of what remains "
+            "after it is "
             "subtracted.",
         ),
         Wrong(
@@ -312,7 +313,8 @@ remained, and the mean. If a block has nothing but zeros left, its places are th
         Wrong(
             "wide-places",
             rearranged(lambda places, nested, mean, absmax: (places.astype(np.int64), nested, mean)),
-            "The places are right, but stored in more than 8 bits, so nothing is saved. Convert them to uint8.",
+            "The places are right, but stored in more than 8 bits, so nothing is saved. Convert them to "
+            "uint8.",
         ),
         Wrong(
             "mean-divides",

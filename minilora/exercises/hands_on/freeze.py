@@ -76,8 +76,8 @@ def draw(rng: np.random.Generator) -> list[Case]:
             {
                 "model": {
                     "model.layers.0.q_proj.base_layer.weight": decimals(rng, 4, 4),
-                    f"model.layers.0.q_proj.lora_A.default.weight": decimals(rng, 2, 4),
-                    f"model.layers.0.q_proj.lora_B.default.weight": decimals(rng, 4, 2),
+                    "model.layers.0.q_proj.lora_A.default.weight": decimals(rng, 2, 4),
+                    "model.layers.0.q_proj.lora_B.default.weight": decimals(rng, 4, 2),
                 }
             },
             nested,
@@ -134,7 +134,7 @@ def without_gradients_only(model):
 
 def removed(model):
     """The base's parameters are taken out of the model."""
-    for name, parameter in list(model.named_parameters()):
+    for name in [name for name, _ in model.named_parameters()]:
         if not is_adapter(name):
             *parents, last = name.split(".")
             delattr(model.get_submodule(".".join(parents)), last)
@@ -167,7 +167,8 @@ anything.
     gives="model",
     result=Table("the model", {"trainable": Names(""), "weights": Table("", Floats())}),
     hints=(
-        "model.named_parameters() gives pairs: a dotted name, and the parameter itself. Print the names first.",
+        "model.named_parameters() gives pairs: a dotted name, and the parameter itself. Print the names "
+        "first.",
         "Split the name at its dots and look whether one of the parts is lora_A or lora_B.",
         "For each pair: parameter.requires_grad = 'lora_A' in parts or 'lora_B' in parts, with parts = "
         "name.split('.').",
@@ -232,39 +233,46 @@ anything.
         Wrong(
             "by-lora_",
             where(lambda name: "lora_" in name),
-            "Parameters of the base train because the letters lora_ occur in their names (explora_norm, lora_Alpha). "
+            "Parameters of the base train because the letters lora_ occur in their names (explora_norm, "
+            "lora_Alpha). "
             "Compare whole parts.",
         ),
         Wrong(
             "by-substring",
             where(lambda name: "lora_A" in name or "lora_B" in name),
-            "lora_Alpha trains because lora_A occurs in it. Split the name at its dots and compare whole parts.",
+            "lora_Alpha trains because lora_A occurs in it. Split the name at its dots and compare whole "
+            "parts.",
         ),
         Wrong(
             "next-to-last",
             where(lambda name: len(name.split(".")) > 1 and name.split(".")[-2] in ("lora_A", "lora_B")),
-            "You look at the part before the last only. PEFT's own names go on after it (lora_A.default.weight): "
+            "You look at the part before the last only. PEFT's own names go on after it "
+            "(lora_A.default.weight): "
             "lora_A or lora_B may be any part.",
         ),
         Wrong(
             "with-dots",
             where(lambda name: ".lora_A." in name or ".lora_B." in name),
-            "You look for .lora_A. with a dot in front. It may also be the first part of a name, as in lora_A.default.",
+            "You look for .lora_A. with a dot in front. It may also be the first part of a name, as in "
+            "lora_A.default.",
         ),
         Wrong(
             "by-name-of-adapter",
             where(lambda name: "default" in name),
-            "You look for the name default. An adapter may have any name; its part is called lora_A or lora_B.",
+            "You look for the name default. An adapter may have any name; its part is called lora_A or "
+            "lora_B.",
         ),
         Wrong(
             "ends-with-default",
             where(lambda name: name.endswith("default")),
-            "You look for names that end in default. An adapter may have any name; its part is called lora_A or lora_B.",
+            "You look for names that end in default. An adapter may have any name; its part is called "
+            "lora_A or lora_B.",
         ),
         Wrong(
             "not-weight-or-bias",
             where(lambda name: not name.endswith((".weight", ".bias"))),
-            "You freeze what ends in .weight or .bias. Adapters may end so too, and parts of the base may not.",
+            "You freeze what ends in .weight or .bias. Adapters may end so too, and parts of the base "
+            "may not.",
         ),
         Wrong(
             "starts-with",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minilora.exercises.compare import Floats
-from minilora.exercises.drawing import alpha_for, layer, decimals, sum_rounding
+from minilora.exercises.drawing import alpha_for, decimals, layer, sum_rounding
 from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
 from minilora.exercises.hands_on.scales import strengths, without_alpha, wrong_scales
 
@@ -144,13 +144,15 @@ change.
     hints=(
         "There are two paths from x to y. Compute each by itself and print its shape; both must end in "
         "(..., out).",
-        "A is (r, in): which of its sides meets the last side of x? A transpose brings that side to the front.",
+        "A is (r, in): which of its sides meets the last side of x? A transpose brings that side to the "
+        "front.",
         "The thin path is x, then A transposed, then B transposed. Multiply it by alpha divided by the "
         "number of rows of "
         "A, and add the path through W.",
     ),
     pitfalls=(
-        "`ValueError: matmul: ... mismatch`: one matrix is not transposed. Write the shapes under each other.",
+        "`ValueError: matmul: ... mismatch`: one matrix is not transposed. Write the shapes under each "
+        "other.",
         "Right for square matrices only: the order of A and B is swapped somewhere.",
     ),
     explanation="The thin path costs r · (in + out) products for each row, the full one in · out. You "
@@ -166,13 +168,15 @@ change.
         Wrong(
             "columns",
             same_order_for_tokens,
-            "You multiply from the left, W @ x.T. That works for a matrix only: with more dimensions .T turns all of "
+            "You multiply from the left, W @ x.T. That works for a matrix only: with more dimensions .T "
+            "turns all of "
             "them over. Keep x on the left: x @ W.T.",
         ),
         Wrong(
             "twice-x",
             lambda x, W, A, B, alpha: (x @ W.T) + alpha / A.shape[0] * ((x @ W.T) @ W @ A.T @ B.T),
-            "The thin path starts from the output of W. It starts from x itself: both paths get the same input.",
+            "The thin path starts from the output of W. It starts from x itself: both paths get the same "
+            "input.",
         ),
         Wrong(
             "alpha-added",

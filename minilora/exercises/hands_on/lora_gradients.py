@@ -104,7 +104,7 @@ def no_low(grad_y, x, A, B, scaling):
 
 
 def by_columns_sum(grad_y, x, A, B, scaling):
-    grad_A, grad_B = lora_gradients(grad_y, x, A, B, scaling)
+    grad_A, _ = lora_gradients(grad_y, x, A, B, scaling)
     return grad_A, np.outer(scaling * grad_y.sum(axis=0), (x @ A.T).sum(axis=0))
 
 
@@ -151,7 +151,8 @@ batch, so its rows add up.
     draw=draw,
     result=Parts((Floats("grad_A", tolerance), Floats("grad_B", tolerance))),
     hints=(
-        "Give the middle a name: low = x @ A.T, of shape (batch, r). The correction is then scaling * low @ B.T.",
+        "Give the middle a name: low = x @ A.T, of shape (batch, r). The correction is then scaling * "
+        "low @ B.T.",
         "First the upper half: which gradient do B and low get? Then the lower half, with the gradient of "
         "low in the role of grad_y.",
         "grad_B = scaling * grad_y.T @ low. And grad_low = scaling * grad_y @ B, from which grad_A = "
@@ -160,7 +161,8 @@ batch, so its rows add up.
     pitfalls=(
         "A gradient always has the shape of what it belongs to; if the shapes fit in no other way, you are "
         "nearly there.",
-        "`matmul: ... mismatch`: the sum runs over the batch, so the batch must be the inner side: grad_y.T @ …",
+        "`matmul: ... mismatch`: the sum runs over the batch, so the batch must be the inner side: "
+        "grad_y.T @ …",
     ),
     explanation="The gradient of A contains B, and that of B contains A. With B at zero, as in a fresh "
     "adapter, the gradient of A is "
@@ -210,12 +212,14 @@ batch, so its rows add up.
         Wrong(
             "summed-first",
             first_order_sum,
-            "You add up the batch before you multiply. Each row's grad_y belongs to its own x: multiply first.",
+            "You add up the batch before you multiply. Each row's grad_y belongs to its own x: multiply "
+            "first.",
         ),
         Wrong(
             "sum-for-b",
             by_columns_sum,
-            "For B you add up the batch before you multiply. Each row of grad_y belongs to its own row of low.",
+            "For B you add up the batch before you multiply. Each row of grad_y belongs to its own row "
+            "of low.",
         ),
         Wrong(
             "b-moved-first",
@@ -271,7 +275,8 @@ batch, so its rows add up.
                 scaling * (grad_y @ B.T).T @ x,
                 scaling * (grad_y.T @ (x @ A.T)),
             ),
-            "On the way back to A, B is used transposed. Forward it is low @ B.T, so backward it is grad_y @ B.",
+            "On the way back to A, B is used transposed. Forward it is low @ B.T, so backward it is "
+            "grad_y @ B.",
         ),
     ),
     variants=(

@@ -120,7 +120,8 @@ Write `merge`. It returns a new matrix and leaves `W` as it is, for the base mus
         Wrong(
             "transposed",
             lambda W, A, B, alpha: W + alpha / A.shape[0] * (B @ A).T,
-            "The correction is turned over: B @ A has the shape of W already, (out, in), and needs no transpose.",
+            "The correction is turned over: B @ A has the shape of W already, (out, in), and needs no "
+            "transpose.",
         ),
         Wrong(
             "in-place",
@@ -146,7 +147,8 @@ Write `merge`. It returns a new matrix and leaves `W` as it is, for the base mus
         Wrong(
             "first-direction",
             lambda W, A, B, alpha: W + alpha / A.shape[0] * np.outer(B[:, 0], A[0]),
-            "Only the first of the r directions is in the result: B @ A uses all columns of B and all rows of A.",
+            "Only the first of the r directions is in the result: B @ A uses all columns of B and all "
+            "rows of A.",
         ),
         *strengths(merge, without_alpha, "The update B @ A"),
     ),

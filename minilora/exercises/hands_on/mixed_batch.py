@@ -210,7 +210,8 @@ several times.
         Wrong(
             "rows-shifted",
             row_of_names,
-            "Rows without an adapter are not counted, so later updates land in the wrong rows. Number all rows: "
+            "Rows without an adapter are not counted, so later updates land in the wrong rows. Number "
+            "all rows: "
             "enumerate(rows).",
         ),
         Wrong(

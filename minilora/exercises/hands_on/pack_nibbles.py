@@ -23,7 +23,10 @@ def pack_nibbles(places, filler):
 
 
 def draw(rng: np.random.Generator) -> list[Case]:
-    odd = "Only an odd number of values goes wrong: the last value is then joined by the filler, which takes the low bits."
+    odd = (
+        "Only an odd number of values goes wrong: the last value is then joined by the "
+        "filler, which takes the low bits."
+    )
     fillers = [int(filler) for filler in rng.permutation(np.setdiff1d(np.arange(1, 15), [7]))[:4]]
 
     def places(count, filler):
@@ -201,12 +204,14 @@ Write `pack_nibbles`. If the number of values is odd, `filler` takes the empty p
         Wrong(
             "ten",
             flawed(lambda high, low: high * 10 + low),
-            "You join the values as decimal digits. Four bits hold 16 values, so the first one counts 16 times.",
+            "You join the values as decimal digits. Four bits hold 16 values, so the first one counts 16 "
+            "times.",
         ),
         Wrong(
             "last-alone",
             kept_last,
-            "The odd one out gets a byte without the filler, in the low bits. Append the filler first, then pack.",
+            "The odd one out gets a byte without the filler, in the low bits. Append the filler first, "
+            "then pack.",
         ),
         Wrong(
             "filler-in-front",
@@ -226,7 +231,8 @@ Write `pack_nibbles`. If the number of values is odd, `filler` takes the empty p
         Wrong(
             "bits-joined",
             as_bit_text,
-            "You join the binary digits without leading zeros. Each number takes four bits, also a small one.",
+            "You join the binary digits without leading zeros. Each number takes four bits, also a small "
+            "one.",
         ),
         Wrong(
             "and",
@@ -262,13 +268,15 @@ Write `pack_nibbles`. If the number of values is odd, `filler` takes the empty p
         Wrong(
             "high-half",
             flawed(lambda high, low: high << 5 | low),
-            "The low half of each byte is right, the high one is not: the first number goes there, moved by four bits.",
+            "The low half of each byte is right, the high one is not: the first number goes there, moved "
+            "by four bits.",
             recognize=lambda arguments, value: np.array_equal(value & 15, pack_nibbles(**arguments) & 15),
         ),
         Wrong(
             "both-halves",
             flawed(lambda high, low: high << 3 ^ low << 1),
-            "Neither half of the bytes is right. The first number of a pair takes the high four bits (<< 4), the second the "
+            "Neither half of the bytes is right. The first number of a pair takes the high four bits (<< "
+            "4), the second the "
             "low four, and | joins them.",
             recognize=lambda arguments, value: (
                 value.shape == pack_nibbles(**arguments).shape and value.dtype == np.uint8

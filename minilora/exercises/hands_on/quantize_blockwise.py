@@ -40,7 +40,10 @@ def draw(rng: np.random.Generator) -> list[Case]:
     # A block whose absmax is a power of two, and whose other values lie halfway between two codes, exactly.
     middles = (DYADIC[:-1] + DYADIC[1:]) / 2
     ties = np.concatenate([[-1], rng.permutation(middles)[:7]]).astype(np.float32) * 2
-    zeros = "Only a block of zeros goes wrong: its absmax is 0, and its places are that of 0. Divide by something else there."
+    zeros = (
+        "Only a block of zeros goes wrong: its absmax is 0, and its places are that of "
+        "0. Divide by something else there."
+    )
     tie = "Only ties go wrong: what lies exactly between two values gets the smaller of them."
     short = "Only an x shorter than a block goes wrong: it is one short block."
     return [
@@ -292,7 +295,8 @@ What lies exactly between two values gets the smaller of them.
         Wrong(
             "max-minus-min",
             flawed(top=lambda block: block.max() - block.min()),
-            "You divide by the distance from the smallest to the largest value; absmax is the largest magnitude.",
+            "You divide by the distance from the smallest to the largest value; absmax is the largest "
+            "magnitude.",
         ),
         Wrong(
             "mean-magnitude",
@@ -354,7 +358,8 @@ What lies exactly between two values gets the smaller of them.
         Wrong(
             "equal-steps",
             equal_steps,
-            "You compute places for equal steps from -1 to 1, whatever the code. Search the code that is given.",
+            "You compute places for equal steps from -1 to 1, whatever the code. Search the code that is "
+            "given.",
         ),
         Wrong(
             "always-nf4",
@@ -398,7 +403,8 @@ What lies exactly between two values gets the smaller of them.
                 top=lambda block: block[np.abs(block).argmax()],
                 divide=lambda block, t: block / t if t else block,
             ),
-            "You divide by the largest value with its sign, so that a block with a negative one is mirrored. Use np.abs.",
+            "You divide by the largest value with its sign, so that a block with a negative one is "
+            "mirrored. Use np.abs.",
         ),
         Wrong(
             "root-mean-square",
@@ -423,7 +429,8 @@ What lies exactly between two values gets the smaller of them.
         Wrong(
             "packed-already",
             packed_already,
-            "You pack two places into one byte already. That is the next exercise; here each place gets a byte.",
+            "You pack two places into one byte already. That is the next exercise; here each place gets "
+            "a byte.",
         ),
         Wrong(
             "inverse-absmax",

@@ -148,7 +148,8 @@ any step that is a number will do.
     result=Parts((Codes("q", np.int8), Floats("step", tolerance))),
     hints=(
         "Which step makes the number of largest magnitude come out as 127, or as -127?",
-        "Divide x by that step and round to whole numbers; then convert. Before that, think about a step of 0.",
+        "Divide x by that step and round to whole numbers; then convert. Before that, think about a step "
+        "of 0.",
         "step = np.abs(x).max() / 127; q = np.round(x / step).astype(np.int8); for a step of 0 return "
         "zeros and 1.0.",
     ),
@@ -181,7 +182,8 @@ any step that is a number will do.
         Wrong(
             "255",
             flawed(lambda x: np.abs(x).max() / 255, kind=lambda q: q.clip(-127, 127).astype(np.int8)),
-            "Your step is absmax / 255, but only 127 steps fit on each side of zero: larger numbers are cut off.",
+            "Your step is absmax / 255, but only 127 steps fit on each side of zero: larger numbers are "
+            "cut off.",
         ),
         Wrong(
             "four-bits",
@@ -209,7 +211,8 @@ any step that is a number will do.
         Wrong(
             "not-integers",
             flawed(kind=lambda q: q.astype(np.float32)),
-            "The numbers are right but still float32, four bytes each: nothing is saved. Convert them to int8.",
+            "The numbers are right but still float32, four bytes each: nothing is saved. Convert them to "
+            "int8.",
         ),
         Wrong(
             "unsigned",
@@ -239,7 +242,8 @@ any step that is a number will do.
         Wrong(
             "step-per-column",
             lambda x: flawed(lambda x: np.abs(x).max(axis=0, keepdims=True) / 127)(x),
-            "Each column has a step of its own. That is a good idea, but here one step serves the whole tensor.",
+            "Each column has a step of its own. That is a good idea, but here one step serves the whole "
+            "tensor.",
         ),
         Wrong(
             "signs-lost",
@@ -249,7 +253,8 @@ any step that is a number will do.
         Wrong(
             "range-for-step",
             flawed(lambda x: (x.max() - x.min()) / 254),
-            "Your step comes from the distance between the smallest and the largest number. It is absmax / 127.",
+            "Your step comes from the distance between the smallest and the largest number. It is absmax "
+            "/ 127.",
         ),
         Wrong(
             "126",
@@ -259,12 +264,14 @@ any step that is a number will do.
         Wrong(
             "mean-magnitude",
             flawed(lambda x: np.abs(x).mean() / 127, kind=lambda q: q.clip(-127, 127).astype(np.int8)),
-            "Your step comes from the mean magnitude, so larger numbers are cut off. Take the largest magnitude.",
+            "Your step comes from the mean magnitude, so larger numbers are cut off. Take the largest "
+            "magnitude.",
         ),
         Wrong(
             "deviation",
             flawed(lambda x: x.std() / 127, kind=lambda q: q.clip(-127, 127).astype(np.int8)),
-            "Your step comes from the standard deviation, so larger numbers are cut off. Take the largest magnitude.",
+            "Your step comes from the standard deviation, so larger numbers are cut off. Take the "
+            "largest magnitude.",
         ),
         Wrong(
             "step-one",
@@ -282,7 +289,8 @@ any step that is a number will do.
         Wrong(
             "wide",
             flawed(kind=lambda q: q.astype(np.int32)),
-            "The numbers are right, but stored in a wider type than int8, so less is saved. Convert them to int8.",
+            "The numbers are right, but stored in a wider type than int8, so less is saved. Convert them "
+            "to int8.",
         ),
         Wrong(
             "dequantized",
@@ -297,7 +305,8 @@ any step that is a number will do.
         Wrong(
             "wrong-step",
             flawed(lambda x: np.abs(x).max() / 100, kind=lambda q: q.clip(-127, 127).astype(np.int8)),
-            "Your numbers fit your step, but the step is wrong: it is the largest magnitude in the whole of x, divided by 127.",
+            "Your numbers fit your step, but the step is wrong: it is the largest magnitude in the whole "
+            "of x, divided by 127.",
             recognize=fits_its_own_step,
         ),
     ),

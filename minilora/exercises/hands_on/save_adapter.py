@@ -125,7 +125,7 @@ def ends_alike(state, adapter):
     """endswith without the dot: il-legal ends like legal."""
     found = {}
     for name, value in state.items():
-        path, _, last = name.rpartition(".")
+        path = name.rpartition(".")[0]
         if name.endswith(adapter) and is_matrix(path):
             found[named(path)] = value
     return found
@@ -285,17 +285,20 @@ values stay as they are.
         Wrong(
             "replaced-everywhere",
             replaced_everywhere,
-            "A layer that has the adapter's name in its path is renamed too. Replace the last part of the name only.",
+            "A layer that has the adapter's name in its path is renamed too. Replace the last part of "
+            "the name only.",
         ),
         Wrong(
             "names-end-alike",
             ends_alike,
-            "An adapter whose name only ends like this one got in too, and took its place. Compare whole names.",
+            "An adapter whose name only ends like this one got in too, and took its place. Compare whole "
+            "names.",
         ),
         Wrong(
             "any-lora",
             flawed(lambda path, last, adapter: last == adapter and ".lora_" in path),
-            "A norm is in the file because .lora_ occurs in its name. Only .lora_A and .lora_B are matrices of adapters.",
+            "A norm is in the file because .lora_ occurs in its name. Only .lora_A and .lora_B are "
+            "matrices of adapters.",
         ),
         Wrong(
             "by-last-part",
@@ -325,7 +328,8 @@ values stay as they are.
         Wrong(
             "path-cut",
             no_layer_path,
-            "The path of the layer is cut to its last part, so that layers overwrite each other. Keep the whole path.",
+            "The path of the layer is cut to its last part, so that layers overwrite each other. Keep "
+            "the whole path.",
         ),
         Wrong(
             "underscores",

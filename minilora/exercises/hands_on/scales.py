@@ -30,12 +30,14 @@ SCALES: tuple[tuple[str, Scale, str], ...] = (
     (
         "r-over-alpha",
         lambda alpha, r, i, o: r / alpha,
-        "Your scale is upside down: r / alpha. It is alpha / r, so that a larger alpha gives a stronger adapter.",
+        "Your scale is upside down: r / alpha. It is alpha / r, so that a larger alpha gives a stronger "
+        "adapter.",
     ),
     (
         "sqrt-r",
         lambda alpha, r, i, o: alpha / np.sqrt(r),
-        "You divide alpha by the square root of r. That is the variant called rsLoRA; plain LoRA divides by r.",
+        "You divide alpha by the square root of r. That is the variant called rsLoRA; plain LoRA divides "
+        "by r.",
     ),
     (
         "one-over-r",
@@ -75,7 +77,8 @@ SCALES: tuple[tuple[str, Scale, str], ...] = (
     (
         "twice-r",
         lambda alpha, r, i, o: alpha / (2 * r),
-        "You divide alpha by 2 r, as if the ranks of A and B were added. Both matrices share one rank: divide by r.",
+        "You divide alpha by 2 r, as if the ranks of A and B were added. Both matrices share one rank: "
+        "divide by r.",
     ),
     (
         "r-plus-one",
@@ -148,7 +151,8 @@ def strengths(
         Wrong(
             "strength",
             off_by(1, 1.7),
-            f"{update} has the right direction and the wrong strength. Check the scale: alpha / r, with the r of A and B.",
+            f"{update} has the right direction and the wrong strength. Check the scale: alpha / r, with "
+            f"the r of A and B.",
             other_strength,
         ),
         Wrong(
@@ -160,7 +164,8 @@ def strengths(
         Wrong(
             "both-strengths",
             off_by(1.3, 1.7),
-            f"Both the base and {update[0].lower()}{update[1:]} are multiplied by wrong factors: the base counts once, "
+            f"Both the base and {update[0].lower()}{update[1:]} are multiplied by wrong factors: the base "
+            f"counts once, "
             "and the update alpha / r times.",
             both_off,
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minilora.exercises.compare import Floats, Rows
-from minilora.exercises.drawing import alpha_for, layer, decimals, sum_rounding
+from minilora.exercises.drawing import alpha_for, decimals, layer, sum_rounding
 from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
 from minilora.exercises.hands_on.scales import wrong_scales
 
@@ -227,7 +227,8 @@ alpha.
         Wrong(
             "each-once",
             each_once,
-            "You compute the base and each adapter once, in the order of the dict. Go through order: one result for "
+            "You compute the base and each adapter once, in the order of the dict. Go through order: one "
+            "result for "
             "each of its entries.",
         ),
         Wrong(
@@ -248,7 +249,8 @@ alpha.
         Wrong(
             "one-array",
             one_array,
-            "All results are one array that is changed again and again. Start each from x @ W.T, and do not use +=.",
+            "All results are one array that is changed again and again. Start each from x @ W.T, and do "
+            "not use +=.",
         ),
         Wrong(
             "always-last",

@@ -108,7 +108,8 @@ layers compute on the way (activations) depends on the batch and is left out her
     hints=(
         "Go through the parts and ask each time: is it needed for the frozen weights too, or for the "
         "trained ones only?",
-        "Eight bits are a byte. For each trained weight: 4 bytes itself, 4 its gradient, and Adam's two means.",
+        "Eight bits are a byte. For each trained weight: 4 bytes itself, 4 its gradient, and Adam's two "
+        "means.",
         "weights = frozen * frozen_bits / 8 + 4 * trained; gradients = 4 * trained; optimizer = 8 * "
         "trained; total is their sum.",
     ),
@@ -167,7 +168,8 @@ layers compute on the way (activations) depends on the batch and is left out her
             flawed(
                 lambda f, t, bits: (f + t) * 4, lambda f, t, bits: (f + t) * 4, lambda f, t, bits: (f + t) * 8
             ),
-            "You count every weight as trained, at 16 bytes. A frozen weight takes frozen_bits and nothing else.",
+            "You count every weight as trained, at 16 bytes. A frozen weight takes frozen_bits and "
+            "nothing else.",
         ),
         Wrong(
             "weights-in-bits",
@@ -186,12 +188,14 @@ layers compute on the way (activations) depends on the batch and is left out her
         Wrong(
             "optimizer-with-gradients",
             flawed(optimizer=lambda f, t, bits: t * 16),
-            "The optimizer gets 16 bytes for each trained weight. That is everything together; Adam's two means take 8.",
+            "The optimizer gets 16 bytes for each trained weight. That is everything together; Adam's "
+            "two means take 8.",
         ),
         Wrong(
             "gradients-in-frozen-bits",
             flawed(gradients=lambda f, t, bits: t * bits / 8),
-            "The gradients are counted in frozen_bits. They belong to trained weights, in float32: 4 bytes each.",
+            "The gradients are counted in frozen_bits. They belong to trained weights, in float32: 4 "
+            "bytes each.",
         ),
         Wrong(
             "megabytes",
@@ -225,7 +229,8 @@ layers compute on the way (activations) depends on the batch and is left out her
         Wrong(
             "both-for-all",
             flawed(gradients=lambda f, t, bits: (f + t) * 4, optimizer=lambda f, t, bits: (f + t) * 8),
-            "Gradients and optimizer are counted for the frozen weights too, as if the whole model were trained.",
+            "Gradients and optimizer are counted for the frozen weights too, as if the whole model were "
+            "trained.",
         ),
         Wrong(
             "one-moment",
@@ -256,19 +261,22 @@ layers compute on the way (activations) depends on the batch and is left out her
         Wrong(
             "wrong-weights",
             flawed(weights=lambda f, t, bits: f * bits / 7 + t * 4),
-            "weights is wrong, and the total with it: frozen_bits / 8 bytes for each frozen weight, and 4 for each trained one.",
+            "weights is wrong, and the total with it: frozen_bits / 8 bytes for each frozen weight, and "
+            "4 for each trained one.",
             recognize=lambda arguments, value: is_sum_with_wrong(arguments, value, "weights"),
         ),
         Wrong(
             "wrong-gradients",
             flawed(gradients=lambda f, t, bits: t * 3),
-            "gradients is wrong, and the total with it: 4 bytes for each trained weight, and none for frozen ones.",
+            "gradients is wrong, and the total with it: 4 bytes for each trained weight, and none for "
+            "frozen ones.",
             recognize=lambda arguments, value: is_sum_with_wrong(arguments, value, "gradients"),
         ),
         Wrong(
             "wrong-optimizer",
             flawed(optimizer=lambda f, t, bits: t * 5),
-            "optimizer is wrong, and the total with it: Adam keeps two running means, 8 bytes for each trained weight.",
+            "optimizer is wrong, and the total with it: Adam keeps two running means, 8 bytes for each "
+            "trained weight.",
             recognize=lambda arguments, value: is_sum_with_wrong(arguments, value, "optimizer"),
         ),
         Wrong(

@@ -147,7 +147,8 @@ gives the base's weight back. Do not write into `merged`: the caller may want to
         Wrong(
             "first-direction",
             lambda merged, A, B, alpha: merged - alpha / A.shape[0] * np.outer(B[:, 0], A[0]),
-            "Only the first of the r directions is in the result: B @ A uses all columns of B and all rows of A.",
+            "Only the first of the r directions is in the result: B @ A uses all columns of B and all "
+            "rows of A.",
         ),
         *strengths(unmerge, without_alpha, "The update B @ A"),
     ),

@@ -173,7 +173,7 @@ arithmetic: full fine-tuning takes 16 bytes per weight, activations left out; GB
         ),
         Number(
             "break-even-rank",
-            "At which rank do A and B together hold as many numbers as your layer's matrix? Three digits",
+            "At which rank do A and B together hold as many numbers as your layer's matrix? Five digits",
             break_even,
             (
                 Slip(
@@ -194,6 +194,21 @@ arithmetic: full fine-tuning takes 16 bytes per weight, activations left out; GB
                 ),
                 Slip("double", lambda n: break_even(n) * 2, "There A and B hold twice as many numbers as W."),
                 Slip(
+                    "sum",
+                    lambda n: n["in_features"] + n["out_features"],
+                    "That is what one more rank costs. How many of these fit into in · out?",
+                ),
+                Slip(
+                    "root",
+                    lambda n: math.sqrt(n["in_features"] * n["out_features"]),
+                    "You solve r · r = in · out. A and B hold r · (in + out) numbers.",
+                ),
+                Slip(
+                    "mean-side",
+                    lambda n: (n["in_features"] + n["out_features"]) / 2,
+                    "That is the mean of the two sides. Set r · (in + out) equal to in · out.",
+                ),
+                Slip(
                     "product",
                     lambda n: n["in_features"] * n["out_features"],
                     "That is the size of W. Divide it by what one more rank costs, in + out.",
@@ -209,6 +224,16 @@ arithmetic: full fine-tuning takes 16 bytes per weight, activations left out; GB
                     "rounded-down",
                     lambda n: cards(n, 16) - 1,
                     "So many are full, and something is left over: it needs a card too.",
+                ),
+                Slip(
+                    "not-rounded",
+                    lambda n: n["billions"] * 16 / CARD,
+                    "You cannot buy a part of a card: round up.",
+                ),
+                Slip(
+                    "one-more",
+                    lambda n: cards(n, 16) + 1,
+                    "One too many: round up once, and add nothing.",
                 ),
                 Slip(
                     "weights-in-float32",
@@ -275,7 +300,7 @@ arithmetic: full fine-tuning takes 16 bytes per weight, activations left out; GB
         "A and B hold r · (in + out) numbers, W holds in · out. And a card that is needed in part is needed.",
         "rank = in · out / (in + out); cards = billions · 16 / 24, rounded up.",
     ),
-    pitfalls=("Cards are whole: round up.", "Three significant digits for the rank; it need not be whole."),
+    pitfalls=("Cards are whole: round up.", "Five significant digits for the rank; it need not be whole."),
     explanation="The question is never how important a task is, but how far the model has to move. "
     "For a short way LoRA is enough; for "
     "a long one you need text and machines that an individual seldom has.",

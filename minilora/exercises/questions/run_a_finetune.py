@@ -24,6 +24,7 @@ MARGIN = (
     0.3  # by so much the loss on kept-back text must fall; 40 short steps reach 0.5 and more in each style
 )
 FOLDER = "my-run"
+SAME = 0.5  # of a change that lies in the directions of another adapter: 1 for a copy, 0.01 for a run of one's own
 
 
 def my_run():
@@ -156,6 +157,13 @@ def _run_problem(model: Any, numbers: Numbers, before: float, after: float) -> t
         return "another-rank", f"This adapter has rank {r}; yours is {numbers['r']} (see numbers())."
     if not any(layer.lora_B["default"].count_nonzero() for layer in model.lora_layers().values()):
         return "untrained", "All of B is zero: the adapter was saved before it was trained."
+    shipped = _shipped_as(model)
+    if shipped:
+        return (
+            "shipped",
+            f"This is the adapter {shipped} that comes with minilora, or a part of it. Train one of your own; "
+            "if you repeated its recipe, use another seed.",
+        )
     if not math.isfinite(after):
         return NOT_FINITE
     if after > before:
@@ -173,6 +181,56 @@ def _run_problem(model: Any, numbers: Numbers, before: float, after: float) -> t
             "is wanted. Is it trained on your style, and long enough?",
         )
     return None
+
+
+def _shipped_as(model: Any) -> str:
+    """The name of the adapter in minilora/assets that this one was copied, cut or scaled from; empty if of none."""
+    from pathlib import Path
+
+    import minilora
+    from minilora import GPT, LoraModel
+
+    folders = sorted(
+        p for p in (Path(minilora.__file__).parent / "assets" / "adapters").iterdir() if p.is_dir()
+    )
+    layers = _directions(model, "default")
+    for folder in folders:
+        other = LoraModel(GPT.from_pretrained("tiny-gpt"))
+        other.load_adapter(folder)
+        if _share_within(layers, _directions(other, "default")) > SAME:
+            return folder.name
+    return ""
+
+
+def _directions(model: Any, adapter: str) -> dict[str, tuple[Any, Any]]:
+    """Layer -> its A and B, as float64, with the scale in B."""
+    return {
+        name: (
+            layer.lora_A[adapter].detach().double(),
+            layer.scaling[adapter] * layer.lora_B[adapter].detach().double(),
+        )
+        for name, layer in model.lora_layers().items()
+    }
+
+
+def _share_within(mine: dict[str, tuple[Any, Any]], theirs: dict[str, tuple[Any, Any]]) -> float:
+    """How much of the change of all weights (its squares) lies in the rows and columns that another adapter uses.
+
+    Cutting an adapter to fewer directions, scaling it or mixing its directions keeps all of it there.
+    """
+    import torch
+
+    within = whole = 0.0
+    for name, (A, B) in mine.items():
+        whole += float((B @ A).square().sum())
+        if (
+            name in theirs
+            and theirs[name][0].shape[1] == A.shape[1]
+            and theirs[name][1].shape[0] == B.shape[0]
+        ):
+            rows, columns = torch.linalg.qr(theirs[name][0].T).Q, torch.linalg.qr(theirs[name][1]).Q
+            within += float(((columns.T @ B) @ (A @ rows)).square().sum())
+    return within / whole if whole else 0.0
 
 
 def measure_my_run(numbers: Numbers) -> Observed:
@@ -275,7 +333,7 @@ The base may also be a larger one, such as `smollm2-135m-instruct` if you have f
         ),
         Number(
             "percent",
-            "What percentage of all weights was trained? Three digits",
+            "What percentage of all weights was trained? Five digits",
             lambda n: 100 * trained(n) / total(n),
             (
                 Slip(
