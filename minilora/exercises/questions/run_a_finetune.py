@@ -203,12 +203,9 @@ def _shipped_as(model: Any) -> str:
 
 
 def _directions(model: Any, adapter: str) -> dict[str, tuple[Any, Any]]:
-    """Layer -> its A and B, as float64, with the scale in B."""
+    """Layer -> its A and B, as float64. How strongly they act does not matter here."""
     return {
-        name: (
-            layer.lora_A[adapter].detach().double(),
-            layer.scaling[adapter] * layer.lora_B[adapter].detach().double(),
-        )
+        name: (layer.lora_A[adapter].detach().double(), layer.lora_B[adapter].detach().double())
         for name, layer in model.lora_layers().items()
     }
 
