@@ -64,7 +64,7 @@ def _of_the_whole(value: Any, expected: Any) -> Iterator[Repair]:
     yield Repair(
         "wrong shape", "The numbers are right and in the right order, but not their shape.", _reshaped
     )
-    yield Repair("turned over", "The result is turned over: transpose it, or leave out a transpose.", _turned)
+    yield Repair("turned over", "The result is transposed: transpose it, or leave out a transpose.", _turned)
     yield Repair("wrong sign", "Every sign is wrong: the numbers are right but for a minus.", _negated)
     yield from _off_by_one(value, expected)
     yield Repair(

@@ -151,12 +151,12 @@ EXERCISE = Exercise(
     minutes=10,
     points=2,
     statement="""
-Because corrections are added, several can be added at once, each as strongly as one likes: half of one
+Because updates are added, several can be added at once, each as strongly as one likes: half of one
 style and a quarter of another.
 
 Write `blend`. It returns the change of `W` that the named adapters make together: the sum of their own
-changes, each with its own alpha and rank, times its strength. Adapters that `strengths` does not name stay
-silent. Ranks may differ.
+changes, each with its own alpha and rank, times its strength. Adapters that `strengths` does not name are
+left out. Ranks may differ.
 """,
     solution=blend,
     example={
@@ -241,7 +241,7 @@ silent. Ranks may differ.
         Wrong(
             "no-strengths",
             flawed(lambda s, a, strengths, adapters: scale(a)),
-            "The strengths are not used: every adapter speaks fully.",
+            "The strengths are not used: every adapter acts at full strength.",
         ),
         Wrong(
             "strengths-squared",
@@ -255,9 +255,9 @@ silent. Ranks may differ.
             "One adapter's alpha / r is used for all. Each has its own.",
         ),
         Wrong(
-            "silent-ones-speak",
+            "unnamed-ones-act",
             rest_at_full_strength,
-            "Adapters that strengths does not name speak at full strength; they should stay silent.",
+            "Adapters that strengths does not name act at full strength; they should be left out.",
         ),
         Wrong(
             "by-position",

@@ -182,7 +182,7 @@ that does not belong to the weight: `shape` tells how many numbers there are.
         Wrong(
             "not-interleaved",
             flawed(lambda packed: np.concatenate([packed >> 4, packed & 15])),
-            "First come all high halves, then all low ones. The two of one byte are neighbours.",
+            "First come all high halves, then all low ones. The two of one byte are neighbors.",
         ),
         Wrong(
             "three-bits",

@@ -355,7 +355,8 @@ Write `init_adapter`. One of the two matrices is zero and the other random: `A` 
         Wrong(
             "he",
             flawed(a=lambda i, o, r, rng: rng.uniform(-1, 1, (r, i)) * np.sqrt(6 / i)),
-            "Your bound is about √(6/in), as in the rules of He or Xavier. LoRA's A starts with the bound 1/√in.",
+            "Your bound is about √(6/in), as in the rules of He or Xavier. LoRA's A starts with the "
+            "bound 1/√in.",
             recognize=spread_is(lambda n: np.sqrt(6 / n["in_features"]), 0.1),
         ),
         Wrong(

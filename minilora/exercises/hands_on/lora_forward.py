@@ -208,7 +208,7 @@ change.
         Wrong(
             "no-base",
             flawed(base=0.0),
-            "The frozen path is missing: LoRA adds its correction to x @ W.T, it does not replace it.",
+            "The frozen path is missing: LoRA adds its update to x @ W.T, it does not replace it.",
         ),
         Wrong(
             "zeroed",
@@ -219,13 +219,13 @@ change.
         Wrong(
             "base-mutated",
             base_mutated,
-            "You wrote the correction into W itself. The base stays frozen; a second call would now add "
-            "the correction again.",
+            "You wrote the update into W itself. The base stays frozen; a second call would now add "
+            "the update again.",
         ),
         Wrong(
             "scaled-base",
             scaled_base,
-            "You scale the frozen path too. Only the correction is multiplied by alpha / r.",
+            "You scale the frozen path too. Only the update is multiplied by alpha / r.",
         ),
         *strengths(lora_forward, without_alpha, "The update through A and B"),
     ),

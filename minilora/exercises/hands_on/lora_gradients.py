@@ -133,7 +133,7 @@ EXERCISE = Exercise(
     minutes=20,
     points=4,
     statement="""
-The correction is `scaling * (x @ A.T) @ B.T`. Training needs to know how the loss changes with each number
+The update is `scaling * (x @ A.T) @ B.T`. Training needs to know how the loss changes with each number
 in `A` and in `B`; `grad_y` says how it changes with each number of the output.
 
 Write `lora_gradients` without autograd. One rule is enough, applied twice: if `y = u @ M.T`, then the
@@ -151,8 +151,7 @@ batch, so its rows add up.
     draw=draw,
     result=Parts((Floats("grad_A", tolerance), Floats("grad_B", tolerance))),
     hints=(
-        "Give the middle a name: low = x @ A.T, of shape (batch, r). The correction is then scaling * "
-        "low @ B.T.",
+        "Give the middle a name: low = x @ A.T, of shape (batch, r). The update is then scaling * low @ B.T.",
         "First the upper half: which gradient do B and low get? Then the lower half, with the gradient of "
         "low in the role of grad_y.",
         "grad_B = scaling * grad_y.T @ low. And grad_low = scaling * grad_y @ B, from which grad_A = "
@@ -171,7 +170,7 @@ batch, so its rows add up.
         Wrong(
             "no-scale",
             changed(lambda g, a: g / a["s"], lambda g, a: g / a["s"]),
-            "The scaling is missing in both; it multiplies the correction, so it multiplies its gradients.",
+            "The scaling is missing in both; it multiplies the update, so it multiplies its gradients.",
         ),
         Wrong(
             "a-unscaled",
@@ -186,7 +185,7 @@ batch, so its rows add up.
         Wrong(
             "scale-twice",
             changed(lambda g, a: g * a["s"], lambda g, a: g * a["s"]),
-            "The scaling acts twice. It stands once in the correction, so once in each gradient.",
+            "The scaling acts twice. It stands once in the update, so once in each gradient.",
         ),
         Wrong(
             "mean",
@@ -254,7 +253,7 @@ batch, so its rows add up.
         Wrong(
             "turned",
             changed(lambda g, a: g.T, lambda g, a: g.T),
-            "Both are turned over. A gradient has the shape of its matrix: (r, in) and (out, r).",
+            "Both are transposed. A gradient has the shape of its matrix: (r, in) and (out, r).",
         ),
         Wrong(
             "first-row", first_row, "Only the first row of the batch counts in your answer. All rows add up."

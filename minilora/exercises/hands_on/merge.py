@@ -67,7 +67,7 @@ EXERCISE = Exercise(
     minutes=5,
     points=2,
     statement="""
-Two paths cost more time than one. For use after training, the frozen matrix and the correction can become a
+Two paths cost more time than one. For use after training, the frozen matrix and the update can become a
 single matrix: then the adapted model is exactly as fast as the base was.
 
 Write `merge`. It returns a new matrix and leaves `W` as it is, for the base must stay available.
@@ -120,8 +120,7 @@ Write `merge`. It returns a new matrix and leaves `W` as it is, for the base mus
         Wrong(
             "transposed",
             lambda W, A, B, alpha: W + alpha / A.shape[0] * (B @ A).T,
-            "The correction is turned over: B @ A has the shape of W already, (out, in), and needs no "
-            "transpose.",
+            "The update is transposed: B @ A has the shape of W already, (out, in), and needs no transpose.",
         ),
         Wrong(
             "in-place",
@@ -132,12 +131,12 @@ Write `merge`. It returns a new matrix and leaves `W` as it is, for the base mus
         Wrong(
             "delta-only",
             lambda W, A, B, alpha: alpha / A.shape[0] * (B @ A),
-            "This is the correction alone; the merged weight is W plus the correction.",
+            "This is the update alone; the merged weight is W plus the update.",
         ),
         Wrong(
             "scaled-base",
             lambda W, A, B, alpha: alpha / A.shape[0] * (W + B @ A),
-            "You scale W as well; only the correction is scaled.",
+            "You scale W as well; only the update is scaled.",
         ),
         Wrong(
             "last-direction",

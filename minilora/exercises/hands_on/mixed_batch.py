@@ -172,7 +172,7 @@ EXERCISE = Exercise(
     points=3,
     statement="""
 A server collects requests into a batch, and each of them may want another adapter. The base is the same for
-all, so the expensive product is computed once for the whole batch; only the thin corrections differ from
+all, so the expensive product is computed once for the whole batch; only the thin updates differ from
 row to row.
 
 Write `mixed_batch`. Row `i` of `x` gets the adapter `rows[i]`, or none where that is None. A name may occur
@@ -194,7 +194,7 @@ several times.
     ),
     pitfalls=(
         "`KeyError: None`: a row without an adapter keeps what the base gave it.",
-        "`operands could not be broadcast together`: a correction of one row was added to all of y; write "
+        "`operands could not be broadcast together`: a update of one row was added to all of y; write "
         "y[row].",
     ),
     explanation="Servers for many adapters work like this, with the matrices gathered and multiplied all "
@@ -280,7 +280,7 @@ several times.
                     0 if name is None else sum(update(x, a) for a in adapters.values())
                 )
             ),
-            "All adapters speak in every row that has one; only the named one should.",
+            "All adapters are active in every row that has one; only the named one should be.",
         ),
         Wrong(
             "no-adapters", flawed(lambda *_: 0), "Every row is that of the plain base; no adapter is used."
@@ -288,7 +288,7 @@ several times.
         Wrong(
             "no-base",
             no_base_for_adapted,
-            "In rows with an adapter the base is missing; the correction is added to x @ W.T.",
+            "In rows with an adapter the base is missing; the update is added to x @ W.T.",
         ),
         Wrong(
             "shared-scale",

@@ -247,7 +247,7 @@ Write `pack_nibbles`. If the number of values is odd, `filler` takes the empty p
         Wrong(
             "halves",
             halves,
-            "You pair the first half with the second half. Neighbours share a byte.",
+            "You pair the first half with the second half. Neighbors share a byte.",
         ),
         Wrong(
             "unpacked",

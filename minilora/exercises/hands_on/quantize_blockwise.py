@@ -214,7 +214,7 @@ EXERCISE = Exercise(
     statement="""
 Four bits can name 16 values. A `code` is a sorted table of 16 values between -1 and 1; a number is stored
 as the *place* (0 … 15) of the nearest one. To fit a number between -1 and 1 it is divided by the largest
-magnitude around it, and "around" means its block: `block_size` neighbours in reading order, row after row,
+magnitude around it, and "around" means its block: `block_size` neighbors in reading order, row after row,
 whatever the shape. Each block keeps its own largest magnitude, `absmax`.
 
 Write `quantize_blockwise`. The last block may be short. A block of zeros has absmax 0 and the place of 0.
@@ -322,7 +322,7 @@ What lies exactly between two values gets the smaller of them.
             "The places are right, but absmax stands at the wrong block: absmax[i] belongs to block i.",
         ),
         Wrong(
-            "neighbour-divides",
+            "neighbor-divides",
             previous_block_divides,
             "Each block is divided by the absmax of the block before it; use its own.",
         ),

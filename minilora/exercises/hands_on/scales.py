@@ -1,4 +1,4 @@
-"""Wrong scales: what learners write in the place of alpha / r, the same in each exercise that scales a correction."""
+"""Wrong scales: what learners write in the place of alpha / r, the same in each exercise that scales a update."""
 
 from __future__ import annotations
 

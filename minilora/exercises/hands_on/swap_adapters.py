@@ -74,14 +74,14 @@ def merging_copies(x, W, adapters, order):
 def in_float32(x, W, adapters, order):
     base = (x @ W.T).astype(np.float32)
 
-    def correction(A, B, alpha):
+    def change(A, B, alpha):
         return (
             (x.astype(np.float32) @ A.T.astype(np.float32))
             @ B.T.astype(np.float32)
             * np.float32(alpha / len(A))
         )
 
-    return [base if name is None else base + correction(**adapters[name]) for name in order]
+    return [base if name is None else base + change(**adapters[name]) for name in order]
 
 
 def scale(a):
@@ -208,7 +208,7 @@ alpha.
     result=Rows("the results", Floats("", tolerance)),
     hints=(
         "The results do not depend on each other. What would the function for a single entry look like?",
-        "Start from x @ W.T afresh each time; then add the correction, if there is a name.",
+        "Start from x @ W.T afresh each time; then add the update, if there is a name.",
         "For a name: a = adapters[name]; add a['alpha'] / a['A'].shape[0] * (x @ a['A'].T @ a['B'].T).",
     ),
     pitfalls=(
@@ -270,7 +270,7 @@ alpha.
         Wrong(
             "piling-up",
             piling_up,
-            "The corrections pile up: each result still holds those of the requests before. Start from the "
+            "The updates pile up: each result still holds those of the requests before. Start from the "
             "base every time.",
         ),
         Wrong(
@@ -301,7 +301,7 @@ alpha.
         Wrong(
             "all-at-once",
             simply(lambda x, W, a, name: x @ W.T + (sum(update(x, b) for b in a.values()) if name else 0)),
-            "All adapters speak at once; only the one that is named should.",
+            "All adapters are active at once; only the one that is named should be.",
         ),
         Wrong(
             "no-adapters",
@@ -327,7 +327,7 @@ alpha.
         Wrong(
             "no-base",
             simply(lambda x, W, a, name: update(x, a[name]) if name else x @ W.T),
-            "With an adapter the base is missing; the correction is added to x @ W.T.",
+            "With an adapter the base is missing; the update is added to x @ W.T.",
         ),
     ),
     variants=(

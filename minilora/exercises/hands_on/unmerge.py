@@ -112,17 +112,17 @@ gives the base's weight back. Do not write into `merged`: the caller may want to
         Wrong(
             "unchanged",
             lambda merged, A, B, alpha: merged,
-            "You return the merged weight as it came; the correction is still in it.",
+            "You return the merged weight as it came; the update is still in it.",
         ),
         Wrong(
             "delta-minus-merged",
             lambda merged, A, B, alpha: alpha / A.shape[0] * (B @ A) - merged,
-            "The difference is the wrong way round: merged minus the correction.",
+            "The difference is the wrong way round: merged minus the update.",
         ),
         Wrong(
             "divided",
             lambda merged, A, B, alpha: (merged - B @ A) * A.shape[0] / alpha,
-            "You undo a scaling of the whole matrix; only the correction was scaled.",
+            "You undo a scaling of the whole matrix; only the update was scaled.",
         ),
         Wrong(
             "swapped",
@@ -132,7 +132,7 @@ gives the base's weight back. Do not write into `merged`: the caller may want to
         Wrong(
             "transposed",
             lambda merged, A, B, alpha: merged - alpha / A.shape[0] * (B @ A).T,
-            "The correction is turned over; B @ A fits W as it is.",
+            "The update is transposed; B @ A fits W as it is.",
         ),
         Wrong(
             "in-place",

@@ -290,7 +290,7 @@ per weight. What the layers compute on the way depends on the batch and is left 
                 Option(
                     "it holds the rows of W that changed, and these are few",
                     "changed-rows",
-                    "The correction reaches every entry of W. It is the product of two thin "
+                    "The update reaches every entry of W. It is the product of two thin "
                     "matrices, and these are stored.",
                 ),
             ),

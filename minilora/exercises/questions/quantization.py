@@ -62,7 +62,11 @@ stored as a float32; each weight is a code of 4 bits. GB are 10^9 bytes.
         "All linear layers of the tiny GPT go from 32 bits per weight to 4-bit codes, without any "
         "training. Its loss on "
         "text that it has not seen rises",
-        ("by less than 5 %", "by 5 to 50 %", "by more: with an eighth of the bits it cannot speak any more"),
+        (
+            "by less than 5 %",
+            "by 5 to 50 %",
+            "by more: with an eighth of the bits the model produces nonsense",
+        ),
         "a",
         quantize_the_tiny_gpt,
     ),

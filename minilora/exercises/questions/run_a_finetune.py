@@ -21,7 +21,7 @@ from minilora.exercises.question import (
 )
 
 MARGIN = (
-    0.3  # by so much the loss on kept-back text must fall; 40 short steps reach 0.5 and more in each style
+    0.3  # by so much the loss on held-out text must fall; 40 short steps reach 0.5 and more in each style
 )
 FOLDER = "my-run"
 SAME = 0.5  # of a change that lies in the directions of another adapter: 1 for a copy, 0.01 for a run of one's own
@@ -102,7 +102,7 @@ def _measure(folder: str, base_name: str, numbers: Numbers) -> Numbers:
     trained = sum(p.numel() for layer in model.lora_layers().values() for p in _matrices(layer))
     data = encode_text(
         style_corpus(numbers["style"], "validation", documents=8), model.tokenizer, block_size=64
-    )  # kept back: no training text has these combinations
+    )  # held out: no training text has these combinations
     with model.disable_adapter():
         before = evaluate(model, data)
     after = evaluate(model, data)
@@ -161,7 +161,8 @@ def _run_problem(model: Any, numbers: Numbers, before: float, after: float) -> t
     if shipped:
         return (
             "shipped",
-            f"This is the adapter {shipped} that comes with minilora, or a part of it. Train one of your own; "
+            f"This is the adapter {shipped} that comes with minilora, or a part of it. Train one of your "
+            f"own; "
             "if you repeated its recipe, use another seed.",
         )
     if not math.isfinite(after):
@@ -169,14 +170,14 @@ def _run_problem(model: Any, numbers: Numbers, before: float, after: float) -> t
     if after > before:
         return (
             "worse",
-            f"With the adapter the loss on kept-back {numbers['style']} text rises from {before:.2f} "
+            f"With the adapter the loss on held-out {numbers['style']} text rises from {before:.2f} "
             f"to {after:.2f}. "
             f"Was it trained on your style, {numbers['style']}, and was the learning rate too high?",
         )
     if after > before - MARGIN:
         return (
             "too-little",
-            f"The loss on kept-back {numbers['style']} text falls from {before:.2f} to {after:.2f} "
+            f"The loss on held-out {numbers['style']} text falls from {before:.2f} to {after:.2f} "
             f"only; {MARGIN} or more "
             "is wanted. Is it trained on your style, and long enough?",
         )
@@ -231,7 +232,7 @@ def _share_within(mine: dict[str, tuple[Any, Any]], theirs: dict[str, tuple[Any,
 
 
 def measure_my_run(numbers: Numbers) -> Observed:
-    """The loss of the tiny GPT on kept-back text of the student's style, without and with the saved adapter."""
+    """The loss of the tiny GPT on held-out text of the student's style, without and with the saved adapter."""
     found = observe({"folder": FOLDER, "base": "tiny-gpt"}, numbers)
     if "after" not in found:
         raise FileNotFoundError(found["problem"][1])
@@ -255,7 +256,7 @@ QUESTION = Question(
     statement="""
 Train a LoRA adapter on a real, if tiny, model, save it, and report how many weights trained, of how many in
 all. No GPU is needed. Your rank and the style of your text (legal, code or support, from `style_corpus`) are drawn for
-you. What you hand in is the folder with the adapter: it is loaded, counted, and tried on text that was kept back, where
+you. What you hand in is the folder with the adapter: it is loaded, counted, and tried on held-out text, where
 the loss must fall by 0.3 or more.
 
 The base may also be a larger one, such as `smollm2-135m-instruct` if you have fetched it: then write its name under
@@ -267,7 +268,7 @@ The base may also be a larger one, such as `smollm2-135m-instruct` if you have f
     observe=observe,
     settings={"base": "tiny-gpt"},
     prediction=Prediction(
-        "You will train for less than a minute. On kept-back text of your style, the loss of the "
+        "You will train for less than a minute. On held-out text of your style, the loss of the "
         "tiny GPT will fall",
         ("by less than 0.05", "by 0.05 to 0.3", "by more than 0.3"),
         "c",
@@ -351,8 +352,8 @@ The base may also be a larger one, such as `smollm2-135m-instruct` if you have f
             ),
         ),
         Choice(
-            "kept-back",
-            "The loss is measured on text that was kept back, because",
+            "held-out",
+            "The loss is measured on held-out text, because",
             (
                 Option(
                     "the training text is used up after one epoch",
@@ -373,7 +374,7 @@ The base may also be a larger one, such as `smollm2-135m-instruct` if you have f
             "Report: what you ran, what was trained of what, and how one can hear the difference.",
             "The tiny GPT, of nearly six million weights, got an adapter on its attention layers and "
             "read forty batches of "
-            "legal text. Under two percent of the weights were trained. The loss on kept-back text "
+            "legal text. Under two percent of the weights were trained. The loss on held-out text "
             "fell by half a unit, and "
             "a story that begins with a dog now speaks of parties and notices. With the adapter off, "
             "the story is the old "

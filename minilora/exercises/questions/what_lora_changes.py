@@ -137,7 +137,7 @@ why so much memory is saved. The parts below take the question apart; begin with
             "fresh-adapter",
             "Right after an adapter is put in, before any training, the model answers",
             (
-                Option("as before, since B is zero and so is the correction"),
+                Option("as before, since B is zero and so is the update"),
                 Option(
                     "nonsense, since A is random",
                     "random-start",
