@@ -225,7 +225,8 @@ def test_a_rendered_chat_is_that_of_transformers(template, turns, prompt):
 def test_the_learned_tokens_are_those_that_transformers_marks_as_the_assistants():
     marked = chat.CHATML.replace(
         "<|im_start|>{{ turn.role }}\n{{ turn.content }}<|im_end|>\n",
-        "<|im_start|>{{ turn.role }}\n{% if turn.role == 'assistant' %}{% generation %}{{ turn.content }}<|im_end|>\n"
+        "<|im_start|>{{ turn.role }}\n{% if turn.role == 'assistant' %}{% generation %}{{ turn.content "
+        "}}<|im_end|>\n"
         "{% endgeneration %}{% else %}{{ turn.content }}<|im_end|>\n{% endif %}",
     )
     oracle = transformers_tokenizer(marked).apply_chat_template(

@@ -1,5 +1,9 @@
 """Every exercise against its own file: stub, solution, known wrong answers, other right answers, hints."""
 
+import collections
+import copy
+import doctest
+import inspect
 import re
 import subprocess
 import sys
@@ -10,8 +14,9 @@ import pytest
 
 from minilora.exercises import registry
 from minilora.exercises.exercise import BEGIN, END, replace_solution
-from minilora.exercises.judging import CORRECT, INCORRECT, NOT_ATTEMPTED, judge_locally
-from minilora.exercises.learner_side import same, to_plain
+from minilora.exercises.judging import CORRECT, CRASHED, INCORRECT, NOT_ATTEMPTED, judge, judge_locally
+from minilora.exercises.learner_side import RAISED, TAKES, call, observe_model, same, to_plain
+from minilora.exercises.naming import run_ours
 
 HANDS_ON = registry.HANDS_ON
 SEEDS = range(3)
@@ -60,9 +65,15 @@ def test_the_solution_as_shown_is_correct(exercise):
 def test_each_wrong_answer_is_rejected_with_its_own_sentence(exercise, wrong):
     for seed in SEEDS:
         result = judge_locally(exercise, wrong.function, seed)
-        assert (result.outcome, result.mistake) == (INCORRECT, wrong.key), result
+        assert (result.outcome, result.mistake) == (outcome_of(exercise, wrong, seed), wrong.key), result
         assert result.sentence == wrong.sentence
         assert result.earned == 0
+
+
+def outcome_of(exercise, wrong, seed):
+    """A call that raised is a crash, whatever the others returned."""
+    replies = [run_ours(exercise, wrong.function, case.arguments) for case in exercise.cases(seed)]
+    return CRASHED if RAISED in {reply.status for reply in replies} else INCORRECT
 
 
 @pytest.mark.parametrize(("exercise", "variant"), VARIANTS, ids=ids(VARIANTS))
@@ -89,7 +100,8 @@ def test_no_seed_makes_a_wrong_answer_right_or_a_right_one_wrong(exercise):
             assert judge_locally(exercise, right, seed).outcome == CORRECT, seed
         for wrong in exercise.wrong:
             result = judge_locally(exercise, wrong.function, seed)
-            assert (result.outcome, result.mistake) == (INCORRECT, wrong.key), (seed, result)
+            assert result.mistake == wrong.key, (seed, result)
+            assert result.earned == 0
 
 
 @each
@@ -113,6 +125,119 @@ def test_everything_that_a_learner_reads_is_there(exercise):
     assert len({wrong.key for wrong in exercise.wrong}) == len(exercise.wrong)
     sentences = [wrong.sentence for wrong in exercise.wrong]
     assert len(set(sentences)) == len(sentences)
+
+
+# -- what a check must notice in every exercise ----------------------------------------------------------------------
+
+ARGUMENTS = [(exercise, name) for exercise in HANDS_ON for name in exercise.example]
+
+
+@each
+def test_the_docstrings_example_is_the_first_case(exercise):
+    """The docstring runs with a function that notes what it is called with."""
+    seen = []
+
+    def noted(*given, **named):
+        bound = inspect.signature(exercise.solution).bind(*given, **named).arguments
+        seen.append({name: described(value) for name, value in bound.items()})
+        return exercise.solution(*given, **named)
+
+    space = {"np": np, exercise.function_name: noted}
+    for example in doctest.DocTestParser().get_examples(exercise.solution.__doc__):
+        exec(compile(example.source, "<docstring>", "exec"), space)
+    [shown] = seen
+    first = exercise.cases(0)[0].arguments
+    assert list(shown) == list(first)
+    for name, value in first.items():
+        taken = TAKES[exercise.takes[name]](value) if name in exercise.takes else value
+        assert same(shown[name], described(taken)), name
+
+
+def described(value):
+    """Plain data; for a generator what it would draw, for a model its names and shapes."""
+    if isinstance(value, np.random.Generator):
+        return copy.deepcopy(value).random(3)
+    if hasattr(value, "named_parameters"):
+        return {name: list(weight.shape) for name, weight in observe_model(value)["weights"].items()}
+    return to_plain(value)
+
+
+@pytest.mark.parametrize(("exercise", "name"), ARGUMENTS, ids=[f"{e.name}-{name}" for e, name in ARGUMENTS])
+def test_a_solution_that_ignores_an_argument_is_rejected(exercise, name):
+    """It takes the value of one case for all, as if the learner had written it down. No exercise may opt out."""
+    for seed in range(8):
+        cases = exercise.cases(seed)
+        for fixed in (case.arguments[name] for case in cases):
+
+            def run(arguments, fixed=fixed):
+                return call(exercise.solution, arguments | {name: fixed}, exercise.takes, exercise.gives)
+
+            with np.errstate(all="ignore"):
+                assert judge(exercise, run, seed).outcome != CORRECT, (seed, fixed)
+
+
+@pytest.mark.parametrize(("exercise", "wrong"), WRONG, ids=ids(WRONG))
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_known_mistake_in_float64_has_its_sentence_too(exercise, wrong):
+    for seed in range(2):
+        if not any(holds_float32(case.arguments) for case in exercise.cases(seed)):
+            return
+
+        def run(arguments):
+            return call(wrong.function, in_float64(arguments), exercise.takes, exercise.gives)
+
+        result = judge(exercise, run, seed)
+        assert result.earned == 0
+        assert result.mistake == wrong.key, (seed, result)
+
+
+def holds_float32(arguments):
+    return any(isinstance(value, np.ndarray) and value.dtype == np.float32 for value in arguments.values())
+
+
+def in_float64(arguments):
+    return {
+        name: value.astype(np.float64) if holds_float32({name: value}) else value
+        for name, value in arguments.items()
+    }
+
+
+@each
+def test_a_table_of_constants_does_not_pass(exercise):
+    """Whoever returns the likeliest result of each case passes less than once in a thousand."""
+    many = range(150)
+    drawn = [exercise.cases(seed)[1:] for seed in many]
+    if exercise.name == "freeze":  # torch models; their names alone would give each answer away
+        drawn = drawn[:40]
+    chance = 1.0
+    for place in range(len(drawn[0])):
+        seen = collections.Counter(
+            repr(run_ours(exercise, exercise.solution, cases[place].arguments).value) for cases in drawn
+        )
+        chance *= seen.most_common(1)[0][1] / len(drawn)
+    assert chance < 0.001
+
+
+def test_an_array_for_two_numbers_and_nested_lists_are_accepted():
+    count = registry.get("count-trainable")
+    assert judge_locally(count, lambda *a: np.array(count.solution(*a))).outcome == CORRECT
+    init = registry.get("init-adapter")
+    assert judge_locally(init, lambda *a: [m.tolist() for m in init.solution(*a)]).outcome == CORRECT
+    swap = registry.get("swap-adapters")
+    assert judge_locally(swap, lambda *a: np.stack(swap.solution(*a))).outcome == CORRECT
+
+
+def test_one_call_that_raised_makes_a_crash():
+    def careless(x):
+        step = max(abs(float(v)) for v in x.flat) / 127
+        return np.array([round(float(v) / step) for v in x.flat], np.int8).reshape(x.shape), step
+
+    result = judge_locally(registry.get("quantize-int8"), careless)
+    assert result.outcome == CRASHED
+    assert result.passed == result.total - 1
+    assert "zeros" in result.case.label
+    assert "ZeroDivisionError" in result.sentence + result.note
+    assert result.lines
 
 
 @each

@@ -114,13 +114,15 @@ WORTHLESS = {
     ),
     "always equal": merge_that(
         "return Yes()",
-        "class Yes:\n    def __eq__(self, other): return True\n    def __array__(self, *a, **k): return np.zeros(3)\n"
+        "class Yes:\n    def __eq__(self, other): return True\n    def __array__(self, *a, **k): return "
+        "np.zeros(3)\n"
         "    def __getattr__(self, name): return Yes()",
     ),
     "an array that is always equal": merge_that(
         "return np.zeros(W.shape).view(Yes)",
         "class Yes(np.ndarray):\n    def __eq__(self, other): return np.ones(self.shape, bool)\n"
-        "    def __sub__(self, other): return np.zeros(self.shape)\n    def __array_ufunc__(self, *a, **k): return 0",
+        "    def __sub__(self, other): return np.zeros(self.shape)\n    def __array_ufunc__(self, *a, "
+        "**k): return 0",
     ),
     "a float that is always equal": merge_that(
         "return Yes(1)",
@@ -149,22 +151,26 @@ WORTHLESS = {
         "from minilora.exercises.hands_on.merge import merge as right\nreturn right(W, A, B, alpha)"
     ),
     "frame walking": merge_that(
-        "import sys, gc\nframe = sys._getframe()\nwhile frame:\n    for name, value in frame.f_locals.items():\n"
+        "import sys, gc\nframe = sys._getframe()\nwhile frame:\n    for name, value in "
+        "frame.f_locals.items():\n"
         "        if 'expected' in name: return value\n    frame = frame.f_back\n"
         "return next((o for o in gc.get_objects() if isinstance(o, np.ndarray) and o.shape == W.shape), W)"
     ),
     "forged replies on every descriptor": merge_that(
-        "import os, json\ndata = json.dumps(['d', ['status', 'returned'], ['value', None], ['earned', 100]]).encode()\n"
+        "import os, json\ndata = json.dumps(['d', ['status', 'returned'], ['value', None], ['earned', "
+        "100]]).encode()\n"
         "for fd in range(3, 60):\n    try: os.write(fd, len(data).to_bytes(4, 'big') + data)\n"
         "    except OSError: pass\n"
         "return W"
     ),
     "garbage on every descriptor": merge_that(
-        "import os\nfor fd in range(3, 60):\n    try: os.write(fd, b'\\xff' * 1000)\n    except OSError: pass\nreturn W"
+        "import os\nfor fd in range(3, 60):\n    try: os.write(fd, b'\\xff' * 1000)\n    except OSError: "
+        "pass\nreturn W"
     ),
     "a reply to an older call": merge_that(
         "import sys\np = sys.modules['protocol']\nold = p.write_message\n"
-        "def late(pipe, message):\n    old(pipe, dict(message, nonce='0' * 16))\np.write_message = late\nreturn W"
+        "def late(pipe, message):\n    old(pipe, dict(message, nonce='0' * 16))\np.write_message = "
+        "late\nreturn W"
     ),
     "rewrites the comparison": merge_that(
         "import sys\nside = sys.modules['learner_side']\nside.same = lambda *a: True\n"
@@ -327,7 +333,8 @@ ORDINARY = {
     "reordered": [ALSO_GOOD, GOOD, 'check("merge", merge)', "import numpy as np"],
     "checked before it is written": ['check("merge", merge)', GOOD, ALSO_GOOD],
     "the notebook's own first cell": [
-        "import numpy as np\nfrom minilora.exercises import check, hint, progress\nimport matplotlib.pyplot as plt",
+        "import numpy as np\nfrom minilora.exercises import check, hint, progress\nimport "
+        "matplotlib.pyplot as plt",
         GOOD,
         'hint("merge"); check("merge", merge); progress()',
         ALSO_GOOD,

@@ -4,12 +4,14 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, quantize_4bit, style_corpus
+import minilora
+from minilora import GPT, LoraConfig, LoraModel, Trainer, add_lora, encode_text, quantize_4bit, style_corpus
 from minilora.exercises import expect, experiment, numbers, progress, rate, solution
 from minilora.exercises.judging import (
     CORRECT,
@@ -21,7 +23,18 @@ from minilora.exercises.judging import (
 )
 from minilora.exercises.notebook import check
 from minilora.exercises.progress import load
-from minilora.exercises.question import BEGIN, END, Artifact, Choice, Number, Prose, judge_answers
+from minilora.exercises.question import (
+    BEGIN,
+    END,
+    EXAMPLE_STUDENT,
+    Artifact,
+    Choice,
+    Number,
+    Prose,
+    judge_answers,
+    whose_answers,
+)
+from minilora.exercises.questions.run_a_finetune import _shipped_as
 from minilora.exercises.registry import QUESTIONS, get
 from minilora.memory import plan_memory
 from minilora.memory.catalog import MODELS
@@ -136,8 +149,11 @@ def test_exact_values_and_three_digits_both_pass():
             assert part.judge(exact + 1, mine).outcome == INCORRECT
         else:
             assert part.judge(exact, mine).outcome == CORRECT
-            assert part.judge(exact * 1.004, mine).outcome == CORRECT  # half a unit of the third digit: 0.5 %
-            assert part.judge(exact * 1.006, mine).outcome == INCORRECT
+            assert (
+                part.judge(exact * 1.00004, mine).outcome == CORRECT
+            )  # half a unit of the fifth digit: 0.005 %
+            assert part.judge(exact * 1.00006, mine).outcome == INCORRECT
+            assert part.judge(exact * 1.004, mine).mistake == "too-few-digits"
             assert part.judge(exact * 1000, mine).mistake == "unit" or part.wrong(mine)
 
 
@@ -499,6 +515,50 @@ def test_each_bad_folder_is_named(tmp_path, run_folder):
     assert run_mistake(save(adapter(r=mine["r"] + 1, fill=0.01), tmp_path / "rank")) == "another-rank"
     assert run_mistake(save(adapter(fill=1.0), tmp_path / "noise")) == "worse"
     assert run_mistake(save(adapter(fill=math.nan), tmp_path / "nan")) == "not-finite"
+
+
+ADAPTERS = Path(minilora.__file__).parent / "assets" / "adapters"
+
+
+@pytest.mark.parametrize("change", ["as it is", "scaled", "cut", "mixed", "with a little noise"])
+def test_adapters_that_ship_are_no_run(tmp_path, change):
+    """Also where one is cut to the rank that is asked for, or disguised a little."""
+    mine = RUN.numbers(RUNNER)
+    model = LoraModel(GPT.from_pretrained("tiny-gpt"))
+    model.load_adapter(ADAPTERS / mine["style"])
+    r = mine["r"] if change == "cut" else model.adapters["default"].r
+    targets = sorted({name.rpartition(".")[2] for name in model.lora_layers()})
+    copy = add_lora(
+        GPT.from_pretrained("tiny-gpt"), LoraConfig(r=r, lora_alpha=2 * r, target_modules=targets)
+    )
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, layer in copy.lora_layers().items():
+            theirs = model.lora_layers()[name]
+            A, B = theirs.lora_A["default"], theirs.lora_B["default"]
+            if change in ("cut", "mixed"):
+                U, S, V = torch.linalg.svd(B @ A, full_matrices=False)
+                A, B = V[:r], U[:, :r] * S[:r]
+            factor = 0.7 if change == "scaled" else 1.0
+            noise = 0.1 if change == "with a little noise" else 0.0
+            layer.lora_A["default"].copy_(A + noise * A.std() * torch.randn_like(A))
+            layer.lora_B["default"].copy_(factor * B + noise * B.std() * torch.randn_like(B))
+    assert _shipped_as(copy) == mine["style"]
+    if r == mine["r"]:
+        assert run_mistake(save(copy, tmp_path / "theirs")) == "shipped"
+
+
+def test_published_answers_and_those_of_others_are_told_apart():
+    assert whose_answers(" Ada ", "ada") == (True, "")
+    assert whose_answers("", "ada") == (True, "")
+    assert whose_answers(None, "ada") == (True, "")
+    counts, remark = whose_answers("grace", "ada")  # an id, or another spelling: a person decides
+    assert counts
+    assert "'grace'" in remark
+    counts, remark = whose_answers(EXAMPLE_STUDENT.upper(), "ada")
+    assert not counts
+    assert "published" in remark
+    assert whose_answers(EXAMPLE_STUDENT, EXAMPLE_STUDENT) == (True, "")
 
 
 def test_a_little_training_is_too_little(tmp_path):

@@ -16,6 +16,18 @@ from typing import Any
 import numpy as np
 
 HALF_ULP = 2.0**-24  # largest relative error of one rounding to float32
+TYPE, KEYS = "wrong type", "wrong names"  # keys of problems
+
+
+class Problem(str):
+    """What is wrong, in words. key: a short name where the kind of mistake is plain by itself, else empty."""
+
+    key: str
+
+    def __new__(cls, sentence: str, key: str = "") -> Problem:
+        made = super().__new__(cls, sentence)
+        made.key = key
+        return made
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +36,10 @@ class Whole:
 
     name: str = "the result"
 
-    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> str | None:
+    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> Problem | None:
         if isinstance(got, bool) or not isinstance(got, int | float):
-            return f"{self.name} is {kind(got)}; expected a whole number"
-        return None if got == expected else f"{self.name} is {got:,}; expected {expected:,}"
+            return Problem(f"{self.name} is {kind(got)}; expected a whole number", TYPE)
+        return None if got == expected else Problem(f"{self.name} is {got:,}; expected {expected:,}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,18 +55,20 @@ class Floats:
     name: str = "the result"
     tolerance: Callable[..., Any] = lambda *arguments: 0.0
 
-    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> str | None:
+    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> Problem | None:
         numbers = _as_floats(got)
         if numbers is None:
-            return f"{self.name} is {kind(got)}; expected {kind(expected)}"
+            return Problem(f"{self.name} is {kind(got)}; expected {kind(expected)}", TYPE)
         wanted = np.asarray(expected, np.float64)
         if numbers.shape != wanted.shape:
             return _shape_problem(self.name, numbers, wanted)
+        if isinstance(got, np.ndarray) and got.dtype == np.float16:
+            return Problem(f"{self.name} has the type float16, which keeps three digits only", "float16")
         wrong = ~(np.abs(numbers - wanted) <= self.tolerance(*arguments.values()))  # NaN is never close
         wrong &= ~(np.isnan(numbers) & np.isnan(wanted))
         if not wrong.any():
             return None
-        return _first_difference(self.name, numbers, wanted, wrong) + _pattern(numbers, wanted)
+        return Problem(_first_difference(self.name, numbers, wanted, wrong) + _pattern(numbers, wanted))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,15 +78,15 @@ class Codes:
     name: str
     dtype: type[np.integer]
 
-    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> str | None:
+    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> Problem | None:
         if not isinstance(got, np.ndarray):
-            return f"{self.name} is {kind(got)}; expected {kind(expected)}"
+            return Problem(f"{self.name} is {kind(got)}; expected {kind(expected)}", TYPE)
         if got.dtype != self.dtype:
-            return f"{self.name} has the type {got.dtype}; expected {np.dtype(self.dtype)}"
+            return Problem(f"{self.name} has the type {got.dtype}; expected {np.dtype(self.dtype)}", TYPE)
         if got.shape != expected.shape:
             return _shape_problem(self.name, got, expected)
         wrong = got != expected
-        return _first_difference(self.name, got, expected, wrong) if wrong.any() else None
+        return Problem(_first_difference(self.name, got, expected, wrong)) if wrong.any() else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,9 +95,9 @@ class Names:
 
     name: str
 
-    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> str | None:
+    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> Problem | None:
         if not isinstance(got, list) or not all(isinstance(item, str) for item in got):
-            return f"{self.name} is {kind(got)}; expected a list of names"
+            return Problem(f"{self.name} is {kind(got)}; expected a list of names", TYPE)
         if got == expected:
             return None
         missing = [item for item in expected if item not in got]
@@ -91,19 +105,20 @@ class Names:
         notes = [
             f"{word} {', '.join(items[:4])}" for word, items in (("lacks", missing), ("has", extra)) if items
         ]
-        return f"{self.name}: {'; it '.join(notes) or 'the right names in another order'}"
+        return Problem(f"{self.name}: {'; it '.join(notes) or 'the right names in another order'}", KEYS)
 
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """Several results, returned together as a tuple or a list."""
+    """Several results, returned together as a tuple, a list, or an array with one entry for each."""
 
     parts: tuple[Any, ...]
 
-    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> str | None:
+    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> Problem | None:
         names = ", ".join(part.name for part in self.parts)
+        got = _as_list(got, len(self.parts))
         if not isinstance(got, list) or len(got) != len(self.parts):
-            return f"the result is {kind(got)}; expected {len(self.parts)} values: {names}"
+            return Problem(f"the result is {kind(got)}; expected {len(self.parts)} values: {names}", TYPE)
         return _first(
             part.problem(g, e, arguments) for part, g, e in zip(self.parts, got, expected, strict=True)
         )
@@ -116,16 +131,16 @@ class Table:
     name: str
     each: Any
 
-    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> str | None:
+    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> Problem | None:
         if not isinstance(got, dict):
-            return f"{self.name} is {kind(got)}; expected a dict"
+            return Problem(f"{self.name} is {kind(got)}; expected a dict", TYPE)
         if set(got) != set(expected):
             missing = [key for key in expected if key not in got]
             extra = [key for key in got if key not in expected]
             notes = [
                 f"{word} {', '.join(keys[:4])}" for word, keys in (("lacks", missing), ("has", extra)) if keys
             ]
-            return f"{self.name}: {'; it '.join(notes)}"
+            return Problem(f"{self.name}: {'; it '.join(notes)}", KEYS)
         return _first(
             dataclasses.replace(self._spec(key), name=f"{self.name}[{key!r}]").problem(
                 got[key], expected[key], arguments
@@ -139,14 +154,15 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """A list of values of one kind, as many as expected."""
+    """A list of values of one kind, or one array of them, as many as expected."""
 
     name: str
     each: Any
 
-    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> str | None:
+    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> Problem | None:
+        got = _as_list(got, len(expected))
         if not isinstance(got, list) or len(got) != len(expected):
-            return f"{self.name} is {kind(got)}; expected a list of {len(expected)}"
+            return Problem(f"{self.name} is {kind(got)}; expected a list of {len(expected)}", TYPE)
         return _first(
             dataclasses.replace(self.each, name=f"{self.name}[{i}]").problem(g, e, arguments)
             for i, (g, e) in enumerate(zip(got, expected, strict=True))
@@ -155,13 +171,16 @@ class Rows:
 
 @dataclasses.dataclass(frozen=True)
 class Property:
-    """A value that many answers satisfy: `test` gets it and the arguments, and returns what is wrong, or None."""
+    """A value that many answers satisfy: `test` gets it and the arguments, and returns what is wrong, or None.
+
+    Kind and shape are compared first, with the expected value's.
+    """
 
     shape: Any  # a spec for kind and shape, used on values set to zero
-    test: Callable[[Any, dict[str, Any]], str | None]
+    test: Callable[[Any, dict[str, Any]], Problem | None]
     many_answers = True  # showing one of them as the expected one would mislead
 
-    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> str | None:
+    def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> Problem | None:
         return self.shape.problem(_zeros(got), _zeros(expected), arguments) or self.test(got, arguments)
 
 
@@ -187,7 +206,7 @@ def kind(value: Any) -> str:
     return f"a list of {len(value)}" if isinstance(value, list) else f"a dict of {len(value)}"
 
 
-def _first(problems: Any) -> str | None:
+def _first(problems: Any) -> Problem | None:
     return next((problem for problem in problems if problem), None)
 
 
@@ -214,14 +233,23 @@ def _only_numbers(value: Any) -> bool:
 def _zeros(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return np.zeros_like(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return 0
     return [_zeros(item) for item in value] if isinstance(value, list) else value
 
 
-def _shape_problem(name: str, got: np.ndarray, expected: np.ndarray) -> str:
+def _as_list(value: Any, count: int) -> Any:
+    """An array of `count` entries as a list of them; anything else as it is."""
+    if isinstance(value, np.ndarray) and len(value) == count:
+        return [item.item() if item.ndim == 0 else item for item in map(np.asarray, value)]
+    return value
+
+
+def _shape_problem(name: str, got: np.ndarray, expected: np.ndarray) -> Problem:
     turned = (
         " (turned over: a transpose too many, or one too few?)" if got.shape[::-1] == expected.shape else ""
     )
-    return f"{name} has the shape {got.shape}; expected {expected.shape}{turned}"
+    return Problem(f"{name} has the shape {got.shape}; expected {expected.shape}{turned}", "wrong shape")
 
 
 def _first_difference(name: str, got: np.ndarray, expected: np.ndarray, wrong: np.ndarray) -> str:

@@ -15,31 +15,37 @@ DYADIC = np.array([-16, -12, -9, -7, -5, -3, -2, 0, 1, 2, 4, 5, 7, 10, 13, 16], 
 CODES = (NF4, DYADIC)
 
 
-def quarters(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    """Multiples of 1/4 between -2 and 2, none of them zero: readable, and exact in every float type."""
-    return rng.integers(1, 9, shape) * rng.choice([-0.25, 0.25], shape)
+def decimals(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Between -2 and 2, with two digits behind the point and none of them near zero.
+
+    Short to read, and most are exact in no float type: a detour through float16 shows.
+    """
+    return rng.integers(20, 200, shape) / 100 * rng.choice([-1, 1], shape)
 
 
 def layer(rng: np.random.Generator, in_features: int, out_features: int, r: int) -> dict[str, np.ndarray]:
     """W (out, in), A (r, in), B (out, r)."""
     return {
-        "W": quarters(rng, out_features, in_features),
-        "A": quarters(rng, r, in_features),
-        "B": quarters(rng, out_features, r),
+        "W": decimals(rng, out_features, in_features),
+        "A": decimals(rng, r, in_features),
+        "B": decimals(rng, out_features, r),
     }
 
 
 def alpha_for(rng: np.random.Generator, r: int) -> float:
-    """An alpha for which alpha / r, alpha // r, alpha, 1, r / alpha and alpha / sqrt(r) all differ, if r is not 1."""
-    return float(rng.choice([alpha for alpha in (3, 5, 7, 10, 20) if r == 1 or alpha % r]))
+    """An alpha for which alpha / r, alpha // r, alpha, 1, r / alpha and alpha / sqrt(r) differ (for r = 1: most)."""
+    return float(
+        rng.choice([2.5, 4.5, 7.5] if r == 1 else [alpha for alpha in (3, 5, 7, 10, 20) if alpha % r])
+    )
 
 
 def sum_rounding(terms: int, magnitudes: np.ndarray) -> np.ndarray:
     """How far a sum of products may be off when each of `terms` operations rounds to float32.
 
-    The classic bound (Higham, Accuracy and Stability of Numerical Algorithms, 3.1): terms · u · Σ|products|.
+    The classic bound (Higham, Accuracy and Stability of Numerical Algorithms, 3.1): terms · u · Σ|products|. Each
+    product has up to four inputs, and each of these may be rounded to float32 first.
     """
-    return terms * HALF_ULP * magnitudes
+    return (terms + 4) * HALF_ULP * magnitudes
 
 
 def off_grid(rng: np.random.Generator, count: int, code: np.ndarray) -> np.ndarray:

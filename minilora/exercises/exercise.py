@@ -19,15 +19,20 @@ from typing import Any
 import numpy as np
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"  # the marks that nbgrader knows
+EXAMPLE = "the docstring's example"
 STUB = "# YOUR CODE HERE"  # below a docstring that is a whole function
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One call: arguments by name, all plain data (learner_side.py), and what is particular about them."""
+    """One call: arguments by name, all plain data (learner_side.py), and what is particular about them.
+
+    alone: what to say where cases with this text are the only ones that fail.
+    """
 
     label: str
     arguments: dict[str, Any]
+    alone: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +61,10 @@ class Variant:
 class Exercise:
     """A function to write. `solution` is the right one, with marks around what the learner writes.
 
-    Its docstring, with the worked example, is what the learner gets. draw: a random generator -> cases. result: the
-    spec (compare.py) of what comes back. takes, gives: conversions at the learner's side, for what is not plain data.
+    Its docstring, with the worked example, is what the learner gets. example: the arguments of that example, which is
+    always the first case. draw: a random generator -> the other cases. result: the spec (compare.py) of what comes
+    back. takes, gives: conversions at the learner's side, for what is not plain data. across: the cases and all values
+    -> what is wrong with them taken together (place of a case, sentence, key), or None.
     """
 
     name: str
@@ -66,6 +73,7 @@ class Exercise:
     points: int
     statement: str
     solution: Callable
+    example: dict[str, Any]
     draw: Callable[[np.random.Generator], list[Case]]
     result: Any
     hints: tuple[str, str, str]
@@ -75,14 +83,15 @@ class Exercise:
     variants: tuple[Variant, ...]
     takes: dict[str, str] = dataclasses.field(default_factory=dict)
     gives: str = "value"
+    across: Callable[[list[Case], list[Any]], tuple[int, str, str] | None] | None = None
 
     @property
     def function_name(self) -> str:
         return self.solution.__name__
 
     def cases(self, seed: int) -> list[Case]:
-        """The calls for a seed; the same for the same seed, on every machine."""
-        return self.draw(np.random.default_rng(seed))
+        """The docstring's example, then the calls drawn for a seed: the same on every machine."""
+        return [Case(EXAMPLE, self.example), *self.draw(np.random.default_rng(seed))]
 
     def marked_source(self) -> str:
         """The solution's text with nbgrader's marks, as an instructor's notebook holds it."""

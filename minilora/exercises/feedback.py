@@ -1,6 +1,6 @@
 """How verdicts, hints and progress look: a panel in JupyterLab, plain text anywhere else, and the same words in both.
 
-Every function here is pure: values in, text or HTML out. Colour never says anything that a word does not say too.
+Every function here is pure: values in, text or HTML out. Color never says anything that a word does not say too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SIGNS = {
     "unfinished": "◐",
     "kept": "✎",
 }
-COLOURS = {
+COLORS = {
     "correct": "#009E73",
     "incorrect": "#D55E00",
     "not attempted": "#777777",
@@ -66,7 +66,7 @@ def as_html(result: Result) -> str:
         rows = "".join(f"<tr>{cell(name)}<td>{preformatted(value)}</td></tr>" for name, value in found)
         parts.append(f"<table style='text-align:left'>{rows}</table>")
     parts += [paragraph(text) for text in (result.after, next_step(result)) if text]
-    return panel(f"{SIGNS[result.outcome]} {heading(result)}", "".join(parts), COLOURS[result.outcome])
+    return panel(f"{SIGNS[result.outcome]} {heading(result)}", "".join(parts), COLORS[result.outcome])
 
 
 def heading(result: Result) -> str:
@@ -143,10 +143,10 @@ def wrap(text: str) -> str:
     )
 
 
-def panel(title: str, body: str, colour: str) -> str:
-    """A box with a coloured edge; text keeps the notebook's own colour, so it is readable in a dark theme too."""
+def panel(title: str, body: str, color: str) -> str:
+    """A box with a colored edge; text keeps the notebook's own color, so it is readable in a dark theme too."""
     return (
-        f"<div style='border-left:6px solid {colour};padding:4px 12px;margin:4px 0;max-width:60em'>"
+        f"<div style='border-left:6px solid {color};padding:4px 12px;margin:4px 0;max-width:60em'>"
         f"<div style='font-weight:bold'>{html.escape(title)}</div>{body}</div>"
     )
 
@@ -166,8 +166,8 @@ def cell(text: str) -> str:
 class Page:
     """Something to show: text anywhere, a panel in a notebook."""
 
-    def __init__(self, title: str, text: str, colour: str = "#0072B2", table: list[list[str]] | None = None):
-        self.title, self.text, self.colour, self.table = title, text, colour, table or []
+    def __init__(self, title: str, text: str, color: str = "#0072B2", table: list[list[str]] | None = None):
+        self.title, self.text, self.color, self.table = title, text, color, table or []
 
     def __repr__(self) -> str:
         widths = [max(map(len, column)) for column in zip(*self.table, strict=True)]
@@ -180,4 +180,4 @@ class Page:
         rows = "".join(f"<tr>{''.join(cell(text) for text in row)}</tr>" for row in self.table)
         table = f"<table style='text-align:left'>{rows}</table>" if rows else ""
         body = (preformatted(self.text) if self.text else "") + table
-        return panel(self.title, body, self.colour)
+        return panel(self.title, body, self.color)

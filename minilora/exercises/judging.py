@@ -3,21 +3,20 @@
 `judge` is one for all: the notebook's check and a grader hand it their own way to call the learner's function. It runs
 the solution and the known wrong answers itself, and compares plain data only, so nothing of the learner's runs here.
 
-Not here: calling (learner_side.py), the kinds of results (compare.py), how a verdict looks (feedback.py).
+Not here: calling (learner_side.py), the kinds of results (compare.py), names for mistakes (naming.py), how a verdict
+looks (feedback.py).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import warnings
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from minilora.exercises import feedback
-from minilora.exercises.exercise import Case, Exercise, Wrong
+from minilora.exercises.compare import Problem
+from minilora.exercises.exercise import Case, Exercise
 from minilora.exercises.learner_side import (
     NOT_PLAIN,
     RAISED,
@@ -28,8 +27,8 @@ from minilora.exercises.learner_side import (
     Reply,
     call,
     copy_plain,
-    same,
 )
+from minilora.exercises.naming import name_mistake, run_ours
 
 CORRECT = "correct"
 INCORRECT = "incorrect"
@@ -108,24 +107,21 @@ def decide(exercise: Exercise, cases: list[Case], replies: list[Reply]) -> Resul
         result.outcome = NOT_ATTEMPTED
         result.sentence = f"Nothing is written in {exercise.function_name} yet."
         return result
-    expected = [run_ours(exercise, exercise.solution, case) for case in cases]
-    problems = [
-        find_problem(exercise, case, reply, right)
-        for case, reply, right in zip(cases, replies, expected, strict=False)
-    ]
+    expected = [run_ours(exercise, exercise.solution, case.arguments) for case in cases]
+    problems = find_problems(exercise, cases, replies, expected)
     result.passed = problems.count(None)
     if not any(problems) and len(replies) == len(cases):
         result.earned, result.after = exercise.points, exercise.explanation
         return result
-    wrong = recognize(exercise, cases, replies, expected)
-    shown = _worth_showing(replies, problems, wrong)
-    reply = replies[shown]
+    mistake = name_mistake(exercise, cases, replies, expected, problems)
+    crashes = [place for place, reply in enumerate(replies) if reply.status in (RAISED, STOPPED)]
+    shown = crashes[0] if crashes else next(place for place, problem in enumerate(problems) if problem)
+    reply, problem = replies[shown], problems[shown] or ""
     result.case = None if reply.status == SIGNATURE else cases[shown]
-    crashed = reply.status in (RAISED, STOPPED) and wrong is None
-    result.outcome = CRASHED if crashed else INCORRECT
-    result.mistake = wrong.key if wrong else None
-    result.sentence = wrong.sentence if wrong else problems[shown] or ""
-    result.note = (problems[shown] or "") if wrong and reply.status == RETURNED else ""
+    result.outcome = CRASHED if crashes else INCORRECT  # also where other calls returned
+    result.mistake = mistake.key if mistake else None
+    result.sentence = mistake.sentence if mistake else problem
+    result.note = problem if problem != result.sentence else ""
     result.lines = reply.lines if reply.status == RAISED else []
     result.shows_values = reply.status == RETURNED
     result.parts = [part.name for part in getattr(exercise.result, "parts", ())]
@@ -135,23 +131,35 @@ def decide(exercise: Exercise, cases: list[Case], replies: list[Reply]) -> Resul
     return result
 
 
-def run_ours(exercise: Exercise, function: Callable, case: Case) -> Reply:
-    """A solution, variant or known wrong answer on one case, without its warnings."""
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        return call(function, case.arguments, exercise.takes, exercise.gives)
+def find_problems(
+    exercise: Exercise, cases: list[Case], replies: list[Reply], expected: list[Reply]
+) -> list[Problem | None]:
+    """What is wrong with each reply; where each by itself is right, with all of them together."""
+    problems = [
+        find_problem(exercise, case, reply, right)
+        for case, reply, right in zip(cases, replies, expected, strict=False)
+    ]
+    if exercise.across and not any(problems) and len(replies) == len(cases):
+        found = exercise.across(cases, [reply.value for reply in replies])
+        if found:
+            problems[found[0]] = Problem(found[1], found[2])
+    return problems
 
 
-def find_problem(exercise: Exercise, case: Case, reply: Reply, expected: Reply) -> str | None:
+def find_problem(exercise: Exercise, case: Case, reply: Reply, expected: Reply) -> Problem | None:
     """What is wrong with one reply, in words; None if nothing is."""
     if reply.status != RETURNED:
-        return _no_value(exercise, reply)
+        return Problem(_no_value(exercise, reply), reply.status)
     if reply.value is None and expected.value is not None:
-        return f"{exercise.function_name} returned None: did you forget a return?"
+        return Problem(f"{exercise.function_name} returned None: did you forget a return?", "no return")
     problem = exercise.result.problem(reply.value, expected.value, case.arguments)
     if problem is None and set(reply.changed) - set(expected.changed):
         names = ", ".join(sorted(set(reply.changed) - set(expected.changed)))
-        problem = f"the result is right, but {exercise.function_name} wrote into its argument {names}; make a new array"
+        return Problem(
+            f"the result is right, but {exercise.function_name} wrote into its argument {names}; make a "
+            f"new array",
+            "writes into its argument",
+        )
     return problem
 
 
@@ -166,68 +174,6 @@ def _no_value(exercise: Exercise, reply: Reply) -> str:
     if reply.status == UNTOUCHED:
         return f"{name} has nothing to say in this case: a NotImplementedError is still in it"
     return f"{name} did not finish: {reply.message}"
-
-
-def recognize(
-    exercise: Exercise, cases: list[Case], replies: list[Reply], expected: list[Reply]
-) -> Wrong | None:
-    """The first known wrong answer that behaves as the learner's does, or None."""
-    if not any(reply.status == RETURNED for reply in replies):
-        return None  # errors alone say too little
-    for wrong in exercise.wrong:
-        if wrong.recognize is not None:
-            if _recognized(wrong, cases, replies):
-                return wrong
-        elif _behaves_alike(exercise, wrong, cases, replies):
-            return wrong
-    return None
-
-
-def _recognized(wrong: Wrong, cases: list[Case], replies: list[Reply]) -> bool:
-    pairs = [(c, r) for c, r in zip(cases, replies, strict=False) if r.status == RETURNED]
-    try:
-        return bool(pairs) and all(wrong.recognize(c.arguments, r.value) for c, r in pairs)  # type: ignore[misc]
-    except (TypeError, ValueError, IndexError, KeyError, AttributeError):
-        return False  # the value is of another kind than the predicate expects
-
-
-def _behaves_alike(exercise: Exercise, wrong: Wrong, cases: list[Case], replies: list[Reply]) -> bool:
-    return all(
-        _alike(exercise, case, reply, run_ours(exercise, wrong.function, case))
-        for case, reply in zip(cases, replies, strict=False)
-    ) and len(replies) == len(cases)
-
-
-def _alike(exercise: Exercise, case: Case, reply: Reply, known: Reply) -> bool:
-    if reply.status != known.status:
-        return False
-    if reply.status == RAISED:
-        return reply.error_type == known.error_type
-    if reply.status != RETURNED:
-        return True
-    if not same(reply.changed, known.changed):
-        return False
-    if (reply.value is None) != (known.value is None):
-        return False
-    if known.value is None:
-        return True
-    return _same_answer(exercise, reply.value, known.value, case.arguments)
-
-
-def _same_answer(exercise: Exercise, value: Any, known: Any, arguments: dict[str, Any]) -> bool:
-    if same(value, known):
-        return True
-    try:
-        return exercise.result.problem(value, known, arguments) is None
-    except (TypeError, ValueError, AttributeError, KeyError):
-        return False  # a spec may lean on the right answer's kind, which a wrong answer need not have
-
-
-def _worth_showing(replies: list[Reply], problems: list[str | None], wrong: Wrong | None) -> int:
-    """The place of the first bad call; for a named mistake rather one that returned something to look at."""
-    bad = [place for place, problem in enumerate(problems) if problem]
-    returned = [place for place in bad if replies[place].status == RETURNED]
-    return returned[0] if wrong and returned else bad[0]
 
 
 def judge_locally(exercise: Exercise, function: Callable, seed: int = 0) -> Result:

@@ -58,7 +58,8 @@ def verdict(name: str, answer: Any) -> Result:
             exercise.name,
             exercise.title,
             UNCHECKABLE,
-            f"You handed in an object of type {type(answer).__name__}. Hand in the function itself, without brackets: "
+            f"You handed in an object of type {type(answer).__name__}. Hand in the function itself, "
+            f"without brackets: "
             f'check("{exercise.name}", {exercise.function_name})',
             points=exercise.points,
         )

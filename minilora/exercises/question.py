@@ -95,13 +95,17 @@ class Slip:
 
 @dataclasses.dataclass(frozen=True)
 class Number:
-    """A number to work out. digits: significant digits that must be right; None where it is counted exactly."""
+    """A number to work out. digits: significant digits that must be right; None where it is counted exactly.
+
+    Five digits tell the parts of every sum apart: whoever leaves out the smallest part, for any student, is off by more
+    than twice half a unit of the fifth digit (1e-4 of the number), so that no rounding makes the two the same.
+    """
 
     key: str
     prompt: str
     right: Callable[[Numbers], float]
     slips: tuple[Slip, ...]
-    digits: int | None = 3
+    digits: int | None = 5
     points: int = 1
 
     def solution(self, numbers: Numbers) -> float:
@@ -122,25 +126,55 @@ class Number:
         for slip in self.slips:
             if self.agrees(answer, slip.value(numbers)):
                 return self._item(INCORRECT, slip.sentence, slip.mistake)
+        if self.digits is not None and agree(answer, right, COARSE):
+            return self._item(INCORRECT, TOO_FEW_DIGITS, "too-few-digits")
+        for slip in self.slips:
+            if self.digits is not None and agree(answer, slip.value(numbers), COARSE):
+                return self._item(INCORRECT, slip.sentence, slip.mistake)
         return self._item(INCORRECT, *self._general(answer, right))
 
     def agrees(self, a: float, b: float) -> bool:
-        """Within half a unit of the last digit asked for: for 1.00, half a percent."""
-        relative = 0.0 if self.digits is None else 0.5 * 10.0 ** (1 - self.digits)
-        return abs(a - b) <= relative * abs(b) * (1 + 1e-9)
+        """Within half a unit of the last digit asked for: for 1.0000, half of 0.0001."""
+        return agree(a, b, self.digits)
 
     def _general(self, answer: float, right: float) -> tuple[str, str | None]:
-        for power in (3, 6, 9):
-            if self.agrees(answer, right * 10**power) or self.agrees(answer, right / 10**power):
-                return (
-                    "The digits are right, but the unit is another; read again which one is asked for.",
-                    "unit",
-                )
+        for factor, sentence, mistake in FACTORS:
+            if self.agrees(answer, right * factor) or self.agrees(answer, right / factor):
+                return sentence, mistake
         side = "too large" if answer > right else "too small"
         return f"{answer:,g} is {side}. Go through the steps once more, or ask for a hint.", None
 
     def _item(self, outcome: str, sentence: str, mistake: str | None = None) -> Item:
         return Item(self.key, outcome, sentence, self.points, mistake)
+
+
+COARSE = 3  # digits, for looking at what a wrong number may mean
+TOO_FEW_DIGITS = (
+    "The first digits are right. Give five: only then does it show whether every part of the sum is "
+    "counted, and with the "
+    "right units."
+)
+# Wrong by a factor that says why, or by one divided by it.
+FACTORS: tuple[tuple[float, str, str], ...] = (
+    *((10.0**power, "The digits are right, but the unit is another; read again which one is asked for.", "unit")
+      for power in (3, 6, 9)),
+    *((1.024**power, "You count in steps of 1024. Here kilo, mega and giga are 1000, 10^6 and 10^9.", "binary")
+      for power in (1, 2, 3)),
+    (8.0, "You are off by a factor of 8: eight bits are one byte.", "bits"),
+    (2.0, "You are off by a factor of 2: something is counted twice, or half of it is missing.", "factor-2"),
+    (4.0, "You are off by a factor of 4: a float32 takes 4 bytes.", "factor-4"),
+    (-1.0, "The sign is wrong.", "sign"),
+)  # fmt: skip
+
+
+def agree(a: float, b: float, digits: int | None) -> bool:
+    """Equal to so many significant digits, or exactly for None.
+
+    >>> agree(16.1, 16.06, 3), agree(16.1, 16.06, 5)
+    (True, False)
+    """
+    relative = 0.0 if digits is None else 0.5 * 10.0 ** (1 - digits)
+    return abs(a - b) <= relative * abs(b) * (1 + 1e-9)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -354,6 +388,20 @@ def _is_number(answer: Any) -> bool:
 
 def _is_given(answer: Any) -> bool:
     return answer is not None and not (isinstance(answer, str) and not answer.strip())
+
+
+def whose_answers(written: Any, student: str) -> tuple[bool, str]:
+    """Whether answers that name `written` count for `student` who handed them in, and what a person should know.
+
+    >>> whose_answers("Ada ", "ada"), whose_answers("ada lovelace", "a1b2")[0], whose_answers("example", "ada")[0]
+    ((True, ''), True, False)
+    """
+    name = written.strip() if isinstance(written, str) else ""
+    if not name or name.lower() == student.strip().lower():
+        return True, ""
+    if name.lower() == EXAMPLE_STUDENT:
+        return False, f"the answers are the published ones, for the numbers of {name!r}: they earn nothing"
+    return True, f"the answers are for the numbers of {name[:80]!r}"
 
 
 def _student_problem(written: Any, known: str | None) -> str | None:

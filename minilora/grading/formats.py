@@ -47,17 +47,20 @@ def as_json(found: list[Result]) -> str:
 
 
 def as_csv(found: list[Result]) -> str:
-    """A line for each student. An empty mark means that grading did not work: it is no zero."""
+    """A line for each student, and what a person should look at. Where grading did not work the mark is empty."""
     names = [question["name"] for question in max(found, key=lambda r: len(r["questions"]))["questions"]]
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     by_hand = [name for name in ("written", "written_max", "total") if name in found[0]]
-    writer.writerow(["student", "status", "score", "max_score", *names, *by_hand])
+    writer.writerow(["student", "status", "score", "max_score", *names, *by_hand, "remarks"])
     for result in found:
         earned = {question["name"]: question["earned"] for question in result["questions"]}
         marks = [earned.get(name) for name in names]
         marks += [result[name] for name in by_hand]
-        writer.writerow([result["student"], result["status"], result["score"], result["max_score"], *marks])
+        remarks = " ".join("; ".join(result["remarks"]).split())
+        writer.writerow(
+            [result["student"], result["status"], result["score"], result["max_score"], *marks, remarks]
+        )
     return table.getvalue()
 
 

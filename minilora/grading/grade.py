@@ -1,7 +1,9 @@
 """The mark of one submission: runs it in a sandbox, and decides outside.
 
-Inputs are drawn from a seed that follows from the course's secret, the student, the exercise and what was handed in: no
-file holds them, no one sees them before, and grading the same submission again gives the same result.
+Inputs are drawn from a seed that follows from the course's secret, the student and the exercise, and in a second draw
+from what was handed in as well: no file holds them, no one sees them before, and grading the same submission again
+gives the same result. Handing in again does not draw the first inputs anew, so nobody can wait for easy ones; and what
+the feedback showed of them does not help with the second.
 
 Not here: many submissions (batch.py), and files for other systems (formats.py).
 """
@@ -25,7 +27,7 @@ from minilora import __version__
 from minilora.exercises import feedback, judging, registry
 from minilora.exercises.exercise import Exercise
 from minilora.exercises.judging import CORRECT, CRASHED, INCORRECT, KEPT, NOT_ATTEMPTED, Result
-from minilora.exercises.question import Numbers, Prose, Question, judge_answers
+from minilora.exercises.question import Numbers, Prose, Question, judge_answers, whose_answers
 from minilora.grading import answers as locate
 from minilora.grading.sandbox import Sandbox
 from minilora.grading.session import Deadlines, GraderFailure, Session
@@ -181,9 +183,10 @@ class _Run:
             session.call, exercise.function_name, takes=exercise.takes, gives=exercise.gives
         )
         for number in range(ROUNDS):
-            seed = self.course.seed(
-                self.submission.student, exercise.name, self.submission.digest, str(number)
-            )
+            work = (
+                self.submission.digest if number else ""
+            )  # the first draw stays, however often one hands in
+            seed = self.course.seed(self.submission.student, exercise.name, work, str(number))
             result = judging.judge(exercise, run, seed)
             if result.outcome != CORRECT:
                 break
@@ -194,10 +197,11 @@ class _Run:
         answers = locate.read_answers(cells, question)
         if answers is None:
             return _question_grade(question, _not_attempted(question))
-        written_for = answers.get("student")
-        known = self.submission.student.strip().lower()
-        if isinstance(written_for, str) and written_for.strip() and written_for.strip().lower() != known:
-            self.flags.append(f"{question.name}: the answers are for the numbers of {written_for[:80]!r}")
+        counts, remark = whose_answers(answers.get("student"), self.submission.student)
+        if remark:
+            self.flags.append(f"{question.name}: {remark}")
+        if not counts:
+            return _question_grade(question, _not_their_own(question))
         if question.observe:
             question = dataclasses.replace(question, observe=functools.partial(self._observe, question))
         found = _question_grade(question, judge_answers(question, answers))
@@ -235,6 +239,13 @@ class _Run:
         """What a person should know: cells that did not survive, answers under another name."""
         fatal = [f"{c.name}: {c.problem}" for session in self.sessions for c in session.cells if c.fatal]
         return [*fatal[:20], *self.flags]
+
+
+def _not_their_own(question: Question) -> Result:
+    sentence = (
+        "These are the published answers. Write your own name under student: your numbers follow from it."
+    )
+    return Result(question.name, question.title, INCORRECT, sentence, points=question.points)
 
 
 def _not_attempted(exercise: Question | Exercise) -> Result:

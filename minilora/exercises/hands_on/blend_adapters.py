@@ -7,6 +7,7 @@ import numpy as np
 from minilora.exercises.compare import Floats
 from minilora.exercises.drawing import sum_rounding
 from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
+from minilora.exercises.hands_on.scales import wrong_scales
 from minilora.exercises.hands_on.swap_adapters import scale, some_adapters
 
 
@@ -34,7 +35,8 @@ def draw(rng: np.random.Generator) -> list[Case]:
         ("two of three, equal ranks", 4, 5, {"legal": 2, "code": 2, "support": 2}, ["support", "legal"]),
         ("different ranks", 5, 3, {"code": 3, "legal": 1, "support": 2}, ["legal", "code", "support"]),
     ):
-        strengths = rng.permutation([0.25, 0.75, 1.25])[: len(names)]
+        weak = rng.permutation([0.25, 0.75, 1.1])
+        strengths = [weak[0], 1.6, weak[1]][: len(names)]  # the strongest is neither the first nor the last
         pairs = {name: float(strength) for name, strength in zip(names, strengths, strict=True)}
         cases.append(Case(label, {"adapters": some_adapters(rng, i, o, ranks), "strengths": pairs}))
     return cases
@@ -82,6 +84,45 @@ def flawed(factor=lambda strength, a, strengths, adapters: strength * scale(a)):
     return mixed
 
 
+def with_scale(other):
+    """other(alpha, r, in, out) in the place of each adapter's alpha / r."""
+    return flawed(lambda s, a, strengths, adapters: s * other(a["alpha"], *a["A"].shape, len(a["B"])))
+
+
+def first_only(adapters, strengths):
+    return flawed()(adapters, dict(list(strengths.items())[:1]))
+
+
+def strongest_only(adapters, strengths):
+    best = max(strengths, key=lambda name: strengths[name])
+    return flawed()(adapters, {best: strengths[best]})
+
+
+def multiplied(adapters, strengths):
+    product = 1
+    for name, strength in strengths.items():
+        product = product * strength * scale(adapters[name]) * (adapters[name]["B"] @ adapters[name]["A"])
+    return product
+
+
+def transposed(adapters, strengths):
+    return sum(
+        s * scale(adapters[n]) * (adapters[n]["A"].T @ adapters[n]["B"].T) for n, s in strengths.items()
+    )
+
+
+def swapped(adapters, strengths):
+    return sum(s * scale(adapters[n]) * (adapters[n]["A"] @ adapters[n]["B"]) for n, s in strengths.items())
+
+
+def is_sum_of_products(arguments, value):
+    """Some combination of the adapters' B @ A, whatever the factors."""
+    products = np.stack([(a["B"] @ a["A"]).ravel() for a in arguments["adapters"].values()], axis=1)
+    found = np.asarray(value, float).ravel()
+    factors = np.linalg.lstsq(products, found, rcond=None)[0]
+    return np.abs(products @ factors - found).max() <= 1e-4 * np.abs(found).max()
+
+
 def parts_first(adapters, strengths):
     A = sum(s * adapters[n]["A"] for n, s in strengths.items())
     B = sum(scale(adapters[n]) * adapters[n]["B"] for n in strengths)
@@ -110,14 +151,21 @@ EXERCISE = Exercise(
     minutes=10,
     points=2,
     statement="""
-Because corrections are added, several can be added at once, each as strongly as one likes: half of one
+Because updates are added, several can be added at once, each as strongly as one likes: half of one
 style and a quarter of another.
 
 Write `blend`. It returns the change of `W` that the named adapters make together: the sum of their own
-changes, each with its own alpha and rank, times its strength. Adapters that `strengths` does not name stay
-silent. Ranks may differ.
+changes, each with its own alpha and rank, times its strength. Adapters that `strengths` does not name are
+left out. Ranks may differ.
 """,
     solution=blend,
+    example={
+        "adapters": {
+            "a": {"A": np.array([[1.0, 2.0]]), "B": np.array([[1.0], [0.0]]), "alpha": 2.0},
+            "b": {"A": np.array([[0.0, 1.0]]), "B": np.array([[0.0], [4.0]]), "alpha": 1.0},
+        },
+        "strengths": {"a": 0.5, "b": 0.25},
+    },
     draw=draw,
     result=Floats("the change", tolerance),
     hints=(
@@ -135,6 +183,36 @@ silent. Ranks may differ.
     "of the same size. Either join A "
     "under A and B beside B, which is exact, or cut to the strongest directions.",
     wrong=(
+        *wrong_scales(
+            with_scale,
+            no_scale="The adapters' own scale is missing: strength times alpha / r.",
+            alpha_only="You scale by alpha; divide it by that adapter's rank.",
+        ),
+        Wrong(
+            "first-only",
+            first_only,
+            "Only the first adapter is in the result. Return after the loop, not inside it.",
+        ),
+        Wrong(
+            "strongest-only",
+            strongest_only,
+            "Only the strongest adapter is in the result; add all that strengths names.",
+        ),
+        Wrong(
+            "multiplied",
+            multiplied,
+            "You multiply the updates of the adapters with each other; add them.",
+        ),
+        Wrong(
+            "transposed",
+            transposed,
+            "The update is transposed: B @ A has the shape of W, (out, in).",
+        ),
+        Wrong(
+            "swapped",
+            swapped,
+            "A @ B is an (r, r) matrix. The update of W is B @ A.",
+        ),
         Wrong(
             "parts-first",
             parts_first,
@@ -152,7 +230,8 @@ silent. Ranks may differ.
         Wrong(
             "normalized",
             flawed(lambda s, a, strengths, adapters: s * scale(a) / sum(strengths.values())),
-            "You divide by the sum of the strengths. They are factors, not shares: they need not add up to 1.",
+            "You divide by the sum of the strengths. They are factors, not shares: they need not add up "
+            "to 1.",
         ),
         Wrong(
             "mean",
@@ -162,7 +241,7 @@ silent. Ranks may differ.
         Wrong(
             "no-strengths",
             flawed(lambda s, a, strengths, adapters: scale(a)),
-            "The strengths are not used: every adapter speaks fully.",
+            "The strengths are not used: every adapter acts at full strength.",
         ),
         Wrong(
             "strengths-squared",
@@ -171,24 +250,14 @@ silent. Ranks may differ.
             "multiplied once.",
         ),
         Wrong(
-            "no-scale",
-            flawed(lambda s, a, strengths, adapters: s),
-            "The adapters' own scale is missing: strength times alpha / r.",
-        ),
-        Wrong(
-            "alpha-only",
-            flawed(lambda s, a, strengths, adapters: s * a["alpha"]),
-            "You scale by alpha; divide it by that adapter's rank.",
-        ),
-        Wrong(
             "shared-scale",
             flawed(lambda s, a, strengths, adapters: s * scale(adapters[next(iter(strengths))])),
             "One adapter's alpha / r is used for all. Each has its own.",
         ),
         Wrong(
-            "silent-ones-speak",
+            "unnamed-ones-act",
             rest_at_full_strength,
-            "Adapters that strengths does not name speak at full strength; they should stay silent.",
+            "Adapters that strengths does not name act at full strength; they should be left out.",
         ),
         Wrong(
             "by-position",
@@ -199,6 +268,13 @@ silent. Ranks may differ.
             "last-only",
             lambda adapters, strengths: flawed()(adapters, dict(list(strengths.items())[-1:])),
             "Only the last adapter is left. Add to what the others gave, do not replace it.",
+        ),
+        Wrong(
+            "factors",
+            flawed(lambda s, a, strengths, adapters: np.sqrt(s) * scale(a)),
+            "You add up the right products B @ A, but with wrong factors: each is strength times alpha / "
+            "r, of that adapter.",
+            recognize=is_sum_of_products,
         ),
     ),
     variants=(Variant("joined matrices", joined), Variant("in place, float32", in_place)),

@@ -21,19 +21,75 @@ def choose_rank(singular_values, share):
 
 
 def draw(rng: np.random.Generator) -> list[Case]:
-    decaying = np.sort(rng.integers(1, 6, 12) * 2.0 ** -np.arange(12))[::-1].copy() * 8
-    flat = np.sort(rng.integers(10, 20, 16) / 4)[::-1].copy()
+    """In every case any of ten or more ranks is about equally likely, so that no list of ranks passes."""
     return [
-        Case("a few directions dominate", {"singular_values": decaying, "share": 0.98}),
-        Case(
-            "a nearly flat spectrum", {"singular_values": flat, "share": float(rng.choice([0.6, 0.7, 0.8]))}
-        ),
-        # Energies 16, 4, 4, 4, 4: three directions hold exactly three quarters.
-        Case("exactly reached", {"singular_values": np.array([4.0, 2, 2, 2, 2]), "share": 0.75}),
-        # Energies 9, 4, 1, 1: one direction holds 0.60, which is near 0.61 but not enough.
-        Case("just missed", {"singular_values": np.array([3.0, 2, 1, 1]), "share": 0.61}),
-        Case("everything, beside zeros", {"singular_values": np.array([2.0, 1, 0.5, 0, 0]), "share": 1.0}),
+        _decaying(rng),
+        _flat(rng),
+        _exactly_reached(rng),
+        _just_missed(rng),
+        _everything_beside_zeros(rng),
     ]
+
+
+def _decaying(rng: np.random.Generator) -> Case:
+    n = int(rng.integers(14, 22))
+    values = np.sort(rng.uniform(1, 1.3, n) * rng.uniform(0.8, 0.92) ** np.arange(n))[::-1].copy() * 8
+    return Case("a few directions dominate", _between(rng, values))
+
+
+def _flat(rng: np.random.Generator) -> Case:
+    values = np.sort(rng.integers(40, 80, int(rng.integers(16, 24))) / 16)[::-1].copy()
+    return Case("a nearly flat spectrum", _between(rng, values))
+
+
+def _between(rng: np.random.Generator, values: np.ndarray) -> dict:
+    """Any rank, with a share in the middle between what one direction less keeps and what this one does."""
+    kept = np.cumsum(values**2) / np.sum(values**2)
+    place = int(rng.integers(2, len(values) - 1))
+    return {"singular_values": values, "share": float((kept[place - 1] + kept[place]) / 2)}
+
+
+def _exactly_reached(rng: np.random.Generator) -> Case:
+    """Energies are powers of 4 that add up to 64, so every share that is kept is an exact binary fraction."""
+    energies = [16.0] * 4
+    while len(energies) < 16:
+        large = [place for place, energy in enumerate(energies) if energy > 1]
+        energies += [energies.pop(int(rng.choice(large))) / 4] * 4
+    values = np.sqrt(np.sort(energies)[::-1])
+    place = int(rng.integers(1, len(values) - 1))
+    arguments = {"singular_values": values, "share": float(np.sum(values[: place + 1] ** 2) / 64)}
+    return Case(
+        "exactly reached",
+        arguments,
+        "Only a share that is met exactly goes wrong. At least the share: >=, not >.",
+    )
+
+
+def _just_missed(rng: np.random.Generator) -> Case:
+    """One direction less keeps the share if both are rounded to two digits, and not otherwise."""
+    while True:
+        values = np.sort(rng.integers(40, 90, 18) / 16)[::-1].copy()
+        kept = np.cumsum(values**2) / np.sum(values**2)
+        near = np.flatnonzero(np.round(kept, 2) - kept > 0.002)
+        near = near[near < len(values) - 1]
+        if len(near) > 1:
+            share = float(kept[rng.choice(near)]) + 0.0015
+            return Case(
+                "just missed",
+                {"singular_values": values, "share": share},
+                "Only a share that is just missed goes wrong: do not round, and take no rank that keeps "
+                "less.",
+            )
+
+
+def _everything_beside_zeros(rng: np.random.Generator) -> Case:
+    count, zeros = int(rng.integers(2, 14)), int(rng.integers(1, 6))
+    values = np.append(np.sort(rng.integers(1, 17, count) / 4)[::-1], np.zeros(zeros))
+    return Case(
+        "everything, beside zeros",
+        {"singular_values": values, "share": 1.0},
+        "Only a share of 1 goes wrong: directions that are zero keep nothing, so they are not needed.",
+    )
 
 
 def by_loop(singular_values, share):
@@ -79,6 +135,33 @@ def above_a_threshold(singular_values, share):
     return int((singular_values >= (1 - share) * singular_values[0]).sum())
 
 
+def is_more_than(arguments, value):
+    """What > in the place of >= gives; where all is to be kept, that finds nothing, and anything may come back."""
+    s, share = arguments["singular_values"], arguments["share"]
+    return share == 1 or value == int(np.sum(np.cumsum(s**2) <= share * np.sum(s**2))) + 1
+
+
+def rounded(digits):
+    return flawed(reached=lambda kept, share: np.round(kept, digits) >= np.round(share, digits))
+
+
+def share_of_the_sum_of_values(singular_values, share):
+    """Squares on one side, plain values on the other."""
+    kept = np.cumsum(singular_values**2)
+    return int(np.argmax(kept >= share * singular_values.sum())) + 1
+
+
+def share_of_the_largest(singular_values, share):
+    energy = singular_values**2
+    return int((energy >= (1 - share) * energy[0]).sum())
+
+
+def each_alone(singular_values, share):
+    """Directions whose own energy is large enough."""
+    energy = singular_values**2 / np.sum(singular_values**2)
+    return int((energy >= share / len(energy)).sum())
+
+
 def nearest(singular_values, share):
     energy = np.cumsum(singular_values**2)
     return int(np.abs(energy / energy[-1] - share).argmin()) + 1
@@ -97,10 +180,12 @@ Write `choose_rank`: the smallest r whose directions keep at least the given sha
 Reaching the share exactly is enough.
 """,
     solution=choose_rank,
+    example={"singular_values": np.array([3.0, 2.0, 1.0, 1.0]), "share": 0.8},
     draw=draw,
     result=Whole("the rank"),
     hints=(
-        "np.cumsum gives the sums of the first, the first two, the first three. Of what should they be the sums?",
+        "np.cumsum gives the sums of the first, the first two, the first three. Of what should they be "
+        "the sums?",
         "Compare the sums of squares with share times the whole sum. The first place where they are at "
         "least as large counts.",
         "energy = np.cumsum(singular_values ** 2); np.argmax(energy >= share * energy[-1]) is the first "
@@ -126,10 +211,9 @@ Reaching the share exactly is enough.
         ),
         Wrong(
             "more-than",
-            lambda s, share: (
-                int(flawed(reached=lambda kept, share: kept > share)(s, share)) if share < 1 else 3
-            ),
+            flawed(reached=lambda kept, share: kept > share),
             "Where the share is reached exactly, you take one direction more. At least the share: >=, not >.",
+            recognize=is_more_than,
         ),
         Wrong(
             "lost-for-kept",
@@ -162,6 +246,34 @@ Reaching the share exactly is enough.
             nearest,
             "You take the rank that comes nearest to the share. It must reach it: at least that much is to "
             "be kept.",
+        ),
+        Wrong(
+            "rounded",
+            rounded(2),
+            "You round the shares to two digits, so a share that is just missed counts as kept. Compare "
+            "without rounding.",
+        ),
+        Wrong(
+            "mixed-powers",
+            share_of_the_sum_of_values,
+            "You compare a sum of squares with a sum of plain values. Square on both sides.",
+        ),
+        Wrong(
+            "share-of-largest",
+            share_of_the_largest,
+            "You compare each direction with the largest one. Add the energies up until the share of all "
+            "is reached.",
+        ),
+        Wrong(
+            "each-alone",
+            each_alone,
+            "You count the directions whose own energy is above average. Add the energies up until the "
+            "share is reached.",
+        ),
+        Wrong(
+            "cubed",
+            flawed(power=4),
+            "You square twice; the energy of a direction is the square of its singular value.",
         ),
         Wrong(
             "full-rank",

@@ -28,26 +28,30 @@ def count_trainable(shapes, targets, r):
 
 def draw(rng: np.random.Generator) -> list[Case]:
     cases = []
-    for label, targets in (
-        ("queries and values", ["q_proj", "v_proj"]),
-        ("all of attention", ["q_proj", "k_proj", "v_proj", "o_proj"]),
-        ("the feed-forward part", ["up_proj", "down_proj"]),
+    for label, stem, targets in (
+        ("queries and values", "layers", ["q_proj", "v_proj"]),
+        ("all of attention, in deep paths", "base.model.layers", ["q_proj", "k_proj", "v_proj", "o_proj"]),
+        ("a single target", "h", ["up_proj"]),
+        ("the feed-forward part and the output layer", "layers", ["up_proj", "down_proj", "lm_head"]),
     ):
         hidden, shared, wide = (int(n) for n in rng.permutation([24, 40, 72]) + rng.integers(0, 8, 3))
         shapes: dict[str, list[int]] = {"embed_tokens": [int(rng.integers(90, 120)), hidden]}
         for i in range(int(rng.integers(2, 5))):
             shapes |= {
-                f"layers.{i}.q_proj": [hidden, hidden],
-                f"layers.{i}.k_proj": [shared, hidden],  # heads that several queries share: fewer outputs
-                f"layers.{i}.v_proj": [shared, hidden],
-                f"layers.{i}.o_proj": [hidden, hidden],
-                f"layers.{i}.up_proj": [wide, hidden],
-                f"layers.{i}.down_proj": [hidden, wide],
-                f"layers.{i}.norm": [hidden],
+                f"{stem}.{i}.q_proj": [hidden, hidden],
+                f"{stem}.{i}.k_proj": [shared, hidden],  # heads that several queries share: fewer outputs
+                f"{stem}.{i}.v_proj": [shared, hidden],
+                f"{stem}.{i}.o_proj": [hidden, hidden],
+                f"{stem}.{i}.up_proj": [wide, hidden],
+                f"{stem}.{i}.down_proj": [hidden, wide],
+                f"{stem}.{i}.norm": [hidden],
+                f"{stem}.{i}.up_proj.gate": [4, hidden],  # below a target, and none itself
+                f"{stem}.{i}.q_proj.gate": [4, hidden],
             }
         shapes |= {
             "seq_proj": [hidden, shared],
             "setup_proj": [shared, hidden],
+            "lm_head": [int(rng.integers(90, 120)), hidden],
         }  # no targets, for all their names
         cases.append(Case(label, {"shapes": shapes, "targets": targets, "r": int(rng.integers(3, 9))}))
     return cases
@@ -77,11 +81,66 @@ def flawed(
     return count
 
 
+def any_part(shapes, targets, r):
+    """A target's name anywhere in the path."""
+    return flawed(hit=lambda path, targets: any(part in targets for part in path.split(".")))(
+        shapes, targets, r
+    )
+
+
+def with_norms(shapes, targets, r):
+    """Norms count as trained too."""
+    trainable, total = count_trainable(shapes, targets, r)
+    norms = sum(shape[0] for shape in shapes.values() if len(shape) == 1)
+    return trainable + norms, total
+
+
+def matrices_only(shapes, targets, r):
+    trainable, total = count_trainable(shapes, targets, r)
+    return trainable, total - sum(shape[0] for shape in shapes.values() if len(shape) == 1)
+
+
+def summed_shapes(shapes, targets, r):
+    trainable, _ = count_trainable(shapes, targets, r)
+    return trainable, sum(sum(shape) for shape in shapes.values()) + trainable
+
+
+def frozen_instead(shapes, targets, r):
+    trainable, total = count_trainable(shapes, targets, r)
+    return trainable, total - 2 * trainable
+
+
+def array_of_two(shapes, targets, r):
+    return np.array(count_trainable(shapes, targets, r))
+
+
 def one_layer(shapes, targets, r):
     """As if the model had a single layer of each kind."""
-    first = {path.split(".")[-1]: shape for path, shape in shapes.items()}
+    first = {path.split(".")[-1]: shape for path, shape in shapes.items() if len(shape) == 2}
     trainable = sum(r * sum(first[target]) for target in targets)
     return trainable, sum(int(np.prod(shape)) for shape in shapes.values()) + trainable
+
+
+def base_of(arguments):
+    return sum(int(np.prod(shape)) for shape in arguments["shapes"].values())
+
+
+def is_some_layers(arguments, value, more=False):
+    """Whether fewer layers than should be (or more) are counted, and each of them rightly."""
+    shapes, targets, r = arguments.values()
+    kinds: dict[bool, dict[str, int]] = {True: {}, False: {}}
+    for path, shape in shapes.items():
+        if len(shape) == 2:
+            kind = ".".join(part for part in path.split(".") if not part.isdigit())
+            group = kinds[kind.split(".")[-1] in targets]
+            group[kind] = group.get(kind, 0) + r * sum(shape)
+    right = sum(kinds[True].values())
+    if value[0] == right:
+        return True
+    sums = {0}
+    for amount in kinds[not more].values():
+        sums |= {total + amount for total in sums}
+    return value[0] - (right if more else 0) in sums and value[1] - value[0] == base_of(arguments)
 
 
 EXERCISE = Exercise(
@@ -98,6 +157,11 @@ and returns two whole numbers: the weights that train, and all weights there are
 is adapted if the last part of its dotted path is one of `targets`.
 """,
     solution=count_trainable,
+    example={
+        "shapes": {"0.q_proj": [8, 8], "0.v_proj": [4, 8], "0.norm": [8]},
+        "targets": ["q_proj", "v_proj"],
+        "r": 2,
+    },
     draw=draw,
     result=Parts((Whole("trainable"), Whole("total"))),
     hints=(
@@ -108,7 +172,8 @@ is adapted if the last part of its dotted path is one of `targets`.
         "shapes' products plus that.",
     ),
     pitfalls=(
-        "`not enough values to unpack`: a norm's shape has one number; only look inside the shapes of targets.",
+        "`not enough values to unpack`: a norm's shape has one number; only look inside the shapes of "
+        "targets.",
         "A little too large: `seq_proj` ends in the letters of `q_proj`, but is another layer.",
     ),
     explanation="The full matrix grows with in · out, the adapter with in + out. That is why the share "
@@ -169,6 +234,52 @@ is adapted if the last part of its dotted path is one of `targets`.
             "Each target is counted once, but it occurs in every layer of the model.",
         ),
         Wrong(
+            "one-matrix",
+            flawed(lambda i, o, r: r * max(i, o)),
+            "You count one of the two matrices, the larger one. A has r · in weights and B has r · out: "
+            "add them.",
+        ),
+        Wrong(
+            "r-squared",
+            flawed(lambda i, o, r: r * r * (i + o)),
+            "The rank is multiplied in twice. A has r · in weights and B has r · out.",
+        ),
+        Wrong(
+            "biases",
+            flawed(lambda i, o, r: r * (i + o) + o),
+            "You count a bias for each adapter; A and B have none.",
+        ),
+        Wrong(
+            "full-and-adapter",
+            flawed(lambda i, o, r: i * o + r * (i + o)),
+            "You count the frozen matrix of each target as trained too. Only A and B train.",
+        ),
+        Wrong(
+            "any-part",
+            any_part,
+            "A path counts wherever a target's name occurs in it. Only its last part decides.",
+        ),
+        Wrong(
+            "norms-train",
+            with_norms,
+            "You count the norms as trained; they are frozen.",
+        ),
+        Wrong(
+            "norms-missing",
+            matrices_only,
+            "The total leaves out the weights of norms, whose shapes have one number.",
+        ),
+        Wrong(
+            "summed-shapes",
+            summed_shapes,
+            "For the total you add the numbers of each shape. A matrix has out · in weights: multiply them.",
+        ),
+        Wrong(
+            "total-less-adapters",
+            frozen_instead,
+            "The total subtracts the adapters; add them, they are weights of the model too.",
+        ),
+        Wrong(
             "total-is-base",
             flawed(total=lambda base, trainable, chosen: base),
             "The total leaves the adapters out; they are weights of the model too.",
@@ -179,6 +290,32 @@ is adapted if the last part of its dotted path is one of `targets`.
             "The total lacks the adapted matrices. They are frozen, but still there: LoRA adds, it does "
             "not replace.",
         ),
+        Wrong(
+            "some-targets",
+            flawed(hit=lambda path, targets: path.split(".")[-1] == targets[0]),
+            "Some layers that should get an adapter get none. Every path whose last part is one of "
+            "targets counts, however "
+            "long the path is.",
+            recognize=lambda arguments, value: is_some_layers(arguments, value),
+        ),
+        Wrong(
+            "too-many-layers",
+            flawed(hit=lambda path, targets: any(target in path for target in targets)),
+            "Layers that are no targets get an adapter too. The last part of a path must equal one of "
+            "targets, as a whole.",
+            recognize=lambda arguments, value: is_some_layers(arguments, value, more=True),
+        ),
+        Wrong(
+            "wrong-per-layer",
+            flawed(lambda i, o, r: r * min(i, o)),
+            "The weights that train are counted wrongly for each layer: A has r · in and B has r · out "
+            "of them.",
+            recognize=lambda arguments, value: value[1] - value[0] == base_of(arguments),
+        ),
     ),
-    variants=(Variant("NumPy", by_numpy), Variant("whole numbers as floats", as_floats)),
+    variants=(
+        Variant("NumPy", by_numpy),
+        Variant("one array", array_of_two),
+        Variant("whole numbers as floats", as_floats),
+    ),
 )

@@ -28,17 +28,23 @@ def dequantize(packed, absmax, code, block_size, shape):
 
 def draw(rng: np.random.Generator) -> list[Case]:
     cases = []
-    for label, shape, block_size in (
-        ("rows of 6, blocks of 4", [2, 6], 4),
-        ("an odd number of values", [3, 5], 4),
-        ("a short last block", [10], 7),
+    odd = "Only an odd number of values goes wrong: the last four bits are a filler then, and no value."
+    short = "Only a short last block goes wrong: repeat each absmax block_size times, then keep the first n."
+    codes = [*CODES, CODES[int(rng.integers(2))]]
+    for (label, shape, block_size, alone), code in zip(
+        (
+            ("rows of 6, blocks of 4", [2, 6], 4, ""),
+            ("an odd number of values", [3, 5], 5, odd),
+            ("a short last block, three dimensions", [2, 5, 1], 7, short),
+        ),
+        codes,
+        strict=True,
     ):
         n = int(np.prod(shape))
         places = rng.permutation(np.arange(16))[:n].astype(np.uint8)
         absmax = rng.permutation(np.arange(1, 9))[: -(-n // block_size)] * rng.uniform(0.1, 0.9)
-        code = CODES[int(rng.integers(2))]
         arguments = {"packed": pack_nibbles(places, 7), "absmax": absmax.astype(np.float32), "code": code}
-        cases.append(Case(label, {**arguments, "block_size": block_size, "shape": shape}))
+        cases.append(Case(label, {**arguments, "block_size": block_size, "shape": shape}, alone))
     return cases
 
 
@@ -103,6 +109,30 @@ def filler_kept(packed, absmax, code, block_size, shape):
     return values.reshape(shape) if values.size == np.prod(shape) else values
 
 
+def parts_of(arguments):
+    """The right places, values and factors of each number."""
+    n = int(np.prod(arguments["shape"]))
+    packed = arguments["packed"]
+    places = np.stack([packed >> 4, packed & 15], axis=1).reshape(-1)[:n]
+    return places, arguments["code"][places], arguments["absmax"].repeat(arguments["block_size"])[:n]
+
+
+def has_right_values(arguments, value):
+    """Divided by the values of the code, it leaves a factor for each place that is one of absmax, or one for all."""
+    _, values, _ = parts_of(arguments)
+    factors = (np.asarray(value, float).reshape(-1)[values != 0] / values[values != 0]).round(6)
+    known = set(arguments["absmax"].astype(float).round(6).tolist())
+    return np.ptp(factors) < 1e-5 or set(factors.tolist()) <= known
+
+
+def has_right_factors(arguments, value):
+    """Divided by absmax, equal places leave equal numbers, and these rise with the place."""
+    places, _, factors = parts_of(arguments)
+    found = np.asarray(value, float).reshape(-1) / factors
+    order = np.argsort(places)
+    return bool((np.diff(found[order]) >= -1e-6).all())
+
+
 EXERCISE = Exercise(
     name="dequantize",
     title="From bytes back to numbers",
@@ -117,6 +147,13 @@ Write `dequantize`. Blocks are `block_size` values long in reading order. The la
 that does not belong to the weight: `shape` tells how many numbers there are.
 """,
     solution=dequantize,
+    example={
+        "packed": np.array([0b11110000, 0b10101111], np.uint8),
+        "absmax": np.array([2.0, 3.0], np.float32),
+        "code": np.linspace(-1, 1, 16, dtype=np.float32),
+        "block_size": 2,
+        "shape": [3],
+    },
     draw=draw,
     result=Floats("the result", tolerance),
     hints=(
@@ -145,7 +182,7 @@ that does not belong to the weight: `shape` tells how many numbers there are.
         Wrong(
             "not-interleaved",
             flawed(lambda packed: np.concatenate([packed >> 4, packed & 15])),
-            "First come all high halves, then all low ones. The two of one byte are neighbours.",
+            "First come all high halves, then all low ones. The two of one byte are neighbors.",
         ),
         Wrong(
             "three-bits",
@@ -200,9 +237,86 @@ that does not belong to the weight: `shape` tells how many numbers there are.
             "The values are filled in column by column. Reading order is row after row.",
         ),
         Wrong(
+            "block-before",
+            flawed(factors=lambda absmax, size, n: np.roll(absmax, 1).repeat(size)[:n]),
+            "Each block gets the absmax of the block before it. Value i belongs to block i // block_size.",
+        ),
+        Wrong(
+            "largest-absmax",
+            flawed(factors=lambda absmax, size, n: absmax.max()),
+            "All values are multiplied by the largest absmax; each block has its own.",
+        ),
+        Wrong(
+            "bytes-for-values",
+            flawed(factors=lambda absmax, size, n: absmax.repeat(2 * size)[:n]),
+            "You count the block size in bytes. It counts values, two to a byte.",
+        ),
+        Wrong(
+            "half-blocks",
+            flawed(factors=lambda absmax, size, n: np.resize(absmax.repeat(max(size // 2, 1)), n)),
+            "Your blocks have half the size: block_size counts values, not bytes.",
+        ),
+        Wrong(
+            "high-only",
+            flawed(lambda packed: np.stack([packed >> 4, packed >> 4], axis=1).reshape(-1)),
+            "Both values of a byte come from its high half. The low half is packed & 15.",
+        ),
+        Wrong(
+            "low-only",
+            flawed(lambda packed: np.stack([packed & 15, packed & 15], axis=1).reshape(-1)),
+            "Both values of a byte come from its low half. The high half is packed >> 4.",
+        ),
+        Wrong(
+            "code-reversed",
+            flawed(values=lambda code, places: code[15 - places.astype(int)]),
+            "The code is read from its end. Place 0 is the first value of the code.",
+        ),
+        Wrong(
+            "places-from-one",
+            flawed(values=lambda code, places: code[places.astype(int) - 1]),
+            "Each place is one too small. Places count from 0: code[place].",
+        ),
+        Wrong(
+            "equal-steps-from--1",
+            flawed(values=lambda code, places: np.linspace(-1, 1, 16)[places]),
+            "You decode with equal steps from -1 to 1, whatever the code. Look each place up in the code "
+            "that is given.",
+        ),
+        Wrong(
+            "signed",
+            flawed(values=lambda code, places: places.astype(np.float32) - 8),
+            "You take a place for a signed number, -8 … 7. It is an index into the code.",
+        ),
+        Wrong(
+            "absmax-added",
+            flawed(join=lambda values, factors: values + factors),
+            "You add absmax; multiply by it.",
+        ),
+        Wrong(
+            "absmax-squared",
+            flawed(join=lambda values, factors: values * factors * factors),
+            "absmax is multiplied in twice; once is enough.",
+        ),
+        Wrong(
             "flat",
             flawed(shaped=lambda values, shape: values),
             "The numbers are right, but in one long row; bring them into the shape that is asked for.",
+        ),
+        Wrong(
+            "wrong-factors",
+            flawed(factors=lambda absmax, size, n: absmax.mean()),
+            "The values of the code are right, but their factors are not: value i belongs to block i // "
+            "block_size, and is "
+            "multiplied by the absmax of that block.",
+            recognize=has_right_values,
+        ),
+        Wrong(
+            "wrong-values",
+            flawed(values=lambda code, places: code[places] ** 3),
+            "absmax is applied to the right blocks, but the places are turned into wrong values: look "
+            "each up in the code, "
+            "code[place].",
+            recognize=has_right_factors,
         ),
     ),
     variants=(

@@ -17,11 +17,11 @@ def double_quantize(absmax, code, block_size):
     """
     ### BEGIN SOLUTION
     mean = absmax.mean()
-    centred = absmax - mean  # scales are all positive; about their mean they are small, and of both signs
+    centered = absmax - mean  # scales are all positive; about their mean they are small, and of both signs
     middles = (code[:-1] + code[1:]) / 2
     places, nested = [], []
-    for start in range(0, len(centred), block_size):
-        block = centred[start : start + block_size]
+    for start in range(0, len(centered), block_size):
+        block = centered[start : start + block_size]
         top = np.abs(block).max()
         places.append(np.searchsorted(middles, block / top if top > 0 else block))
         nested.append(top)
@@ -29,33 +29,46 @@ def double_quantize(absmax, code, block_size):
     ### END SOLUTION
 
 
+EQUAL_STEPS = np.linspace(-1, 1, 255, dtype=np.float32)
+# Denser around zero, like the code that bitsandbytes uses; values on both sides, and 0 among them.
+DENSE = (np.sign(EQUAL_STEPS) * np.abs(EQUAL_STEPS) ** 2)[::2]
+DENSE = np.concatenate([DENSE[DENSE < 0], [0], DENSE[DENSE > 0]]).astype(np.float32)
+
+
 def draw(rng: np.random.Generator) -> list[Case]:
-    code = np.linspace(-1, 1, 255, dtype=np.float32)
+    equal = (
+        "Only equal scales go wrong: nothing remains of them, 0 / 0 is NaN. The places are then that of 0."
+    )
     return [
-        Case(
-            "two blocks and a short one", {"absmax": _clear(rng, 14, code, 6), "code": code, "block_size": 6}
-        ),
+        Case("two blocks and a short one", _clear(rng, 14, EQUAL_STEPS, 6)),
         # small: who divides only by what is above 1 must notice
-        Case("one block", {"absmax": _clear(rng, 5, code, 8) / 4, "code": code, "block_size": 8}),
-        Case("all scales are equal", {"absmax": np.full(4, 1.75, np.float32), "code": code, "block_size": 4}),
+        Case("one block", _clear(rng, 5, EQUAL_STEPS, 8, size=0.25)),
+        Case("a code that is denser around zero", _clear(rng, 11, DENSE, 4)),
+        Case(
+            "all scales are equal",
+            {"absmax": np.full(4, 1.75, np.float32), "code": DENSE, "block_size": 4},
+            equal,
+        ),
     ]
 
 
-def _clear(rng, count, code, block_size):
-    """Scales such that no share comes within 2 % of a step of the middle between two values of the code.
+def _clear(rng, count, code, block_size, size=1.0):
+    """Arguments in which no share comes within 2 % of a step of the middle between two values.
 
-    Rounding to float32 moves a share by less than 0.02 % of a step, so every right answer gives the same places.
-    In one block at least the largest magnitude belongs to a negative number: who forgets abs() must notice.
+    Rounding to float32 moves a share by far less, so every right answer gives the same places. In one block at least
+    the largest magnitude belongs to a negative number: who forgets abs() must notice.
     """
+    middles = (code[:-1].astype(np.float64) + code[1:]) / 2
+    room = 0.02 * np.diff(code.astype(np.float64))
     while True:
-        absmax = rng.uniform(0.5, 4, count).astype(np.float32)
-        centred = absmax.astype(np.float64) - absmax.astype(np.float64).mean()
-        blocks = [centred[i : i + block_size] for i in range(0, count, block_size)]
+        absmax = (rng.uniform(0.5, 4, count) * size).astype(np.float32)
+        centered = absmax.astype(np.float64) - absmax.astype(np.float64).mean()
+        blocks = [centered[i : i + block_size] for i in range(0, count, block_size)]
         tops = np.array([np.abs(block).max() for block in blocks])
         one_sided = any(-block.min() > 1.2 * block.max() for block in blocks)
-        steps = centred / tops.repeat(block_size)[:count] * 127
-        if one_sided and (np.abs(np.abs(steps - np.round(steps)) - 0.5) > 0.02).all():
-            return absmax
+        shares = centered / tops.repeat(block_size)[:count]
+        if one_sided and (np.abs(shares[:, None] - middles) > room).all():
+            return {"absmax": absmax, "code": code, "block_size": block_size}
 
 
 def tolerance(absmax, code, block_size):
@@ -83,7 +96,7 @@ def without_a_loop(absmax, code, block_size):
 
 
 def flawed(
-    centre=np.mean,
+    center=np.mean,
     returned=None,
     sign=1,
     top=lambda block: np.abs(block).max(),
@@ -93,7 +106,7 @@ def flawed(
     zero_safe=True,
 ):
     def quantize(absmax, code, block_size):
-        mean = np.float32(centre(absmax))
+        mean = np.float32(center(absmax))
         rest = sign * (absmax - mean)
         step = size(len(rest), block_size)
         places, nested = [], []
@@ -101,7 +114,7 @@ def flawed(
             block = rest[start : start + step]
             t = top(block)
             shares = block / t if t != 0 or not zero_safe else block
-            places.append(np.searchsorted(middles(code), shares).clip(0, 254))
+            places.append(np.searchsorted(middles(code), shares).clip(0, len(code) - 1))
             nested.append(t)
         back = mean if returned is None else returned(mean)
         return np.concatenate(places).astype(np.uint8), nested_as(np.array(nested)), back
@@ -114,6 +127,35 @@ def mean_of_each_block(absmax, code, block_size):
         flawed()(absmax[i : i + block_size], code, block_size) for i in range(0, len(absmax), block_size)
     ]
     return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]), parts[-1][2]
+
+
+def other_code(made):
+    """made(code): the code that is searched in the place of the one that is given."""
+    return lambda absmax, code, block_size: double_quantize(absmax, made(code), block_size)
+
+
+def rearranged(change):
+    """change(places, nested, mean, absmax) -> what is returned."""
+    return lambda absmax, code, block_size: change(*double_quantize(absmax, code, block_size), absmax)
+
+
+def float16_inside(absmax, code, block_size):
+    places, nested, mean = double_quantize(absmax, code, block_size)
+    return places, nested.astype(np.float16).astype(np.float32), np.float32(np.float16(mean))
+
+
+def undone(absmax, code, block_size):
+    """The scales as they come back."""
+    places, nested, mean = double_quantize(absmax, code, block_size)
+    return code[places] * nested.repeat(block_size)[: len(absmax)] + mean, nested, mean
+
+
+def fits_its_own_mean(arguments, value):
+    """nested is what the largest magnitudes are after the mean that was returned is subtracted."""
+    _, nested, mean = value
+    rest = np.abs(arguments["absmax"].astype(np.float64) - mean)
+    size = arguments["block_size"]
+    return np.allclose(nested, [rest[i : i + size].max() for i in range(0, len(rest), size)], rtol=1e-5)
 
 
 def is_zero_trouble(arguments, value):
@@ -139,6 +181,7 @@ Write `double_quantize`. It returns the places in `code`, the largest magnitude 
 remained, and the mean. If a block has nothing but zeros left, its places are that of 0.
 """,
     solution=double_quantize,
+    example={"absmax": np.array([1.0, 2.0, 3.0, 6.0], np.float32), "code": EQUAL_STEPS, "block_size": 4},
     draw=draw,
     result=Parts((Codes("places", np.uint8), Floats("nested", tolerance), Floats("mean", tolerance))),
     hints=(
@@ -160,7 +203,7 @@ remained, and the mean. If a block has nothing but zeros left, its places are th
     wrong=(
         Wrong(
             "no-mean",
-            flawed(centre=lambda absmax: 0.0),
+            flawed(center=lambda absmax: 0.0),
             "The mean is not taken off. Scales are all positive, so half of the code would never be used.",
         ),
         Wrong(
@@ -168,8 +211,8 @@ remained, and the mean. If a block has nothing but zeros left, its places are th
             flawed(returned=lambda mean: 0.0),
             "The mean was taken off but is not returned; without it no one gets the scales back.",
         ),
-        Wrong("minimum", flawed(centre=np.min), "You take off the smallest scale; take off their mean."),
-        Wrong("median", flawed(centre=np.median), "You take off the median; take off the mean."),
+        Wrong("minimum", flawed(center=np.min), "You take off the smallest scale; take off their mean."),
+        Wrong("median", flawed(center=np.median), "You take off the median; take off the mean."),
         Wrong(
             "block-means",
             mean_of_each_block,
@@ -203,6 +246,95 @@ remained, and the mean. If a block has nothing but zeros left, its places are th
             recognize=is_zero_trouble,
         ),
         Wrong(
+            "equal-steps",
+            other_code(lambda code: np.linspace(-1, 1, len(code), dtype=np.float32)),
+            "You compute places for equal steps, whatever the code. Search the code that is given.",
+        ),
+        Wrong(
+            "fixed-code",
+            other_code(lambda code: EQUAL_STEPS),
+            "You always search 255 equal steps. Search the code that is given; it may be another one.",
+        ),
+        Wrong(
+            "four-bits",
+            other_code(lambda code: code[::16]),
+            "You use only every sixteenth value of the code; search all of it.",
+        ),
+        Wrong(
+            "ceil",
+            flawed(middles=lambda code: code[:-1]),
+            "You take the next larger value of the code; take the nearest.",
+        ),
+        Wrong(
+            "mean-first",
+            rearranged(lambda places, nested, mean, absmax: (mean, places, nested)),
+            "The results are right, but in another order: places, nested, mean.",
+        ),
+        Wrong(
+            "nested-last",
+            rearranged(lambda places, nested, mean, absmax: (places, mean, nested)),
+            "The nested scales and the mean are exchanged: return places, nested, mean.",
+        ),
+        Wrong(
+            "sum-for-mean",
+            rearranged(lambda places, nested, mean, absmax: (places, nested, absmax.sum())),
+            "You return the sum of the scales; their mean is asked for.",
+        ),
+        Wrong(
+            "nested-with-mean",
+            rearranged(lambda places, nested, mean, absmax: (places, nested + mean, mean)),
+            "The mean is in the nested scales again. They are the largest magnitudes of what remains "
+            "after it is "
+            "subtracted.",
+        ),
+        Wrong(
+            "nested-per-scale",
+            lambda absmax, code, block_size: (
+                (found := double_quantize(absmax, code, block_size))[0],
+                found[1].repeat(block_size)[: len(absmax)],
+                found[2],
+            ),
+            "You return a nested scale for each scale; one for each block is enough.",
+        ),
+        Wrong(
+            "values",
+            lambda absmax, code, block_size: (
+                code[(found := double_quantize(absmax, code, block_size))[0]],
+                found[1],
+                found[2],
+            ),
+            "You return values of the code; their places are stored.",
+        ),
+        Wrong(
+            "undone",
+            undone,
+            "You return the scales as they come back. What is stored are the places in the code.",
+        ),
+        Wrong(
+            "wide-places",
+            rearranged(lambda places, nested, mean, absmax: (places.astype(np.int64), nested, mean)),
+            "The places are right, but stored in more than 8 bits, so nothing is saved. Convert them to "
+            "uint8.",
+        ),
+        Wrong(
+            "mean-divides",
+            lambda absmax, code, block_size: (lambda places, nested, _: (places, nested, absmax.mean()))(
+                *flawed(center=lambda a: 0.0)(absmax / absmax.mean() - 1, code, block_size)
+            ),
+            "You divide by the mean; subtract it.",
+        ),
+        Wrong(
+            "rest-lost",
+            lambda absmax, code, block_size: (
+                lambda places, nested, mean: (
+                    places[: len(absmax) // block_size * block_size],
+                    nested[: len(absmax) // block_size],
+                    mean,
+                )
+            )(*double_quantize(absmax, code, block_size)),
+            "The last, shorter block is lost: n scales give n places.",
+        ),
+        Wrong(
             "wrong-block",
             flawed(nested_as=lambda nested: np.roll(nested, 1)),
             "The places are right, but the nested scales stand at the wrong blocks.",
@@ -211,6 +343,12 @@ remained, and the mean. If a block has nothing but zeros left, its places are th
             "nested-relative",
             flawed(nested_as=lambda nested: nested / 127),
             "You return the step between two values of the code. The largest magnitude itself is asked for.",
+        ),
+        Wrong(
+            "wrong-mean",
+            flawed(center=lambda absmax: 1.1 * np.mean(absmax)),
+            "The nested scales fit your mean, but it is not the mean of all scales: absmax.mean().",
+            recognize=fits_its_own_mean,
         ),
     ),
     variants=(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from minilora.exercises.compare import Floats
-from minilora.exercises.drawing import alpha_for, layer, quarters, sum_rounding
+from minilora.exercises.drawing import alpha_for, decimals, layer, sum_rounding
 from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
+from minilora.exercises.hands_on.scales import strengths, without_alpha, wrong_scales
 
 
 def lora_forward(x, W, A, B, alpha):
@@ -33,7 +34,7 @@ def draw(rng: np.random.Generator) -> list[Case]:
         ("rows of tokens: x has three dimensions", (2, 3), (4, 6, 3)),
         ("one vector: x has one dimension", (), (6, 3, 2)),
     ):
-        arguments = {"x": quarters(rng, *rows, in_features), **layer(rng, in_features, out_features, r)}
+        arguments = {"x": decimals(rng, *rows, in_features), **layer(rng, in_features, out_features, r)}
         cases.append(Case(label, {**arguments, "alpha": alpha_for(rng, r)}))
     return cases
 
@@ -87,11 +88,20 @@ def in_torch(x, W, A, B, alpha):
 # -- wrong answers -----------------------------------------------------------------------------------------------------
 
 
-def flawed(scale=lambda alpha, r: alpha / r, base=1.0):
+def flawed(scale=lambda alpha, r, i, o: alpha / r, base=1.0):
     def forward(x, W, A, B, alpha):
-        return base * (x @ W.T) + scale(alpha, A.shape[0]) * (x @ A.T @ B.T)
+        return base * (x @ W.T) + scale(alpha, *A.shape, B.shape[0]) * (x @ A.T @ B.T)
 
     return forward
+
+
+def same_order_for_tokens(x, W, A, B, alpha):
+    """Right for rows; where x has more dimensions, .T turns all of them over."""
+    return (W @ x.T + alpha / A.shape[0] * (B @ (A @ x.T))).T
+
+
+def low_not_scaled(x, W, A, B, alpha):
+    return x @ W.T + x @ A.T @ B.T / A.shape[0] + alpha
 
 
 def zeroed(x, W, A, B, alpha):
@@ -122,71 +132,61 @@ Write `lora_forward`. The rank is not an argument: read it off the matrices. Non
 change.
 """,
     solution=lora_forward,
+    example={
+        "x": np.array([[1.0, 2.0]]),
+        "W": np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]),
+        "A": np.array([[3.0, -1.0], [0.0, 1.0]]),
+        "B": np.array([[1.0, 0.0], [0.0, 0.5], [2.0, 0.0]]),
+        "alpha": 6,
+    },
     draw=draw,
     result=Floats("y", tolerance),
     hints=(
         "There are two paths from x to y. Compute each by itself and print its shape; both must end in "
         "(..., out).",
-        "A is (r, in): which of its sides meets the last side of x? A transpose brings that side to the front.",
+        "A is (r, in): which of its sides meets the last side of x? A transpose brings that side to the "
+        "front.",
         "The thin path is x, then A transposed, then B transposed. Multiply it by alpha divided by the "
         "number of rows of "
         "A, and add the path through W.",
     ),
     pitfalls=(
-        "`ValueError: matmul: ... mismatch`: one matrix is not transposed. Write the shapes under each other.",
+        "`ValueError: matmul: ... mismatch`: one matrix is not transposed. Write the shapes under each "
+        "other.",
         "Right for square matrices only: the order of A and B is swapped somewhere.",
     ),
     explanation="The thin path costs r · (in + out) products for each row, the full one in · out. You "
     "never built B @ A: "
     "that is why LoRA trains in little memory. Merging, a later exercise, does build it, once.",
     wrong=(
+        *wrong_scales(flawed, minus="You subtract the update; LoRA adds it."),
         Wrong(
-            "no-scale",
-            flawed(lambda alpha, r: 1),
-            "You add the correction unscaled; LoRA multiplies it by alpha / r first.",
+            "no-update",
+            flawed(lambda alpha, r, i, o: 0),
+            "This is the frozen layer alone; the update through A and B does not reach the result.",
         ),
         Wrong(
-            "alpha-only",
-            flawed(lambda alpha, r: alpha),
-            "You scale by alpha; LoRA scales by alpha / r.",
+            "columns",
+            same_order_for_tokens,
+            "You multiply from the left, W @ x.T. That works for a matrix only: with more dimensions .T "
+            "turns all of "
+            "them over. Keep x on the left: x @ W.T.",
         ),
         Wrong(
-            "r-over-alpha",
-            flawed(lambda alpha, r: r / alpha),
-            "Your scale is upside down: r / alpha. It is alpha / r, so that a larger alpha gives a "
-            "stronger adapter.",
+            "twice-x",
+            lambda x, W, A, B, alpha: (x @ W.T) + alpha / A.shape[0] * ((x @ W.T) @ W @ A.T @ B.T),
+            "The thin path starts from the output of W. It starts from x itself: both paths get the same "
+            "input.",
         ),
         Wrong(
-            "sqrt-r",
-            flawed(lambda alpha, r: alpha / np.sqrt(r)),
-            "You divide alpha by the square root of r. That is the variant called rsLoRA; plain LoRA "
-            "divides by r.",
+            "alpha-added",
+            low_not_scaled,
+            "alpha is added to the result. It is part of the scale alpha / r, which multiplies the update.",
         ),
         Wrong(
-            "one-over-r",
-            flawed(lambda alpha, r: 1 / r),
-            "You divide by r but leave alpha out; the scale is alpha / r.",
-        ),
-        Wrong(
-            "times-r",
-            flawed(lambda alpha, r: alpha * r),
-            "You multiply alpha by r; divide instead. Otherwise a higher rank would mean a stronger adapter.",
-        ),
-        Wrong(
-            "scale-twice",
-            flawed(lambda alpha, r: (alpha / r) ** 2),
-            "The scale acts twice, for example once on A and once on B. The product of both is to be "
-            "scaled once.",
-        ),
-        Wrong(
-            "in-for-r",
-            lambda x, W, A, B, alpha: x @ W.T + alpha / A.shape[1] * (x @ A.T @ B.T),
-            "You divide alpha by the number of inputs. The rank is the other side of A, its number of rows.",
-        ),
-        Wrong(
-            "out-for-r",
-            lambda x, W, A, B, alpha: x @ W.T + alpha / B.shape[0] * (x @ A.T @ B.T),
-            "You divide alpha by the number of outputs. The rank is the other side of B, its number of columns.",
+            "base-averaged",
+            lambda x, W, A, B, alpha: (x @ W.T + alpha / A.shape[0] * (x @ A.T @ B.T)) / 2,
+            "You take the mean of the two paths; LoRA adds them.",
         ),
         Wrong(
             "swapped",
@@ -208,17 +208,7 @@ change.
         Wrong(
             "no-base",
             flawed(base=0.0),
-            "The frozen path is missing: LoRA adds its correction to x @ W.T, it does not replace it.",
-        ),
-        Wrong(
-            "no-update",
-            flawed(lambda alpha, r: 0),
-            "This is the frozen layer alone; the correction through A and B does not reach the result.",
-        ),
-        Wrong(
-            "minus",
-            flawed(lambda alpha, r: -alpha / r),
-            "You subtract the correction; LoRA adds it.",
+            "The frozen path is missing: LoRA adds its update to x @ W.T, it does not replace it.",
         ),
         Wrong(
             "zeroed",
@@ -229,14 +219,15 @@ change.
         Wrong(
             "base-mutated",
             base_mutated,
-            "You wrote the correction into W itself. The base stays frozen; a second call would now add "
-            "the correction again.",
+            "You wrote the update into W itself. The base stays frozen; a second call would now add "
+            "the update again.",
         ),
         Wrong(
             "scaled-base",
             scaled_base,
-            "You scale the frozen path too. Only the correction is multiplied by alpha / r.",
+            "You scale the frozen path too. Only the update is multiplied by alpha / r.",
         ),
+        *strengths(lora_forward, without_alpha, "The update through A and B"),
     ),
     variants=(
         Variant("full matrix", full_matrix),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minilora.exercises.compare import Floats, Parts
-from minilora.exercises.drawing import quarters, sum_rounding
+from minilora.exercises.drawing import decimals, sum_rounding
 from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
 
 
@@ -38,11 +38,11 @@ def draw(rng: np.random.Generator) -> list[Case]:
             Case(
                 label,
                 {
-                    "grad_y": quarters(rng, batch, o),
-                    "x": quarters(rng, batch, i),
-                    "A": quarters(rng, r, i),
-                    "B": quarters(rng, o, r) * (0.0 if "zero" in label else 1.0),
-                    "scaling": float(rng.choice([0.5, 1.5, 2.5, 3.0])),
+                    "grad_y": decimals(rng, batch, o),
+                    "x": decimals(rng, batch, i),
+                    "A": decimals(rng, r, i),
+                    "B": decimals(rng, o, r) * (0.0 if "zero" in label else 1.0),
+                    "scaling": float(rng.choice([0.75, 1.5, 2.5, 3.0])),
                 },
             )
         )
@@ -103,6 +103,26 @@ def no_low(grad_y, x, A, B, scaling):
     return lora_gradients(grad_y, x, A, B, scaling)[0], scaling * (grad_y.T @ x)
 
 
+def by_columns_sum(grad_y, x, A, B, scaling):
+    grad_A, _ = lora_gradients(grad_y, x, A, B, scaling)
+    return grad_A, np.outer(scaling * grad_y.sum(axis=0), (x @ A.T).sum(axis=0))
+
+
+def divided(grad_y, x, A, B, scaling):
+    return tuple(g / scaling**2 for g in lora_gradients(grad_y, x, A, B, scaling))
+
+
+def after_b_moved(grad_y, x, A, B, scaling):
+    """B takes its step first, and A's gradient is that of the new B."""
+    _, grad_B = lora_gradients(grad_y, x, A, B, scaling)
+    return lora_gradients(grad_y, x, A, B - grad_B, scaling)[0], grad_B
+
+
+def first_order_sum(grad_y, x, A, B, scaling):
+    """The batch is summed before the products."""
+    return lora_gradients(grad_y.sum(0, keepdims=True), x.sum(0, keepdims=True), A, B, scaling)
+
+
 def no_b(grad_y, x, A, B, scaling):
     return scaling * (grad_y.T @ x), lora_gradients(grad_y, x, A, B, scaling)[1]
 
@@ -113,7 +133,7 @@ EXERCISE = Exercise(
     minutes=20,
     points=4,
     statement="""
-The correction is `scaling * (x @ A.T) @ B.T`. Training needs to know how the loss changes with each number
+The update is `scaling * (x @ A.T) @ B.T`. Training needs to know how the loss changes with each number
 in `A` and in `B`; `grad_y` says how it changes with each number of the output.
 
 Write `lora_gradients` without autograd. One rule is enough, applied twice: if `y = u @ M.T`, then the
@@ -121,10 +141,17 @@ gradient of `u` is `grad_y @ M`, and the gradient of `M` is `grad_y.T @ u`. The 
 batch, so its rows add up.
 """,
     solution=lora_gradients,
+    example={
+        "grad_y": np.array([[1.0, 1.0, 1.0]]),
+        "x": np.array([[1.0, 2.0]]),
+        "A": np.array([[3.0, -1.0]]),
+        "B": np.array([[1.0], [0.0], [2.0]]),
+        "scaling": 0.5,
+    },
     draw=draw,
     result=Parts((Floats("grad_A", tolerance), Floats("grad_B", tolerance))),
     hints=(
-        "Give the middle a name: low = x @ A.T, of shape (batch, r). The correction is then scaling * low @ B.T.",
+        "Give the middle a name: low = x @ A.T, of shape (batch, r). The update is then scaling * low @ B.T.",
         "First the upper half: which gradient do B and low get? Then the lower half, with the gradient of "
         "low in the role of grad_y.",
         "grad_B = scaling * grad_y.T @ low. And grad_low = scaling * grad_y @ B, from which grad_A = "
@@ -133,7 +160,8 @@ batch, so its rows add up.
     pitfalls=(
         "A gradient always has the shape of what it belongs to; if the shapes fit in no other way, you are "
         "nearly there.",
-        "`matmul: ... mismatch`: the sum runs over the batch, so the batch must be the inner side: grad_y.T @ …",
+        "`matmul: ... mismatch`: the sum runs over the batch, so the batch must be the inner side: "
+        "grad_y.T @ …",
     ),
     explanation="The gradient of A contains B, and that of B contains A. With B at zero, as in a fresh "
     "adapter, the gradient of A is "
@@ -142,7 +170,7 @@ batch, so its rows add up.
         Wrong(
             "no-scale",
             changed(lambda g, a: g / a["s"], lambda g, a: g / a["s"]),
-            "The scaling is missing in both; it multiplies the correction, so it multiplies its gradients.",
+            "The scaling is missing in both; it multiplies the update, so it multiplies its gradients.",
         ),
         Wrong(
             "a-unscaled",
@@ -157,7 +185,7 @@ batch, so its rows add up.
         Wrong(
             "scale-twice",
             changed(lambda g, a: g * a["s"], lambda g, a: g * a["s"]),
-            "The scaling acts twice. It stands once in the correction, so once in each gradient.",
+            "The scaling acts twice. It stands once in the update, so once in each gradient.",
         ),
         Wrong(
             "mean",
@@ -176,9 +204,56 @@ batch, so its rows add up.
             "The two are returned in the other order; return grad_A first.",
         ),
         Wrong(
+            "scaling-divided",
+            divided,
+            "You divide by the scaling; a factor in the forward pass is the same factor in the gradient.",
+        ),
+        Wrong(
+            "summed-first",
+            first_order_sum,
+            "You add up the batch before you multiply. Each row's grad_y belongs to its own x: multiply "
+            "first.",
+        ),
+        Wrong(
+            "sum-for-b",
+            by_columns_sum,
+            "For B you add up the batch before you multiply. Each row of grad_y belongs to its own row "
+            "of low.",
+        ),
+        Wrong(
+            "b-moved-first",
+            after_b_moved,
+            "For A you use a B that has already taken its step. Both gradients belong to the same A and B.",
+        ),
+        Wrong(
+            "a-zero",
+            changed(a=lambda g, a: 0 * g),
+            "The gradient of A is zero in your answer. It is so only while B is zero.",
+        ),
+        Wrong(
+            "b-zero",
+            changed(b=lambda g, a: 0 * g),
+            "The gradient of B is zero in your answer.",
+        ),
+        Wrong(
+            "updated",
+            changed(lambda g, a: a["A"] - g, lambda g, a: a["B"] - g),
+            "You return A and B after a step. Only the gradients are asked for; the step is the optimizer's.",
+        ),
+        Wrong(
+            "a-transposed",
+            changed(a=lambda g, a: g.T),
+            "The gradient of A is transposed. It has the shape of A, (r, in).",
+        ),
+        Wrong(
+            "b-transposed",
+            changed(b=lambda g, a: g.T),
+            "The gradient of B is transposed. It has the shape of B, (out, r).",
+        ),
+        Wrong(
             "turned",
             changed(lambda g, a: g.T, lambda g, a: g.T),
-            "Both are turned over. A gradient has the shape of its matrix: (r, in) and (out, r).",
+            "Both are transposed. A gradient has the shape of its matrix: (r, in) and (out, r).",
         ),
         Wrong(
             "first-row", first_row, "Only the first row of the batch counts in your answer. All rows add up."
@@ -199,7 +274,8 @@ batch, so its rows add up.
                 scaling * (grad_y @ B.T).T @ x,
                 scaling * (grad_y.T @ (x @ A.T)),
             ),
-            "On the way back to A, B is used transposed. Forward it is low @ B.T, so backward it is grad_y @ B.",
+            "On the way back to A, B is used transposed. Forward it is low @ B.T, so backward it is "
+            "grad_y @ B.",
         ),
     ),
     variants=(

@@ -7,6 +7,7 @@ import numpy as np
 from minilora.exercises.compare import Floats
 from minilora.exercises.drawing import alpha_for, layer, sum_rounding
 from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
+from minilora.exercises.hands_on.scales import strengths, without_alpha, wrong_scales
 
 
 def merge(W, A, B, alpha):
@@ -52,7 +53,7 @@ def from_the_unit_vectors(W, A, B, alpha):
 
 
 def flawed(scale):
-    return lambda W, A, B, alpha: W + scale(alpha, A.shape[0]) * (B @ A)
+    return lambda W, A, B, alpha: W + scale(alpha, *A.shape, B.shape[0]) * (B @ A)
 
 
 def in_place(W, A, B, alpha):
@@ -66,12 +67,18 @@ EXERCISE = Exercise(
     minutes=5,
     points=2,
     statement="""
-Two paths cost more time than one. For use after training, the frozen matrix and the correction can become a
+Two paths cost more time than one. For use after training, the frozen matrix and the update can become a
 single matrix: then the adapted model is exactly as fast as the base was.
 
 Write `merge`. It returns a new matrix and leaves `W` as it is, for the base must stay available.
 """,
     solution=merge,
+    example={
+        "W": np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]),
+        "A": np.array([[3.0, -1.0], [0.0, 1.0]]),
+        "B": np.array([[1.0, 0.0], [0.0, 0.5], [2.0, 0.0]]),
+        "alpha": 4,
+    },
     draw=draw,
     result=Floats("the merged weight", tolerance),
     hints=(
@@ -88,28 +95,21 @@ Write `merge`. It returns a new matrix and leaves `W` as it is, for the base mus
     "why adapters are "
     "kept and shipped separately, and merged, if at all, where they are used.",
     wrong=(
+        *wrong_scales(flawed, minus="You subtract the update; merging adds it (unmerging subtracts it)."),
         Wrong(
-            "no-scale", flawed(lambda alpha, r: 1), "The correction is not scaled: multiply B A by alpha / r."
+            "unchanged",
+            lambda W, A, B, alpha: W.copy(),
+            "This is W as it was; the update is not in it.",
         ),
         Wrong(
-            "alpha-only",
-            flawed(lambda alpha, r: alpha),
-            "You scale B A by alpha; divide alpha by the rank, as in the forward pass.",
+            "multiplied",
+            lambda W, A, B, alpha: W * (alpha / A.shape[0] * (B @ A)),
+            "You multiply W by the update, entry by entry; merging adds the two.",
         ),
         Wrong(
-            "r-over-alpha",
-            flawed(lambda alpha, r: r / alpha),
-            "The scale is upside down; it is alpha / r.",
-        ),
-        Wrong(
-            "sqrt-r",
-            flawed(lambda alpha, r: alpha / np.sqrt(r)),
-            "You divide by the square root of the rank; plain LoRA divides by the rank.",
-        ),
-        Wrong(
-            "minus",
-            flawed(lambda alpha, r: -alpha / r),
-            "You take the correction away; merging adds it (taking it away is unmerging).",
+            "averaged",
+            lambda W, A, B, alpha: (W + alpha / A.shape[0] * (B @ A)) / 2,
+            "You take the mean of W and the update; merging adds them.",
         ),
         Wrong(
             "swapped",
@@ -120,7 +120,7 @@ Write `merge`. It returns a new matrix and leaves `W` as it is, for the base mus
         Wrong(
             "transposed",
             lambda W, A, B, alpha: W + alpha / A.shape[0] * (B @ A).T,
-            "The correction is turned over: B @ A has the shape of W already, (out, in), and needs no transpose.",
+            "The update is transposed: B @ A has the shape of W already, (out, in), and needs no transpose.",
         ),
         Wrong(
             "in-place",
@@ -131,13 +131,25 @@ Write `merge`. It returns a new matrix and leaves `W` as it is, for the base mus
         Wrong(
             "delta-only",
             lambda W, A, B, alpha: alpha / A.shape[0] * (B @ A),
-            "This is the correction alone; the merged weight is W plus the correction.",
+            "This is the update alone; the merged weight is W plus the update.",
         ),
         Wrong(
             "scaled-base",
             lambda W, A, B, alpha: alpha / A.shape[0] * (W + B @ A),
-            "You scale W as well; only the correction is scaled.",
+            "You scale W as well; only the update is scaled.",
         ),
+        Wrong(
+            "last-direction",
+            lambda W, A, B, alpha: W + alpha / A.shape[0] * np.outer(B[:, -1], A[-1]),
+            "Only the last of the r directions is in the result: add them all up, as B @ A does.",
+        ),
+        Wrong(
+            "first-direction",
+            lambda W, A, B, alpha: W + alpha / A.shape[0] * np.outer(B[:, 0], A[0]),
+            "Only the first of the r directions is in the result: B @ A uses all columns of B and all "
+            "rows of A.",
+        ),
+        *strengths(merge, without_alpha, "The update B @ A"),
     ),
     variants=(
         Variant("outer products", by_outer_products),

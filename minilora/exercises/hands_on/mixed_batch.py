@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from minilora.exercises.compare import Floats
-from minilora.exercises.drawing import quarters
+from minilora.exercises.drawing import decimals
 from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
 from minilora.exercises.hands_on import swap_adapters
-from minilora.exercises.hands_on.swap_adapters import some_adapters, update
+from minilora.exercises.hands_on.scales import strengths, without_alpha, wrong_scales
+from minilora.exercises.hands_on.swap_adapters import scaled, some_adapters, update
 
 
 def mixed_batch(x, W, adapters, rows):
@@ -39,7 +40,7 @@ def draw(rng: np.random.Generator) -> list[Case]:
          ["code", None, "legal", "code", "support"]),
         ("different ranks", 3, 3, {"support": 1, "code": 3, "legal": 2}, ["legal", "support", None, "legal"]),
     ):  # fmt: skip
-        arguments = {"x": quarters(rng, len(rows), 2, i), "W": quarters(rng, o, i)}
+        arguments = {"x": decimals(rng, len(rows), 2, i), "W": decimals(rng, o, i)}
         cases.append(Case(label, {**arguments, "adapters": some_adapters(rng, i, o, ranks), "rows": rows}))
     return cases
 
@@ -89,6 +90,53 @@ def flawed(
     return mixed
 
 
+def with_scale(factor):
+    change = scaled(factor)
+    return flawed(lambda x, adapters, name, row, rows: 0 if name is None else change(x, adapters[name]))
+
+
+def added_to_all(x, W, adapters, rows):
+    """Each row's update goes to every row."""
+    y = x @ W.T
+    for row, name in enumerate(rows):
+        if name is not None:
+            y += update(x[row], adapters[name])
+    return y
+
+
+def row_of_names(x, W, adapters, rows):
+    """Rows are taken in the order of the dict: names give the row."""
+    y = x @ W.T
+    for place, name in enumerate(n for n in rows if n is not None):
+        y[place] += update(x[place], adapters[name])
+    return y
+
+
+def first_token_only(x, W, adapters, rows):
+    y = x @ W.T
+    for row, name in enumerate(rows):
+        if name is not None:
+            y[row, 0] += update(x[row, 0], adapters[name])
+    return y
+
+
+def replaced(x, W, adapters, rows):
+    """Only the last row that has an adapter keeps its update."""
+    last = max(row for row, name in enumerate(rows) if name is not None)
+    return flawed(lambda x, adapters, name, row, rows: update(x, adapters[name]) if row == last else 0)(
+        x, W, adapters, rows
+    )
+
+
+def from_first_row(x, W, adapters, rows):
+    """Every update is computed from the first row's x."""
+    y = x @ W.T
+    for row, name in enumerate(rows):
+        if name is not None:
+            y[row] += update(x[0], adapters[name])
+    return y
+
+
 def last_name(adapters):
     return list(adapters)[-1]
 
@@ -124,13 +172,19 @@ EXERCISE = Exercise(
     points=3,
     statement="""
 A server collects requests into a batch, and each of them may want another adapter. The base is the same for
-all, so the expensive product is computed once for the whole batch; only the thin corrections differ from
+all, so the expensive product is computed once for the whole batch; only the thin updates differ from
 row to row.
 
 Write `mixed_batch`. Row `i` of `x` gets the adapter `rows[i]`, or none where that is None. A name may occur
 several times.
 """,
     solution=mixed_batch,
+    example={
+        "x": np.array([[[1.0, 2.0]], [[1.0, 2.0]]]),
+        "W": np.array([[1.0, 0.0], [0.0, 1.0]]),
+        "adapters": {"louder": {"A": np.array([[1.0, 1.0]]), "B": np.array([[1.0], [0.0]]), "alpha": 2.0}},
+        "rows": [None, "louder"],
+    },
     draw=draw,
     result=Floats("y", tolerance),
     hints=(
@@ -140,13 +194,46 @@ several times.
     ),
     pitfalls=(
         "`KeyError: None`: a row without an adapter keeps what the base gave it.",
-        "`operands could not be broadcast together`: a correction of one row was added to all of y; write "
+        "`operands could not be broadcast together`: a update of one row was added to all of y; write "
         "y[row].",
     ),
     explanation="Servers for many adapters work like this, with the matrices gathered and multiplied all "
     "at once. Rows of other adapters "
     "cost almost nothing, where switching the whole model for each request would.",
     wrong=(
+        *wrong_scales(with_scale),
+        Wrong(
+            "added-to-all",
+            added_to_all,
+            "The update of one row is added to all rows. Write to y[row] only.",
+        ),
+        Wrong(
+            "rows-shifted",
+            row_of_names,
+            "Rows without an adapter are not counted, so later updates land in the wrong rows. Number "
+            "all rows: "
+            "enumerate(rows).",
+        ),
+        Wrong(
+            "first-token",
+            first_token_only,
+            "Only the first token of each row gets the update; all tokens of the row do.",
+        ),
+        Wrong(
+            "last-row-only",
+            replaced,
+            "Only the last row with an adapter gets its update. Add each update inside the loop.",
+        ),
+        Wrong(
+            "backwards",
+            lambda x, W, adapters, rows: mixed_batch(x, W, adapters, rows[::-1]),
+            "The names are taken from the end of rows. Row i gets the adapter rows[i].",
+        ),
+        Wrong(
+            "x-of-first-row",
+            from_first_row,
+            "Every update is computed from the first row of x. Use x[row].",
+        ),
         Wrong(
             "first-for-all",
             flawed(lambda x, adapters, name, row, rows: update(x, adapters[rows[0] or last_name(adapters)])),
@@ -193,7 +280,7 @@ several times.
                     0 if name is None else sum(update(x, a) for a in adapters.values())
                 )
             ),
-            "All adapters speak in every row that has one; only the named one should.",
+            "All adapters are active in every row that has one; only the named one should be.",
         ),
         Wrong(
             "no-adapters", flawed(lambda *_: 0), "Every row is that of the plain base; no adapter is used."
@@ -201,16 +288,7 @@ several times.
         Wrong(
             "no-base",
             no_base_for_adapted,
-            "In rows with an adapter the base is missing; the correction is added to x @ W.T.",
-        ),
-        Wrong(
-            "no-scale",
-            flawed(
-                lambda x, adapters, name, row, rows: (
-                    0 if name is None else x @ adapters[name]["A"].T @ adapters[name]["B"].T
-                )
-            ),
-            "The corrections are not scaled; each is multiplied by its adapter's alpha / r.",
+            "In rows with an adapter the base is missing; the update is added to x @ W.T.",
         ),
         Wrong(
             "shared-scale",
@@ -229,6 +307,7 @@ several times.
             row_order_lost,
             "The rows come back sorted by adapter. Put each result back in its own row.",
         ),
+        *strengths(mixed_batch, without_alpha, "The update of each row"),
     ),
     variants=(
         Variant("adapter by adapter", by_adapter),

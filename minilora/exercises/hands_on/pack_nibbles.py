@@ -23,20 +23,26 @@ def pack_nibbles(places, filler):
 
 
 def draw(rng: np.random.Generator) -> list[Case]:
-    filler = int(rng.integers(1, 15))
+    odd = (
+        "Only an odd number of values goes wrong: the last value is then joined by the "
+        "filler, which takes the low bits."
+    )
+    fillers = [int(filler) for filler in rng.permutation(np.setdiff1d(np.arange(1, 15), [7]))[:4]]
 
-    def places(count):
-        """No two neighbours are equal, and the last is neither 0 nor the filler: or some mistakes would not show."""
+    def places(count, filler):
+        """No two neighbors are equal, and the last is neither 0 nor the filler, so that each mistake shows."""
         while True:
             found = rng.integers(0, 16, count).astype(np.uint8)
             if (found[1:] != found[:-1]).all() and found[-1] not in (0, filler):
                 return found
 
     return [
-        Case("an even number", {"places": places(8), "filler": filler}),
-        Case("six", {"places": places(6), "filler": filler}),
-        Case("an odd number", {"places": places(7), "filler": filler}),
-        Case("a single one", {"places": places(1), "filler": filler}),
+        Case(label, {"places": places(count, filler), "filler": filler}, odd if count % 2 else "")
+        for (label, count), filler in zip(
+            (("an even number", 8), ("six", 6), ("an odd number", 7), ("a single one", 1)),
+            fillers,
+            strict=True,
+        )
     ]
 
 
@@ -80,6 +86,34 @@ def flawed(join=lambda high, low: high << 4 | low, pad=None, kind=np.uint8):
     return pack
 
 
+def kept_last(places, filler):
+    """The odd one out becomes a byte by itself, in the low bits."""
+    even = len(places) // 2 * 2
+    return np.append(flawed()(places[:even], filler), places[even:])
+
+
+def always_filled(places, filler):
+    return flawed()(
+        np.append(places, np.uint8(filler))
+        if len(places) % 2
+        else np.append(places, [filler] * 2).astype(np.uint8),
+        filler,
+    )
+
+
+def backwards(places, filler):
+    return flawed()(places, filler)[::-1]
+
+
+def as_bit_text(places, filler):
+    padded = padded_with(lambda filler: filler)(places, filler)
+    return np.array([int(f"{a:b}{b:b}", 2) for a, b in zip(padded[::2], padded[1::2], strict=True)], np.uint8)
+
+
+def filled_in_front(places, filler):
+    return flawed()(np.append(np.uint8(filler), places) if len(places) % 2 else places, filler)
+
+
 def halves(places, filler):
     padded = padded_with(lambda filler: filler)(places, filler)
     half = len(padded) // 2
@@ -107,6 +141,7 @@ weights would take as much memory as 8-bit ones.
 Write `pack_nibbles`. If the number of values is odd, `filler` takes the empty place at the end.
 """,
     solution=pack_nibbles,
+    example={"places": np.array([15, 2, 8], np.uint8), "filler": 7},
     draw=draw,
     result=Codes("the bytes", np.uint8),
     hints=(
@@ -169,12 +204,50 @@ Write `pack_nibbles`. If the number of values is odd, `filler` takes the empty p
         Wrong(
             "ten",
             flawed(lambda high, low: high * 10 + low),
-            "You join the values as decimal digits. Four bits hold 16 values, so the first one counts 16 times.",
+            "You join the values as decimal digits. Four bits hold 16 values, so the first one counts 16 "
+            "times.",
+        ),
+        Wrong(
+            "last-alone",
+            kept_last,
+            "The odd one out gets a byte without the filler, in the low bits. Append the filler first, "
+            "then pack.",
+        ),
+        Wrong(
+            "filler-in-front",
+            filled_in_front,
+            "The filler is put in front, so all pairs move by one. Append it at the end.",
+        ),
+        Wrong(
+            "always-filled",
+            always_filled,
+            "A byte of fillers is added although the number of values is even. Fill up an odd number only.",
+        ),
+        Wrong(
+            "backwards",
+            backwards,
+            "The bytes are in reverse order; the first pair comes first.",
+        ),
+        Wrong(
+            "bits-joined",
+            as_bit_text,
+            "You join the binary digits without leading zeros. Each number takes four bits, also a small "
+            "one.",
+        ),
+        Wrong(
+            "and",
+            flawed(lambda high, low: high << 4 & low),
+            "You join with &, which keeps only bits that both have. Use | to put both in one byte.",
+        ),
+        Wrong(
+            "times-fifteen",
+            flawed(lambda high, low: high * 15 + low),
+            "The first value counts 15 times. Four bits hold 16 values, so multiply by 16, or shift by 4.",
         ),
         Wrong(
             "halves",
             halves,
-            "You pair the first half with the second half. Neighbours share a byte.",
+            "You pair the first half with the second half. Neighbors share a byte.",
         ),
         Wrong(
             "unpacked",
@@ -185,6 +258,29 @@ Write `pack_nibbles`. If the number of values is odd, `filler` takes the empty p
             "wide",
             flawed(kind=np.uint16),
             "The bytes are right, but stored as uint16, two bytes each: so nothing is saved.",
+        ),
+        Wrong(
+            "low-half",
+            flawed(lambda high, low: high << 4 | low >> 1),
+            "The high half of each byte is right, the low one is not: the second number goes there as it is.",
+            recognize=lambda arguments, value: np.array_equal(value >> 4, pack_nibbles(**arguments) >> 4),
+        ),
+        Wrong(
+            "high-half",
+            flawed(lambda high, low: high << 5 | low),
+            "The low half of each byte is right, the high one is not: the first number goes there, moved "
+            "by four bits.",
+            recognize=lambda arguments, value: np.array_equal(value & 15, pack_nibbles(**arguments) & 15),
+        ),
+        Wrong(
+            "both-halves",
+            flawed(lambda high, low: high << 3 ^ low << 1),
+            "Neither half of the bytes is right. The first number of a pair takes the high four bits (<< "
+            "4), the second the "
+            "low four, and | joins them.",
+            recognize=lambda arguments, value: (
+                value.shape == pack_nibbles(**arguments).shape and value.dtype == np.uint8
+            ),
         ),
     ),
     variants=(

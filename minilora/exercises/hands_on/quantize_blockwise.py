@@ -40,13 +40,20 @@ def draw(rng: np.random.Generator) -> list[Case]:
     # A block whose absmax is a power of two, and whose other values lie halfway between two codes, exactly.
     middles = (DYADIC[:-1] + DYADIC[1:]) / 2
     ties = np.concatenate([[-1], rng.permutation(middles)[:7]]).astype(np.float32) * 2
+    zeros = (
+        "Only a block of zeros goes wrong: its absmax is 0, and its places are that of "
+        "0. Divide by something else there."
+    )
+    tie = "Only ties go wrong: what lies exactly between two values gets the smaller of them."
+    short = "Only an x shorter than a block goes wrong: it is one short block."
     return [
         Case("rows of 7, blocks of 4", {"x": short_rows, "code": NF4, "block_size": 4}),
-        Case("exactly between two codes", {"x": ties, "code": DYADIC, "block_size": 8}),
-        Case("one block is all zeros", {"x": with_zeros, "code": NF4, "block_size": 5}),
+        Case("exactly between two codes", {"x": ties, "code": DYADIC, "block_size": 8}, tie),
+        Case("one block is all zeros", {"x": with_zeros, "code": NF4, "block_size": 5}, zeros),
         Case(
-            "less than one block",
-            {"x": blocks_to_quantize(rng, 3, 3, DYADIC), "code": DYADIC, "block_size": 8},
+            "less than one block, three dimensions",
+            {"x": blocks_to_quantize(rng, 3, 3, DYADIC).reshape(1, 3, 1), "code": DYADIC, "block_size": 8},
+            short,
         ),
     ]
 
@@ -145,6 +152,21 @@ def previous_block_divides(x, code, block_size):
     return np.searchsorted((code[:-1] + code[1:]) / 2, x / used).astype(np.uint8), absmax
 
 
+def equal_steps(x, code, block_size):
+    return quantize_blockwise(x, np.linspace(-1, 1, 16, dtype=np.float32), block_size)
+
+
+def flawed_repeat(x, code, block_size):
+    places, absmax = quantize_blockwise(x, code, block_size)
+    return places, absmax.repeat(block_size)[: x.size]
+
+
+def packed_already(x, code, block_size):
+    places, absmax = quantize_blockwise(x, code, block_size)
+    padded = np.append(places, np.zeros(len(places) % 2, np.uint8))
+    return padded[::2] << 4 | padded[1::2], absmax
+
+
 def three_bits(x, code, block_size):
     places, absmax = quantize_blockwise(x, code[::2], block_size)
     return places, absmax
@@ -158,6 +180,15 @@ def values_not_places(x, code, block_size):
 def unscaled(x, code, block_size):
     _, absmax = quantize_blockwise(x, code, block_size)
     return np.searchsorted((code[:-1] + code[1:]) / 2, x.reshape(-1)).astype(np.uint8), absmax
+
+
+def fits_its_own_absmax(arguments, value):
+    """Each place is the nearest one for x divided by the absmax that was returned."""
+    x, code, size = arguments["x"].reshape(-1), arguments["code"].astype(np.float64), arguments["block_size"]
+    places, absmax = value
+    factors = np.asarray(absmax, float).repeat(size)[: len(x)]
+    shares = x / np.where(factors == 0, 1, factors)
+    return np.mean(places == np.abs(shares[:, None] - code).argmin(axis=1)) > 0.9
 
 
 def zero_block_is_wrong(arguments, value):
@@ -183,13 +214,18 @@ EXERCISE = Exercise(
     statement="""
 Four bits can name 16 values. A `code` is a sorted table of 16 values between -1 and 1; a number is stored
 as the *place* (0 … 15) of the nearest one. To fit a number between -1 and 1 it is divided by the largest
-magnitude around it, and "around" means its block: `block_size` neighbours in reading order, row after row,
+magnitude around it, and "around" means its block: `block_size` neighbors in reading order, row after row,
 whatever the shape. Each block keeps its own largest magnitude, `absmax`.
 
 Write `quantize_blockwise`. The last block may be short. A block of zeros has absmax 0 and the place of 0.
 What lies exactly between two values gets the smaller of them.
 """,
     solution=quantize_blockwise,
+    example={
+        "x": np.array([[2.0, -1.0], [0.3, 0.0]], np.float32),
+        "code": np.linspace(-1, 1, 16, dtype=np.float32),
+        "block_size": 3,
+    },
     draw=draw,
     result=RESULT,
     hints=(
@@ -259,7 +295,8 @@ What lies exactly between two values gets the smaller of them.
         Wrong(
             "max-minus-min",
             flawed(top=lambda block: block.max() - block.min()),
-            "You divide by the distance from the smallest to the largest value; absmax is the largest magnitude.",
+            "You divide by the distance from the smallest to the largest value; absmax is the largest "
+            "magnitude.",
         ),
         Wrong(
             "mean-magnitude",
@@ -285,7 +322,7 @@ What lies exactly between two values gets the smaller of them.
             "The places are right, but absmax stands at the wrong block: absmax[i] belongs to block i.",
         ),
         Wrong(
-            "neighbour-divides",
+            "neighbor-divides",
             previous_block_divides,
             "Each block is divided by the absmax of the block before it; use its own.",
         ),
@@ -319,10 +356,93 @@ What lies exactly between two values gets the smaller of them.
             "Convert them to uint8.",
         ),
         Wrong(
+            "equal-steps",
+            equal_steps,
+            "You compute places for equal steps from -1 to 1, whatever the code. Search the code that is "
+            "given.",
+        ),
+        Wrong(
+            "always-nf4",
+            lambda x, code, block_size: quantize_blockwise(x, NF4, block_size),
+            "You always search the table NF4. Search the code that is given.",
+        ),
+        Wrong(
+            "number-of-blocks",
+            flawed(size=lambda x, block_size: -(-x.size // block_size)),
+            "You make block_size blocks. block_size is the length of one block.",
+        ),
+        Wrong(
+            "other-order",
+            lambda x, code, block_size: quantize_blockwise(x, code, block_size)[::-1],
+            "You return absmax first; the places come first, then absmax.",
+        ),
+        Wrong(
+            "shaped-places",
+            lambda x, code, block_size: (
+                (found := quantize_blockwise(x, code, block_size))[0].reshape(x.shape),
+                found[1],
+            ),
+            "The places have the shape of x; return them in one long row, of shape (n,).",
+        ),
+        Wrong(
+            "negative-absmax",
+            flawed(absmax=lambda absmax: -absmax),
+            "absmax has a minus; it is a magnitude.",
+        ),
+        Wrong(
+            "signed-absmax",
+            flawed(
+                top=lambda block: block[np.abs(block).argmax()],
+                divide=lambda block, t: block / abs(t) if t else block,
+            ),
+            "absmax keeps the sign of the largest value. It is a magnitude: take np.abs.",
+        ),
+        Wrong(
+            "signed-divisor",
+            flawed(
+                top=lambda block: block[np.abs(block).argmax()],
+                divide=lambda block, t: block / t if t else block,
+            ),
+            "You divide by the largest value with its sign, so that a block with a negative one is "
+            "mirrored. Use np.abs.",
+        ),
+        Wrong(
+            "root-mean-square",
+            flawed(top=lambda block: np.sqrt(np.mean(block**2))),
+            "You divide by the root mean square; divide by the largest magnitude.",
+        ),
+        Wrong(
+            "absmax-per-value",
+            flawed_repeat,
+            "You return one absmax for each value; one for each block is enough.",
+        ),
+        Wrong(
+            "places-reversed",
+            flawed(places=lambda places: (15 - places).astype(np.uint8)),
+            "Your places count from the end of the code. Place 0 is its first value.",
+        ),
+        Wrong(
+            "sorted-magnitudes",
+            flawed(flat=lambda x: np.abs(x).reshape(-1)),
+            "The signs are lost: np.abs is for finding absmax only. Look up the numbers with their signs.",
+        ),
+        Wrong(
+            "packed-already",
+            packed_already,
+            "You pack two places into one byte already. That is the next exercise; here each place gets "
+            "a byte.",
+        ),
+        Wrong(
             "inverse-absmax",
             flawed(absmax=lambda absmax: 1 / np.where(absmax > 0, absmax, 1)),
             "You return 1 / absmax. What is kept is absmax itself, by which the code's values are "
             "multiplied later.",
+        ),
+        Wrong(
+            "wrong-absmax",
+            flawed(top=lambda block: 1.3 * np.abs(block).max()),
+            "Your places fit your absmax, but absmax is wrong: it is the largest magnitude of its block.",
+            recognize=fits_its_own_absmax,
         ),
     ),
     variants=(

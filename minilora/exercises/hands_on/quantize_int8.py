@@ -32,13 +32,18 @@ def draw(rng: np.random.Generator) -> list[Case]:
         x.flat[rng.integers(x.size)] = 127 * (sign or rng.choice([-1, 1]))
         return (x * rng.uniform(0.002, 0.05)).astype(np.float32)
 
+    zeros = (
+        "Only a tensor of zeros goes wrong: its step would be 0. Return zeros and any step that is a number."
+    )
+    negative = "Only negative numbers go wrong: the largest magnitude may belong to one. Use np.abs."
     small = off_grid(8) / np.float32(40)  # beside an outlier these fall on -3 … 3
     with_outlier = np.append(small, np.abs(small).max() * np.float32(31.7))
     return [
         Case("a matrix", {"x": off_grid(3, 5)}),
-        Case("only negative numbers", {"x": off_grid(7, sign=-1)}),
+        Case("three dimensions", {"x": off_grid(2, 3, 2)}),
+        Case("only negative numbers", {"x": off_grid(7, sign=-1)}, negative),
         Case("one outlier", {"x": _away_from_ties(with_outlier)}),
-        Case("all zeros", {"x": np.zeros((2, 3), np.float32)}),
+        Case("all zeros", {"x": np.zeros((2, 3), np.float32)}, zeros),
     ]
 
 
@@ -109,6 +114,16 @@ def nan_for_zeros(x):
     return np.nan_to_num(np.round(x / step)).astype(np.int8), step if step else np.nan
 
 
+def fits_its_own_step(arguments, value):
+    """q is x / step, rounded to the nearest whole number and cut off or wrapped where it does not fit in int8."""
+    q, step = value
+    if not arguments["x"].any():
+        return True
+    whole = np.round(arguments["x"].astype(np.float64) / step)
+    fits = (q == whole) | (np.abs(whole) > 126)
+    return q.dtype == np.int8 and np.shape(step) == () and fits.mean() > 0.9
+
+
 def is_nan_step(arguments, value):
     return bool(np.isnan(value[1])) == (not arguments["x"].any())
 
@@ -128,11 +143,13 @@ number goes to the nearest whole one. Zeros must come out as zeros, also when th
 any step that is a number will do.
 """,
     solution=quantize_int8,
+    example={"x": np.array([0.1, -0.5, 1.27], np.float32)},
     draw=draw,
     result=Parts((Codes("q", np.int8), Floats("step", tolerance))),
     hints=(
         "Which step makes the number of largest magnitude come out as 127, or as -127?",
-        "Divide x by that step and round to whole numbers; then convert. Before that, think about a step of 0.",
+        "Divide x by that step and round to whole numbers; then convert. Before that, think about a step "
+        "of 0.",
         "step = np.abs(x).max() / 127; q = np.round(x / step).astype(np.int8); for a step of 0 return "
         "zeros and 1.0.",
     ),
@@ -165,7 +182,8 @@ any step that is a number will do.
         Wrong(
             "255",
             flawed(lambda x: np.abs(x).max() / 255, kind=lambda q: q.clip(-127, 127).astype(np.int8)),
-            "Your step is absmax / 255, but only 127 steps fit on each side of zero: larger numbers are cut off.",
+            "Your step is absmax / 255, but only 127 steps fit on each side of zero: larger numbers are "
+            "cut off.",
         ),
         Wrong(
             "four-bits",
@@ -193,7 +211,8 @@ any step that is a number will do.
         Wrong(
             "not-integers",
             flawed(kind=lambda q: q.astype(np.float32)),
-            "The numbers are right but still float32, four bytes each: nothing is saved. Convert them to int8.",
+            "The numbers are right but still float32, four bytes each: nothing is saved. Convert them to "
+            "int8.",
         ),
         Wrong(
             "unsigned",
@@ -211,9 +230,84 @@ any step that is a number will do.
             "You return absmax. The step is absmax / 127, so that q times step is about x.",
         ),
         Wrong(
+            "other-order",
+            lambda x: quantize_int8(x)[::-1],
+            "You return the step first; the numbers come first, then the step.",
+        ),
+        Wrong(
+            "flattened",
+            lambda x: (quantize_int8(x)[0].reshape(-1), quantize_int8(x)[1]),
+            "The numbers come back in one long row; keep the shape of x.",
+        ),
+        Wrong(
+            "step-per-column",
+            lambda x: flawed(lambda x: np.abs(x).max(axis=0, keepdims=True) / 127)(x),
+            "Each column has a step of its own. That is a good idea, but here one step serves the whole "
+            "tensor.",
+        ),
+        Wrong(
+            "signs-lost",
+            flawed(number=lambda shares: np.abs(np.round(shares))),
+            "The signs are lost. np.abs is for the step only.",
+        ),
+        Wrong(
+            "range-for-step",
+            flawed(lambda x: (x.max() - x.min()) / 254),
+            "Your step comes from the distance between the smallest and the largest number. It is absmax "
+            "/ 127.",
+        ),
+        Wrong(
+            "126",
+            flawed(lambda x: np.abs(x).max() / 126, kind=lambda q: q.clip(-127, 127).astype(np.int8)),
+            "Your step is absmax / 126. Divide by 127, so that the largest magnitude becomes 127.",
+        ),
+        Wrong(
+            "mean-magnitude",
+            flawed(lambda x: np.abs(x).mean() / 127, kind=lambda q: q.clip(-127, 127).astype(np.int8)),
+            "Your step comes from the mean magnitude, so larger numbers are cut off. Take the largest "
+            "magnitude.",
+        ),
+        Wrong(
+            "deviation",
+            flawed(lambda x: x.std() / 127, kind=lambda q: q.clip(-127, 127).astype(np.int8)),
+            "Your step comes from the standard deviation, so larger numbers are cut off. Take the "
+            "largest magnitude.",
+        ),
+        Wrong(
+            "step-one",
+            flawed(lambda x: np.ones(()), kind=lambda q: q.clip(-127, 127).astype(np.int8)),
+            "The numbers are rounded as they are. Divide them by the step first.",
+        ),
+        Wrong(
+            "multiplied",
+            lambda x: (
+                np.clip(np.round(x * (np.abs(x).max() / 127)), -127, 127).astype(np.int8),
+                np.abs(x).max() / 127,
+            ),
+            "You multiply by the step; divide by it, to count how many steps a number is away from zero.",
+        ),
+        Wrong(
+            "wide",
+            flawed(kind=lambda q: q.astype(np.int32)),
+            "The numbers are right, but stored in a wider type than int8, so less is saved. Convert them "
+            "to int8.",
+        ),
+        Wrong(
+            "dequantized",
+            lambda x: (lambda q, step: ((q * step).astype(np.float32), step))(*quantize_int8(x)),
+            "You multiply back by the step. What is stored are the whole numbers.",
+        ),
+        Wrong(
             "step-per-row",
             lambda x: flawed(lambda x: np.abs(x).max(axis=-1, keepdims=True) / 127)(x),
             "Each row has a step of its own. That is a good idea, but here one step serves the whole tensor.",
+        ),
+        Wrong(
+            "wrong-step",
+            flawed(lambda x: np.abs(x).max() / 100, kind=lambda q: q.clip(-127, 127).astype(np.int8)),
+            "Your numbers fit your step, but the step is wrong: it is the largest magnitude in the whole "
+            "of x, divided by 127.",
+            recognize=fits_its_own_step,
         ),
     ),
     variants=(

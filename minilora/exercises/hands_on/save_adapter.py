@@ -13,9 +13,10 @@ PREFIX = "base_model.model."
 def adapter_to_save(state, adapter):
     """state: parameter name -> array, of a model that carries several adapters -> name in the file -> array.
 
-    >>> state = {"q_proj.base_layer.weight": 1.0, "q_proj.lora_A.mine": 2.0, "q_proj.lora_B.mine": 3.0}
-    >>> adapter_to_save(state, "mine")
-    {'base_model.model.q_proj.lora_A.weight': 2.0, 'base_model.model.q_proj.lora_B.weight': 3.0}
+    >>> state = {"q_proj.base_layer.weight": np.ones((4, 3))}
+    >>> state |= {"q_proj.lora_A.mine": np.ones((2, 3)), "q_proj.lora_B.mine": np.ones((4, 2))}
+    >>> {name: value.shape for name, value in adapter_to_save(state, "mine").items()}
+    {'base_model.model.q_proj.lora_A.weight': (2, 3), 'base_model.model.q_proj.lora_B.weight': (4, 2)}
     """
     ### BEGIN SOLUTION
     tensors = {}
@@ -27,28 +28,43 @@ def adapter_to_save(state, adapter):
     ### END SOLUTION
 
 
+NAMES = ("legal", "default", "weight", "v2", "lora", "my_style", "a+b", "q_proj")
+
+
 def draw(rng: np.random.Generator) -> list[Case]:
-    def state(layers, out):
+    def matrices(path, out, names):
+        found = {}
+        for name in names:
+            found |= {
+                f"{path}.lora_A.{name}".strip("."): rng.normal(size=(2, 4)),
+                f"{path}.lora_B.{name}".strip("."): rng.normal(size=(out, 2)),
+            }
+        return found
+
+    def state(stem, layers, out, adapter):
+        others = (f"{adapter}-2", f"il{adapter}")  # names that begin and end alike
         found = {"model.embed_tokens.weight": rng.normal(size=(5, 4))}
         for i in range(layers):
-            layer = f"model.layers.{i}.self_attn.q_proj"
-            found |= {
-                f"{layer}.base_layer.weight": rng.normal(size=(out, 4)),
-                f"{layer}.base_layer.bias": rng.normal(size=out),
-            }
-            for name in ("legal", "legal-2", "code"):
+            for layer in (f"{stem}.{i}.self_attn.q_proj", f"{stem}.{i}.mlp.up_proj"):
                 found |= {
-                    f"{layer}.lora_A.{name}": rng.normal(size=(2, 4)),
-                    f"{layer}.lora_B.{name}": rng.normal(size=(out, 2)),
+                    f"{layer}.base_layer.weight": rng.normal(size=(out, 4)),
+                    f"{layer}.base_layer.bias": rng.normal(size=out),
+                    **matrices(layer, out, ["code", adapter, *others]),
                 }
         return found | {
-            "model.legal.head.weight": rng.normal(size=(3, 4)),
-            "model.norm_for.legal": rng.normal(size=4),  # ends like an adapter's matrix, and is none
+            f"model.{adapter}.head.weight": rng.normal(size=(3, 4)),
+            **matrices(f"{adapter}.out_proj", out, [adapter, "code"]),  # a layer called like the adapter
+            f"model.norm_for.{adapter}": rng.normal(size=4),  # ends like an adapter's matrix, and is none
+            f"model.lora_norm.{adapter}": rng.normal(size=4),
         }
 
+    first, second, third = (str(name) for name in rng.choice(NAMES, 3, replace=False))
     return [
-        Case("square layers", {"state": state(2, 4), "adapter": "legal"}),
-        Case("other layers", {"state": state(1, 6), "adapter": "legal"}),
+        Case("square layers", {"state": state("model.layers", 2, 4, first), "adapter": first}),
+        Case(
+            "longer paths", {"state": state("model.vision.encoder.layers", 1, 6, second), "adapter": second}
+        ),
+        Case("short paths", {"state": matrices("up", 5, [third, "code"]), "adapter": third}),
     ]
 
 
@@ -77,7 +93,9 @@ def named(path):
 
 
 def flawed(
-    pick=lambda path, last, adapter: last == adapter and ".lora_" in path, name=named, value=lambda v: v
+    pick=lambda path, last, adapter: last == adapter and path.endswith((".lora_A", ".lora_B")),
+    name=named,
+    value=lambda v: v,
 ):
     def save(state, adapter):
         found = {}
@@ -88,6 +106,33 @@ def flawed(
         return found
 
     return save
+
+
+def is_matrix(path):
+    return path.endswith((".lora_A", ".lora_B"))
+
+
+def replaced_everywhere(state, adapter):
+    """str.replace turns the adapter's name over wherever it occurs."""
+    return {
+        PREFIX + name.replace(adapter, "weight"): value
+        for name, value in state.items()
+        if name.endswith((f".lora_A.{adapter}", f".lora_B.{adapter}"))
+    }
+
+
+def ends_alike(state, adapter):
+    """endswith without the dot: il-legal ends like legal."""
+    found = {}
+    for name, value in state.items():
+        path = name.rpartition(".")[0]
+        if name.endswith(adapter) and is_matrix(path):
+            found[named(path)] = value
+    return found
+
+
+def no_layer_path(state, adapter):
+    return {PREFIX + ".".join(name.split(".")[-3:]): v for name, v in adapter_to_save(state, adapter).items()}
 
 
 def everything(state, adapter):
@@ -115,10 +160,10 @@ def all_adapters_kept_apart(state, adapter):
     return {PREFIX + name + ".weight": value for name, value in state.items() if ".lora_" in name}
 
 
-def only_attached(state, adapter):
-    right = adapter_to_save(state, adapter)
-    base = {PREFIX + name: value for name, value in state.items() if name.endswith(".bias")}
-    return right | base
+def with_base(state, adapter, end):
+    """The adapter, and what of the base has a name with this end."""
+    base = {PREFIX + name: value for name, value in state.items() if name.endswith(end)}
+    return adapter_to_save(state, adapter) | base
 
 
 EXERCISE = Exercise(
@@ -136,6 +181,14 @@ Write `adapter_to_save`. It picks the matrices of one adapter and gives them the
 values stay as they are.
 """,
     solution=adapter_to_save,
+    example={
+        "state": {
+            "q_proj.base_layer.weight": np.ones((4, 3)),
+            "q_proj.lora_A.mine": np.ones((2, 3)),
+            "q_proj.lora_B.mine": np.ones((4, 2)),
+        },
+        "adapter": "mine",
+    },
     draw=draw,
     result=Table("the file", Floats()),
     hints=(
@@ -172,13 +225,13 @@ values stay as they are.
         ),
         Wrong(
             "overwritten",
-            flawed(lambda path, last, adapter: ".lora_" in path),
+            flawed(lambda path, last, adapter: is_matrix(path)),
             "All adapters were written under the same names, so the last one took the place of the one "
             "asked for.",
         ),
         Wrong(
             "names-begin-alike",
-            flawed(lambda path, last, adapter: last.startswith(adapter) and ".lora_" in path),
+            flawed(lambda path, last, adapter: last.startswith(adapter) and is_matrix(path)),
             "An adapter whose name only begins like this one got in too, and took its place. Compare whole "
             "names.",
         ),
@@ -201,7 +254,9 @@ values stay as they are.
         Wrong(
             "adapter-in-name",
             lambda state, adapter: {
-                PREFIX + name: value for name, value in state.items() if name.endswith(f".{adapter}")
+                PREFIX + name: value
+                for name, value in state.items()
+                if name.endswith((f".lora_A.{adapter}", f".lora_B.{adapter}"))
             },
             "The adapter's own name is still in the names; in the file they end in .weight, so that it can "
             "be loaded under any name.",
@@ -224,8 +279,67 @@ values stay as they are.
         ),
         Wrong(
             "with-biases",
-            only_attached,
+            lambda state, adapter: with_base(state, adapter, ".bias"),
             "Biases of the base are in the file; they did not train.",
+        ),
+        Wrong(
+            "replaced-everywhere",
+            replaced_everywhere,
+            "A layer that has the adapter's name in its path is renamed too. Replace the last part of "
+            "the name only.",
+        ),
+        Wrong(
+            "names-end-alike",
+            ends_alike,
+            "An adapter whose name only ends like this one got in too, and took its place. Compare whole "
+            "names.",
+        ),
+        Wrong(
+            "any-lora",
+            flawed(lambda path, last, adapter: last == adapter and ".lora_" in path),
+            "A norm is in the file because .lora_ occurs in its name. Only .lora_A and .lora_B are "
+            "matrices of adapters.",
+        ),
+        Wrong(
+            "by-last-part",
+            flawed(lambda path, last, adapter: last == adapter),
+            "Whatever ends in the adapter's name is in the file. The part before must be lora_A or lora_B.",
+        ),
+        Wrong(
+            "with-base-weights",
+            lambda state, adapter: with_base(state, adapter, "base_layer.weight"),
+            "The weights of the base are in the file too. Whoever loads the adapter has them already.",
+        ),
+        Wrong(
+            "half-prefix",
+            flawed(name=lambda path: f"base_model.{path}.weight"),
+            "The names begin with base_model. only; in full it is base_model.model.",
+        ),
+        Wrong(
+            "model-prefix",
+            flawed(name=lambda path: f"model.{path}.weight"),
+            "The names begin with model. only; in full it is base_model.model.",
+        ),
+        Wrong(
+            "default-in-name",
+            flawed(name=lambda path: f"{PREFIX}{path}.default.weight"),
+            "There is a .default in the names. In the file no adapter is named: .lora_A.weight.",
+        ),
+        Wrong(
+            "path-cut",
+            no_layer_path,
+            "The path of the layer is cut to its last part, so that layers overwrite each other. Keep "
+            "the whole path.",
+        ),
+        Wrong(
+            "underscores",
+            flawed(name=lambda path: f"{PREFIX}{path}.weight".replace(".", "_")),
+            "The dots of the names became underscores. Keep the dots.",
+        ),
+        Wrong(
+            "transposed",
+            flawed(value=np.transpose),
+            "The matrices are transposed. Save them as they are.",
         ),
         Wrong(
             "float16",

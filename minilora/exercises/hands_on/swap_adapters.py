@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from minilora.exercises.compare import Floats, Rows
-from minilora.exercises.drawing import alpha_for, layer, quarters, sum_rounding
+from minilora.exercises.drawing import alpha_for, decimals, layer, sum_rounding
 from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
+from minilora.exercises.hands_on.scales import wrong_scales
 
 
 def run_with_adapters(x, W, adapters, order):
@@ -47,7 +48,7 @@ def draw(rng: np.random.Generator) -> list[Case]:
         ("two of equal rank", 3, 3, {"code": 2, "legal": 2}, [None, "legal", "code", "code", None]),
     ):  # fmt: skip
         adapters = some_adapters(rng, i, o, ranks)
-        x, W = quarters(rng, 2, i), quarters(rng, o, i)
+        x, W = decimals(rng, 2, i), decimals(rng, o, i)
         cases.append(Case(label, {"x": x, "W": W, "adapters": adapters, "order": order}))
     return cases
 
@@ -73,14 +74,14 @@ def merging_copies(x, W, adapters, order):
 def in_float32(x, W, adapters, order):
     base = (x @ W.T).astype(np.float32)
 
-    def correction(A, B, alpha):
+    def change(A, B, alpha):
         return (
             (x.astype(np.float32) @ A.T.astype(np.float32))
             @ B.T.astype(np.float32)
             * np.float32(alpha / len(A))
         )
 
-    return [base if name is None else base + correction(**adapters[name]) for name in order]
+    return [base if name is None else base + change(**adapters[name]) for name in order]
 
 
 def scale(a):
@@ -89,6 +90,63 @@ def scale(a):
 
 def update(x, a):
     return scale(a) * (x @ a["A"].T @ a["B"].T)
+
+
+def scaled(factor):
+    """update with another scale: factor(alpha, r, in, out)."""
+    return lambda x, a: factor(a["alpha"], *a["A"].shape, len(a["B"])) * (x @ a["A"].T @ a["B"].T)
+
+
+def with_scale(factor):
+    change = scaled(factor)
+    return simply(lambda x, W, a, name: x @ W.T + (change(x, a[name]) if name else 0))
+
+
+def each_once(x, W, adapters, order):
+    """The adapters in the order of the dict, and the base in front, whatever was asked."""
+    return [x @ W.T, *(x @ W.T + update(x, a) for a in adapters.values())]
+
+
+def bases_left_out(x, W, adapters, order):
+    return run_with_adapters(x, W, adapters, [name for name in order if name is not None])
+
+
+def backwards(x, W, adapters, order):
+    return run_with_adapters(x, W, adapters, order[::-1])
+
+
+def in_the_dicts_order(x, W, adapters, order):
+    """The i-th entry gets the i-th adapter."""
+    turns = [*adapters.values()]
+    return [
+        x @ W.T + (0 if name is None else update(x, turns[place % len(turns)]))
+        for place, name in enumerate(order)
+    ]
+
+
+def one_array(x, W, adapters, order):
+    y, results = x @ W.T, []
+    for name in order:
+        y += 0 if name is None else update(x, adapters[name])
+        results.append(y)
+    return results
+
+
+def only_last(x, W, adapters, order):
+    return run_with_adapters(x, W, adapters, order)[-1]
+
+
+def merged_and_stacked(x, W, adapters, order):
+    results = np.array(run_with_adapters(x, W, adapters, order))
+    return list(results.mean(axis=0, keepdims=True).repeat(len(order), axis=0))
+
+
+def repeats_skipped(x, W, adapters, order):
+    return run_with_adapters(x, W, adapters, list(dict.fromkeys(order)))
+
+
+def stacked(x, W, adapters, order):
+    return np.stack(run_with_adapters(x, W, adapters, order))
 
 
 def piling_up(x, W, adapters, order):
@@ -140,11 +198,17 @@ that adapter, or with the base alone where the entry is None. Each adapter has i
 alpha.
 """,
     solution=run_with_adapters,
+    example={
+        "x": np.array([[1.0, 2.0]]),
+        "W": np.array([[1.0, 0.0], [0.0, 1.0]]),
+        "adapters": {"louder": {"A": np.array([[1.0, 1.0]]), "B": np.array([[1.0], [0.0]]), "alpha": 2.0}},
+        "order": ["louder", None],
+    },
     draw=draw,
     result=Rows("the results", Floats("", tolerance)),
     hints=(
         "The results do not depend on each other. What would the function for a single entry look like?",
-        "Start from x @ W.T afresh each time; then add the correction, if there is a name.",
+        "Start from x @ W.T afresh each time; then add the update, if there is a name.",
         "For a name: a = adapters[name]; add a['alpha'] / a['A'].shape[0] * (x @ a['A'].T @ a['B'].T).",
     ),
     pitfalls=(
@@ -154,10 +218,59 @@ alpha.
     explanation="Switching costs nothing, for there is nothing to undo. That is why a single base can "
     "serve hundreds of adapters.",
     wrong=(
+        *wrong_scales(with_scale),
+        Wrong(
+            "backwards",
+            backwards,
+            "The results are in reverse order: the first result belongs to the first entry of order.",
+        ),
+        Wrong(
+            "each-once",
+            each_once,
+            "You compute the base and each adapter once, in the order of the dict. Go through order: one "
+            "result for "
+            "each of its entries.",
+        ),
+        Wrong(
+            "bases-left-out",
+            bases_left_out,
+            "Entries that are None are skipped. They want a result too: that of the base alone.",
+        ),
+        Wrong(
+            "repeats-left-out",
+            repeats_skipped,
+            "An entry that occurs again is skipped. Each entry of order wants its own result.",
+        ),
+        Wrong(
+            "by-position",
+            in_the_dicts_order,
+            "You take the adapters in the order of the dict. Take the one that order names.",
+        ),
+        Wrong(
+            "one-array",
+            one_array,
+            "All results are one array that is changed again and again. Start each from x @ W.T, and do "
+            "not use +=.",
+        ),
+        Wrong(
+            "always-last",
+            simply(lambda x, W, a, name: x @ W.T + (update(x, list(a.values())[-1]) if name else 0)),
+            "You always use the last adapter, whatever the name.",
+        ),
+        Wrong(
+            "only-last",
+            only_last,
+            "Only the last result is returned. Append each result to a list, and return the list.",
+        ),
+        Wrong(
+            "averaged",
+            merged_and_stacked,
+            "All results are the mean over the entries. Each entry wants its own.",
+        ),
         Wrong(
             "piling-up",
             piling_up,
-            "The corrections pile up: each result still holds those of the requests before. Start from the "
+            "The updates pile up: each result still holds those of the requests before. Start from the "
             "base every time.",
         ),
         Wrong(
@@ -188,17 +301,12 @@ alpha.
         Wrong(
             "all-at-once",
             simply(lambda x, W, a, name: x @ W.T + (sum(update(x, b) for b in a.values()) if name else 0)),
-            "All adapters speak at once; only the one that is named should.",
+            "All adapters are active at once; only the one that is named should be.",
         ),
         Wrong(
             "no-adapters",
             simply(lambda x, W, a, name: x @ W.T),
             "All results are those of the plain base; the adapters are not used.",
-        ),
-        Wrong(
-            "no-scale",
-            simply(lambda x, W, a, name: x @ W.T + (x @ a[name]["A"].T @ a[name]["B"].T if name else 0)),
-            "The corrections are not scaled; each is multiplied by its own alpha / r.",
         ),
         Wrong(
             "shared-scale",
@@ -219,8 +327,12 @@ alpha.
         Wrong(
             "no-base",
             simply(lambda x, W, a, name: update(x, a[name]) if name else x @ W.T),
-            "With an adapter the base is missing; the correction is added to x @ W.T.",
+            "With an adapter the base is missing; the update is added to x @ W.T.",
         ),
     ),
-    variants=(Variant("merged copies", merging_copies), Variant("float32", in_float32)),
+    variants=(
+        Variant("merged copies", merging_copies),
+        Variant("one array", stacked),
+        Variant("float32", in_float32),
+    ),
 )

@@ -32,7 +32,7 @@ def training_memory(frozen, trained, frozen_bits):
 
 def draw(rng: np.random.Generator) -> list[Case]:
     def millions(low, high):
-        return int(rng.integers(low, high)) * 8000
+        return int(rng.integers(low, high)) * 8000 + int(rng.integers(1, 8000))
 
     return [
         Case("QLoRA", {"frozen": millions(500, 900), "trained": millions(2, 20), "frozen_bits": 4.127}),
@@ -80,6 +80,14 @@ def flawed(
     return memory
 
 
+def is_sum_with_wrong(arguments, value, key):
+    """All parts but this one are right, and the total is the sum of the parts as they are (unless only it is wrong)."""
+    right = training_memory(**arguments)
+    parts = ("weights", "gradients", "optimizer")
+    others = all(abs(value[part] - right[part]) <= 2 for part in parts if part != key)
+    return others and (not key or abs(value["total"] - sum(value[part] for part in parts)) <= 2)
+
+
 EXERCISE = Exercise(
     name="training-memory",
     title="What a training step keeps in memory",
@@ -94,12 +102,14 @@ Write `training_memory`. Trained weights, gradients and both means are float32, 
 layers compute on the way (activations) depends on the batch and is left out here.
 """,
     solution=training_memory,
+    example={"frozen": 1000, "trained": 10, "frozen_bits": 4},
     draw=draw,
     result=Table("the result", Floats("", tolerance)),
     hints=(
         "Go through the parts and ask each time: is it needed for the frozen weights too, or for the "
         "trained ones only?",
-        "Eight bits are a byte. For each trained weight: 4 bytes itself, 4 its gradient, and Adam's two means.",
+        "Eight bits are a byte. For each trained weight: 4 bytes itself, 4 its gradient, and Adam's two "
+        "means.",
         "weights = frozen * frozen_bits / 8 + 4 * trained; gradients = 4 * trained; optimizer = 8 * "
         "trained; total is their sum.",
     ),
@@ -139,6 +149,74 @@ layers compute on the way (activations) depends on the batch and is left out her
             "The frozen weights are missing. They do not learn, but they must be there to compute with.",
         ),
         Wrong(
+            "all-in-frozen-bits-rounded",
+            flawed(lambda f, t, bits: f * (bits // 8) + t * 4),
+            "bits // 8 is 0 for 4 bits: whole bytes only. Multiply first, then divide by 8 with /.",
+        ),
+        Wrong(
+            "frozen-half-byte",
+            flawed(lambda f, t, bits: f * 0.5 + t * 4),
+            "You count half a byte for each frozen weight, always. Use frozen_bits.",
+        ),
+        Wrong(
+            "trained-in-16-bits",
+            flawed(lambda f, t, bits: f * bits / 8 + t * 2),
+            "The trained weights are counted with 2 bytes each; they are float32, 4 bytes.",
+        ),
+        Wrong(
+            "all-16-bytes",
+            flawed(
+                lambda f, t, bits: (f + t) * 4, lambda f, t, bits: (f + t) * 4, lambda f, t, bits: (f + t) * 8
+            ),
+            "You count every weight as trained, at 16 bytes. A frozen weight takes frozen_bits and "
+            "nothing else.",
+        ),
+        Wrong(
+            "weights-in-bits",
+            flawed(
+                lambda f, t, bits: (f * bits / 8 + t * 4) * 8,
+                lambda f, t, bits: t * 32,
+                lambda f, t, bits: t * 64,
+            ),
+            "You return bits; divide by 8 for bytes.",
+        ),
+        Wrong(
+            "three-moments",
+            flawed(optimizer=lambda f, t, bits: t * 12),
+            "The optimizer gets 12 bytes for each trained weight. Adam keeps two running means: 8 bytes.",
+        ),
+        Wrong(
+            "optimizer-with-gradients",
+            flawed(optimizer=lambda f, t, bits: t * 16),
+            "The optimizer gets 16 bytes for each trained weight. That is everything together; Adam's "
+            "two means take 8.",
+        ),
+        Wrong(
+            "gradients-in-frozen-bits",
+            flawed(gradients=lambda f, t, bits: t * bits / 8),
+            "The gradients are counted in frozen_bits. They belong to trained weights, in float32: 4 "
+            "bytes each.",
+        ),
+        Wrong(
+            "megabytes",
+            flawed(
+                lambda f, t, bits: (f * bits / 8 + t * 4) / 1e6,
+                lambda f, t, bits: t * 4 / 1e6,
+                lambda f, t, bits: t * 8 / 1e6,
+            ),
+            "You return megabytes; return bytes.",
+        ),
+        Wrong(
+            "total-counts-trained-twice",
+            flawed(total=lambda w, g, o, f, t, bits: w + g + o + 4 * t),
+            "The total counts the trained weights twice; they are part of weights already.",
+        ),
+        Wrong(
+            "total-without-gradients",
+            flawed(total=lambda w, g, o, f, t, bits: w + o),
+            "The total leaves the gradients out.",
+        ),
+        Wrong(
             "gradients-for-all",
             flawed(gradients=lambda f, t, bits: (f + t) * 4),
             "You keep a gradient for every weight. Frozen ones need none: that is much of what LoRA saves.",
@@ -151,7 +229,8 @@ layers compute on the way (activations) depends on the batch and is left out her
         Wrong(
             "both-for-all",
             flawed(gradients=lambda f, t, bits: (f + t) * 4, optimizer=lambda f, t, bits: (f + t) * 8),
-            "Gradients and optimizer are counted for the frozen weights too, as if the whole model were trained.",
+            "Gradients and optimizer are counted for the frozen weights too, as if the whole model were "
+            "trained.",
         ),
         Wrong(
             "one-moment",
@@ -178,6 +257,33 @@ layers compute on the way (activations) depends on the batch and is left out her
             "total-without-optimizer",
             flawed(total=lambda w, g, o, f, t, bits: w + g),
             "The total leaves the optimizer out.",
+        ),
+        Wrong(
+            "wrong-weights",
+            flawed(weights=lambda f, t, bits: f * bits / 7 + t * 4),
+            "weights is wrong, and the total with it: frozen_bits / 8 bytes for each frozen weight, and "
+            "4 for each trained one.",
+            recognize=lambda arguments, value: is_sum_with_wrong(arguments, value, "weights"),
+        ),
+        Wrong(
+            "wrong-gradients",
+            flawed(gradients=lambda f, t, bits: t * 3),
+            "gradients is wrong, and the total with it: 4 bytes for each trained weight, and none for "
+            "frozen ones.",
+            recognize=lambda arguments, value: is_sum_with_wrong(arguments, value, "gradients"),
+        ),
+        Wrong(
+            "wrong-optimizer",
+            flawed(optimizer=lambda f, t, bits: t * 5),
+            "optimizer is wrong, and the total with it: Adam keeps two running means, 8 bytes for each "
+            "trained weight.",
+            recognize=lambda arguments, value: is_sum_with_wrong(arguments, value, "optimizer"),
+        ),
+        Wrong(
+            "wrong-total",
+            flawed(total=lambda w, g, o, f, t, bits: w + g + o - t),
+            "Each part is right, but total is not their sum.",
+            recognize=lambda arguments, value: is_sum_with_wrong(arguments, value, ""),
         ),
     ),
     variants=(Variant("a table of sizes", by_a_table), Variant("whole bytes", in_whole_bytes)),

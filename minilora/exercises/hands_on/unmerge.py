@@ -8,6 +8,7 @@ from minilora.exercises.compare import Floats
 from minilora.exercises.drawing import alpha_for, layer, sum_rounding
 from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
 from minilora.exercises.hands_on.merge import merge
+from minilora.exercises.hands_on.scales import strengths, without_alpha, wrong_scales
 
 
 def unmerge(merged, A, B, alpha):
@@ -26,7 +27,7 @@ def unmerge(merged, A, B, alpha):
 
 def draw(rng: np.random.Generator) -> list[Case]:
     cases = []
-    for label, i, o, r in (("in, out and r differ", 6, 4, 2), ("all square", 3, 3, 3)):
+    for label, i, o, r in (("in, out and r differ", 6, 4, 2), ("all square", 3, 3, 3), ("r is 1", 3, 5, 1)):
         arguments = layer(rng, i, o, r)
         alpha = alpha_for(rng, r)
         merged = merge(arguments.pop("W"), arguments["A"], arguments["B"], alpha)
@@ -61,7 +62,7 @@ def in_place(merged, A, B, alpha):
 
 
 def flawed(scale):
-    return lambda merged, A, B, alpha: merged - scale(alpha, A.shape[0]) * (B @ A)
+    return lambda merged, A, B, alpha: merged - scale(alpha, *A.shape, B.shape[0]) * (B @ A)
 
 
 EXERCISE = Exercise(
@@ -74,6 +75,12 @@ A model arrives with an adapter merged into it, and you have the adapter as well
 gives the base's weight back. Do not write into `merged`: the caller may want to switch back.
 """,
     solution=unmerge,
+    example={
+        "merged": np.array([[7.0, -2.0], [0.0, 2.0]]),
+        "A": np.array([[3.0, -1.0], [0.0, 1.0]]),
+        "B": np.array([[1.0, 0.0], [0.0, 0.5]]),
+        "alpha": 4,
+    },
     draw=draw,
     result=Floats("W", tolerance),
     hints=(
@@ -87,34 +94,35 @@ gives the base's weight back. Do not write into `merged`: the caller may want to
     "weights differ from the original in their last digits. So keep the base, and do not rely on getting "
     "it back.",
     wrong=(
-        Wrong("adds", flawed(lambda alpha, r: -alpha / r), "You add the correction once more; take it away."),
-        Wrong(
-            "no-scale",
-            flawed(lambda alpha, r: 1),
-            "What was added was alpha / r times B @ A; take away as much.",
+        *wrong_scales(
+            flawed,
+            minus="You add the update once more; subtract it.",
+            no_scale="What was added is alpha / r times B @ A; subtract as much.",
         ),
         Wrong(
-            "alpha-only",
-            flawed(lambda alpha, r: alpha),
-            "You take away alpha times B @ A, r times too much: the scale is alpha / r.",
+            "delta-only",
+            lambda merged, A, B, alpha: alpha / A.shape[0] * (B @ A),
+            "This is the update alone. Subtract it from merged.",
         ),
         Wrong(
-            "r-over-alpha", flawed(lambda alpha, r: r / alpha), "The scale is upside down; it is alpha / r."
+            "subtracted-twice",
+            lambda merged, A, B, alpha: merged - 2 * alpha / A.shape[0] * (B @ A),
+            "You subtract the update twice; it was added once.",
         ),
         Wrong(
             "unchanged",
             lambda merged, A, B, alpha: merged,
-            "You return the merged weight as it came; the correction is still in it.",
+            "You return the merged weight as it came; the update is still in it.",
         ),
         Wrong(
             "delta-minus-merged",
             lambda merged, A, B, alpha: alpha / A.shape[0] * (B @ A) - merged,
-            "The difference is the wrong way round: merged minus the correction.",
+            "The difference is the wrong way round: merged minus the update.",
         ),
         Wrong(
             "divided",
             lambda merged, A, B, alpha: (merged - B @ A) * A.shape[0] / alpha,
-            "You undo a scaling of the whole matrix; only the correction was scaled.",
+            "You undo a scaling of the whole matrix; only the update was scaled.",
         ),
         Wrong(
             "swapped",
@@ -124,13 +132,25 @@ gives the base's weight back. Do not write into `merged`: the caller may want to
         Wrong(
             "transposed",
             lambda merged, A, B, alpha: merged - alpha / A.shape[0] * (B @ A).T,
-            "The correction is turned over; B @ A fits W as it is.",
+            "The update is transposed; B @ A fits W as it is.",
         ),
         Wrong(
             "in-place",
             in_place,
             "The numbers are right, but the caller's merged matrix was overwritten. Return a new one.",
         ),
+        Wrong(
+            "last-direction",
+            lambda merged, A, B, alpha: merged - alpha / A.shape[0] * np.outer(B[:, -1], A[-1]),
+            "Only the last of the r directions is in the result: add them all up, as B @ A does.",
+        ),
+        Wrong(
+            "first-direction",
+            lambda merged, A, B, alpha: merged - alpha / A.shape[0] * np.outer(B[:, 0], A[0]),
+            "Only the first of the r directions is in the result: B @ A uses all columns of B and all "
+            "rows of A.",
+        ),
+        *strengths(unmerge, without_alpha, "The update B @ A"),
     ),
     variants=(
         Variant("negative alpha", with_negative_alpha),

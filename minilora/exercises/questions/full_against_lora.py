@@ -114,6 +114,22 @@ per weight. What the layers compute on the way depends on the batch and is left 
                     "That is one layer of the model; every layer has these two adapters.",
                 ),
                 Slip(
+                    "all-of-attention",
+                    lambda n: n["layers"] * n["r"] * (4 * n["hidden_size"] + 2 * n["value_size"]),
+                    "You adapt more than the two layers that are named: only q_proj and v_proj get an "
+                    "adapter.",
+                ),
+                Slip(
+                    "one-matrix",
+                    lambda n: trained(n) // 2,
+                    "Half is missing: each adapter has two matrices, A and B.",
+                ),
+                Slip(
+                    "no-layers-no-rank",
+                    lambda n: 3 * n["hidden_size"] + n["value_size"],
+                    "That is one layer at rank 1. Multiply by r and by the number of layers.",
+                ),
+                Slip(
                     "square-value",
                     lambda n: 2 * on_query(n),
                     "You take v_proj for a square. It has only value_size outputs, since several "
@@ -129,7 +145,7 @@ per weight. What the layers compute on the way depends on the batch and is left 
         ),
         Number(
             "full-gigabytes",
-            "GB for full fine-tuning, three digits",
+            "GB for full fine-tuning, five digits",
             lambda n: 16 * n["weights"] / 1e9,
             (
                 Slip(
@@ -151,6 +167,12 @@ per weight. What the layers compute on the way depends on the batch and is left 
                     "sixteen-bit", lambda n: 2 * n["weights"] / 1e9, "That is the model in 16 bits, at rest."
                 ),
                 Slip(
+                    "with-adapter",
+                    lambda n: 16 * (n["weights"] + trained(n)) / 1e9,
+                    "The adapter is in your sum. Full fine-tuning has none: it trains the model's own "
+                    "weights.",
+                ),
+                Slip(
                     "bits",
                     lambda n: 128 * n["weights"] / 1e9,
                     "You counted bits; eight of them are a byte.",
@@ -159,13 +181,49 @@ per weight. What the layers compute on the way depends on the batch and is left 
         ),
         Number(
             "lora-gigabytes",
-            "GB for LoRA, three digits",
+            "GB for LoRA, five digits",
             lambda n: (2 * n["weights"] + 16 * trained(n)) / 1e9,
             (
                 Slip(
                     "adapter-only",
                     lambda n: 16 * trained(n) / 1e9,
                     "The frozen model is missing. It does not learn, but it has to be there.",
+                ),
+                Slip(
+                    "no-adapter",
+                    lambda n: 2 * n["weights"] / 1e9,
+                    "That is the frozen model alone; the adapter, at 16 bytes for each of its weights, "
+                    "is missing.",
+                ),
+                Slip(
+                    "no-bookkeeping",
+                    lambda n: (2 * n["weights"] + 4 * trained(n)) / 1e9,
+                    "The adapter's gradients and running means are missing: a trained weight takes 16 "
+                    "bytes, not 4.",
+                ),
+                Slip(
+                    "one-mean",
+                    lambda n: (2 * n["weights"] + 12 * trained(n)) / 1e9,
+                    "The adapter's weights take 16 bytes each: weight, gradient and two running means. "
+                    "You have 12.",
+                ),
+                Slip(
+                    "no-adapter-weights",
+                    lambda n: (2 * n["weights"] + 8 * trained(n)) / 1e9,
+                    "The adapter's weights take 16 bytes each: weight, gradient and two running means. "
+                    "You have 8.",
+                ),
+                Slip(
+                    "adapter-in-sixteen-bits",
+                    lambda n: (2 * n["weights"] + 2 * trained(n)) / 1e9,
+                    "The adapter is counted as if it were frozen too. It trains, in float32: 16 bytes "
+                    "for each weight.",
+                ),
+                Slip(
+                    "frozen-less-adapter",
+                    lambda n: (2 * (n["weights"] - trained(n)) + 16 * trained(n)) / 1e9,
+                    "You subtract the adapter from the frozen model. The adapter comes on top: all of "
+                    "the model stays.",
                 ),
                 Slip(
                     "frozen-like-trained",
@@ -187,7 +245,7 @@ per weight. What the layers compute on the way depends on the batch and is left 
         ),
         Number(
             "adapter-megabytes",
-            "MB of the adapter on disk, in float32, three digits",
+            "MB of the adapter on disk, in float32, five digits",
             lambda n: 4 * trained(n) / 1e6,
             (
                 Slip(
@@ -200,6 +258,11 @@ per weight. What the layers compute on the way depends on the batch and is left 
                     "sixteen-bit",
                     lambda n: 2 * trained(n) / 1e6,
                     "2 bytes each would be 16 bits; float32 takes 4.",
+                ),
+                Slip(
+                    "only-query",
+                    lambda n: 4 * on_query(n) / 1e6,
+                    "That is q_proj alone; the file holds the matrices for v_proj too.",
                 ),
                 Slip(
                     "whole-model",
@@ -313,7 +376,7 @@ per weight. What the layers compute on the way depends on the batch and is left 
     ),
     pitfalls=(
         "GB are 10^9 bytes here, not 2^30.",
-        "Three significant digits are enough; more do no harm.",
+        "Give five significant digits, such as 16.134; more do no harm.",
     ),
     explanation="Trained weights shrink by hundreds to thousands, the file with them, the training "
     "memory by about eight: the frozen "

@@ -74,7 +74,7 @@ arithmetic: full fine-tuning takes 16 bytes per weight, activations left out; GB
         "billions": "weights of a model, in 10^9",
     },
     prediction=Prediction(
-        "A 64 × 64 matrix shall change in a random way, each entry on its own. How much of that "
+        "A 64 × 64 matrix changes at random, each entry on its own. How much of that "
         "change (of the sum of its "
         "squares) can the best possible adapter of rank 8 catch?",
         ("nearly all", "a third to a half", "less than a fifth"),
@@ -92,7 +92,7 @@ arithmetic: full fine-tuning takes 16 bytes per weight, activations left out; GB
                     "It touches every word, yet in a simple way: few directions do. And 16 bytes a "
                     "weight would need 112 GB.",
                 ),
-                Option("QLoRA, for a simple change on a small card"),
+                Option("QLoRA, for a simple change on a small GPU"),
                 Option(
                     "full fine-tuning of the last layer's weights in 4 bits",
                     "train-four-bits",
@@ -164,16 +164,16 @@ arithmetic: full fine-tuning takes 16 bytes per weight, activations left out; GB
                     "It can give better ones, where the change is large and there is enough text.",
                 ),
                 Option(
-                    "the licences of most published models forbid to change weights",
+                    "the licenses of most published models forbid to change weights",
                     "forbidden",
-                    "Licences seldom tell the two apart. Hardware and purpose do.",
+                    "Licenses seldom tell the two apart. Hardware and purpose do.",
                 ),
                 Option("it costs far more, and simple changes gain little"),
             ),
         ),
         Number(
             "break-even-rank",
-            "At which rank do A and B together hold as many numbers as your layer's matrix? Three digits",
+            "At which rank do A and B together hold as many numbers as your layer's matrix? Five digits",
             break_even,
             (
                 Slip(
@@ -194,6 +194,21 @@ arithmetic: full fine-tuning takes 16 bytes per weight, activations left out; GB
                 ),
                 Slip("double", lambda n: break_even(n) * 2, "There A and B hold twice as many numbers as W."),
                 Slip(
+                    "sum",
+                    lambda n: n["in_features"] + n["out_features"],
+                    "That is what one more rank costs. How many of these fit into in · out?",
+                ),
+                Slip(
+                    "root",
+                    lambda n: math.sqrt(n["in_features"] * n["out_features"]),
+                    "You solve r · r = in · out. A and B hold r · (in + out) numbers.",
+                ),
+                Slip(
+                    "mean-side",
+                    lambda n: (n["in_features"] + n["out_features"]) / 2,
+                    "That is the mean of the two sides. Set r · (in + out) equal to in · out.",
+                ),
+                Slip(
                     "product",
                     lambda n: n["in_features"] * n["out_features"],
                     "That is the size of W. Divide it by what one more rank costs, in + out.",
@@ -202,13 +217,23 @@ arithmetic: full fine-tuning takes 16 bytes per weight, activations left out; GB
         ),
         Number(
             "cards",
-            f"How many cards of {CARD} GB does full fine-tuning of your model need at least?",
+            f"How many GPUs of {CARD} GB does full fine-tuning of your model need at least?",
             lambda n: cards(n, 16),
             (
                 Slip(
                     "rounded-down",
                     lambda n: cards(n, 16) - 1,
-                    "So many are full, and something is left over: it needs a card too.",
+                    "So many are full, and something is left over: it needs a GPU too.",
+                ),
+                Slip(
+                    "not-rounded",
+                    lambda n: n["billions"] * 16 / CARD,
+                    "You cannot buy a part of a GPU: round up.",
+                ),
+                Slip(
+                    "one-more",
+                    lambda n: cards(n, 16) + 1,
+                    "One too many: round up once, and add nothing.",
                 ),
                 Slip(
                     "weights-in-float32",
@@ -243,7 +268,7 @@ arithmetic: full fine-tuning takes 16 bytes per weight, activations left out; GB
             "alone seldom has all four: most wishes are about style, format or a narrow field, which "
             "few directions "
             "describe; the text is some thousand examples; and sixteen bytes per weight mean a "
-            "machine with many cards. "
+            "machine with many GPUs. "
             "So one starts with LoRA, gives it room, and goes on only where it demonstrably does not "
             "suffice.",
             (
@@ -272,10 +297,10 @@ arithmetic: full fine-tuning takes 16 bytes per weight, activations left out; GB
     hints=(
         "Ask of each scenario: how simple is the change, how much text is there, and what does the "
         "hardware allow?",
-        "A and B hold r · (in + out) numbers, W holds in · out. And a card that is needed in part is needed.",
-        "rank = in · out / (in + out); cards = billions · 16 / 24, rounded up.",
+        "A and B hold r · (in + out) numbers, W holds in · out. And a GPU that is needed in part is needed.",
+        "rank = in · out / (in + out); GPUs = billions · 16 / 24, rounded up.",
     ),
-    pitfalls=("Cards are whole: round up.", "Three significant digits for the rank; it need not be whole."),
+    pitfalls=("GPUs are whole: round up.", "Five significant digits for the rank; it need not be whole."),
     explanation="The question is never how important a task is, but how far the model has to move. "
     "For a short way LoRA is enough; for "
     "a long one you need text and machines that an individual seldom has.",

@@ -64,7 +64,11 @@ stored as a float32; each weight is a code of 4 bits. GB are 10^9 bytes.
         "All linear layers of the tiny GPT go from 32 bits per weight to 4-bit codes, without any "
         "training. Its loss on "
         "text that it has not seen rises",
-        ("by less than 5 %", "by 5 to 50 %", "by more: with an eighth of the bits it cannot speak any more"),
+        (
+            "by less than 5 %",
+            "by 5 to 50 %",
+            "by more: with an eighth of the bits the model produces nonsense",
+        ),
         "a",
         quantize_the_tiny_gpt,
     ),
@@ -178,7 +182,7 @@ stored as a float32; each weight is a code of 4 bits. GB are 10^9 bytes.
         ),
         Number(
             "bits-per-weight",
-            "Bits per weight, with the scales counted, three digits",
+            "Bits per weight, with the scales counted, five digits",
             bits,
             (
                 Slip(
@@ -189,6 +193,21 @@ stored as a float32; each weight is a code of 4 bits. GB are 10^9 bytes.
                     lambda n: 4 + 32,
                     "You give each weight a scale of its own. A block shares one: divide its 32 bits "
                     "among them.",
+                ),
+                Slip(
+                    "eight-bit-scale",
+                    lambda n: 4 + 8 / n["block_size"],
+                    "The absmax is a float32 here, 32 bits. 8 bits would be double quantization.",
+                ),
+                Slip(
+                    "two-scales",
+                    lambda n: 4 + 64 / n["block_size"],
+                    "A block has one scale of 32 bits, not two.",
+                ),
+                Slip(
+                    "scales-alone",
+                    lambda n: 32 / n["block_size"],
+                    "That is the share of the scales; the code itself takes 4 bits more.",
                 ),
                 Slip(
                     "bytes-for-bits",
@@ -204,7 +223,7 @@ stored as a float32; each weight is a code of 4 bits. GB are 10^9 bytes.
         ),
         Number(
             "base-gigabytes",
-            "GB of the base in this form (as if all weights were quantized), three digits",
+            "GB of the base in this form (as if all weights were quantized), five digits",
             lambda n: n["billions"] * bits(n) / 8,
             (
                 Slip(
@@ -218,6 +237,22 @@ stored as a float32; each weight is a code of 4 bits. GB are 10^9 bytes.
                     "That is half a byte for each weight; the scales of the blocks are missing.",
                 ),
                 Slip("sixteen-bit", lambda n: n["billions"] * 2, "That is the base in 16 bits."),
+                Slip("float32", lambda n: n["billions"] * 4, "That is the base in float32."),
+                Slip(
+                    "eight-bit",
+                    lambda n: n["billions"],
+                    "That is a byte for each weight; 4-bit codes take half of one.",
+                ),
+                Slip(
+                    "scale-in-bytes",
+                    lambda n: n["billions"] * (4 + 4 / n["block_size"]) / 8,
+                    "The absmax takes 4 bytes, which are 32 bits.",
+                ),
+                Slip(
+                    "scales-twice",
+                    lambda n: n["billions"] * (4 + 64 / n["block_size"]) / 8,
+                    "A block has one scale of 32 bits, not two.",
+                ),
                 Slip(
                     "not-packed",
                     lambda n: n["billions"] * (1 + 4 / n["block_size"]),
@@ -229,7 +264,7 @@ stored as a float32; each weight is a code of 4 bits. GB are 10^9 bytes.
             "largest-error",
             "Suppose the 16 values lie evenly from -absmax to absmax. What is the largest error of "
             "rounding in your "
-            "block? Three digits",
+            "block? Five digits",
             lambda n: n["absmax"] / 15,
             (
                 Slip(
@@ -241,6 +276,22 @@ stored as a float32; each weight is a code of 4 bits. GB are 10^9 bytes.
                     "sixteen-gaps",
                     lambda n: n["absmax"] / 16,
                     "16 values have 15 gaps between them: count fence posts and fences.",
+                ),
+                Slip(
+                    "absmax",
+                    lambda n: n["absmax"],
+                    "That is absmax itself. Divide the way from -absmax to absmax into gaps.",
+                ),
+                Slip(
+                    "seven-steps",
+                    lambda n: n["absmax"] / 7,
+                    "That is a step of numbers from -7 to 7. Here 16 values have 15 gaps, and half of a "
+                    "gap counts.",
+                ),
+                Slip(
+                    "quarter-step",
+                    lambda n: n["absmax"] / 31,
+                    "4 bits have 16 values, not 32.",
                 ),
                 Slip(
                     "one-side",
@@ -300,7 +351,7 @@ stored as a float32; each weight is a code of 4 bits. GB are 10^9 bytes.
     ),
     pitfalls=(
         "Bits and bytes: eight bits are a byte.",
-        "Three significant digits: 0.0300 and 0.03 are the same.",
+        "Five significant digits: 0.030000 and 0.03 are the same.",
     ),
     explanation="QLoRA quantizes what is frozen and keeps exact what learns. Rounding costs little "
     "because blocks are small and the "

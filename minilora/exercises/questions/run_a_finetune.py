@@ -21,9 +21,10 @@ from minilora.exercises.question import (
 from minilora.memory.catalog import MODELS
 
 MARGIN = (
-    0.3  # by so much the loss on kept-back text must fall; 40 short steps reach 0.5 and more in each style
+    0.3  # by so much the loss on held-out text must fall; 40 short steps reach 0.5 and more in each style
 )
 FOLDER = "my-run"
+SAME = 0.5  # of a change that lies in the directions of another adapter: 1 for a copy, 0.01 for a run of one's own
 
 
 def my_run():
@@ -101,7 +102,7 @@ def _measure(folder: str, base_name: str, numbers: Numbers) -> Numbers:
     trained = sum(p.numel() for layer in model.lora_layers().values() for p in _matrices(layer))
     data = encode_text(
         style_corpus(numbers["style"], "validation", documents=8), model.tokenizer, sequence_length=64
-    )  # kept back: no training text has these combinations
+    )  # held out: no training text has these combinations
     with model.disable_adapter():
         before = evaluate(model, data)
     after = evaluate(model, data)
@@ -155,27 +156,82 @@ def _run_problem(model: Any, numbers: Numbers, before: float, after: float) -> t
         return "another-rank", f"This adapter has rank {r}; yours is {numbers['r']} (see numbers())."
     if not any(layer.lora_B["default"].count_nonzero() for layer in model.lora_layers().values()):
         return "untrained", "All of B is zero: the adapter was saved before it was trained."
+    shipped = _shipped_as(model)
+    if shipped:
+        return (
+            "shipped",
+            f"This is the adapter {shipped} that comes with minilora, or a part of it. Train one of your "
+            f"own; "
+            "if you repeated its recipe, use another seed.",
+        )
     if not math.isfinite(after):
         return NOT_FINITE
     if after > before:
         return (
             "worse",
-            f"With the adapter the loss on kept-back {numbers['style']} text rises from {before:.2f} "
+            f"With the adapter the loss on held-out {numbers['style']} text rises from {before:.2f} "
             f"to {after:.2f}. "
             f"Was it trained on your style, {numbers['style']}, and was the learning rate too high?",
         )
     if after > before - MARGIN:
         return (
             "too-little",
-            f"The loss on kept-back {numbers['style']} text falls from {before:.2f} to {after:.2f} "
+            f"The loss on held-out {numbers['style']} text falls from {before:.2f} to {after:.2f} "
             f"only; {MARGIN} or more "
             "is wanted. Is it trained on your style, and long enough?",
         )
     return None
 
 
+def _shipped_as(model: Any) -> str:
+    """The name of the adapter in minilora/assets that this one was copied, cut or scaled from; empty if of none."""
+    from pathlib import Path
+
+    import minilora
+    from minilora import GPT, LoraModel
+
+    folders = sorted(
+        p for p in (Path(minilora.__file__).parent / "assets" / "adapters").iterdir() if p.is_dir()
+    )
+    layers = _directions(model, "default")
+    for folder in folders:
+        other = LoraModel(GPT.from_pretrained("tiny-gpt"))
+        other.load_adapter(folder)
+        if _share_within(layers, _directions(other, "default")) > SAME:
+            return folder.name
+    return ""
+
+
+def _directions(model: Any, adapter: str) -> dict[str, tuple[Any, Any]]:
+    """Layer -> its A and B, as float64. How strongly they act does not matter here."""
+    return {
+        name: (layer.lora_A[adapter].detach().double(), layer.lora_B[adapter].detach().double())
+        for name, layer in model.lora_layers().items()
+    }
+
+
+def _share_within(mine: dict[str, tuple[Any, Any]], theirs: dict[str, tuple[Any, Any]]) -> float:
+    """How much of the change of all weights (its squares) lies in the rows and columns that another adapter uses.
+
+    Cutting an adapter to fewer directions, scaling it or mixing its directions keeps all of it there.
+    """
+    import torch
+
+    within = whole = 0.0
+    for name, (A, B) in mine.items():
+        whole += float((B @ A).square().sum())
+        if (
+            name in theirs
+            and theirs[name][0].shape[1] == A.shape[1]
+            and theirs[name][1].shape[0] == B.shape[0]
+        ):
+            rows, columns = torch.linalg.qr(theirs[name][0].T).Q, torch.linalg.qr(theirs[name][1]).Q
+            within += float(((columns.T @ B) @ (A @ rows)).square().sum())
+    return within / whole if whole else 0.0
+
+
 def measure_my_run(numbers: Numbers) -> Observed:
-    """The loss of the tiny GPT on kept-back text of the student's style, without and with the saved adapter."""
+    """The loss of the tiny GPT on held-out text of the student's style, without and with the saved adapter."""
     found = observe({"folder": FOLDER, "base": "tiny-gpt"}, numbers)
     if "after" not in found:
         raise FileNotFoundError(found["problem"][1])
@@ -199,7 +255,7 @@ QUESTION = Question(
     statement="""
 Train a LoRA adapter on a real, if tiny, model, save it, and report how many weights trained, of how many in
 all. No GPU is needed. Your rank and the style of your text (legal, code or support, from `style_corpus`) are drawn for
-you. What you hand in is the folder with the adapter: it is loaded, counted, and tried on text that was kept back, where
+you. What you hand in is the folder with the adapter: it is loaded, counted, and tried on held-out text, where
 the loss must fall by 0.3 or more.
 
 The base may also be a larger one, such as `smollm2-135m-instruct` if you have fetched it: then write its name under
@@ -211,7 +267,7 @@ The base may also be a larger one, such as `smollm2-135m-instruct` if you have f
     observe=observe,
     settings={"base": "tiny-gpt"},
     prediction=Prediction(
-        "You will train for less than a minute. On kept-back text of your style, the loss of the "
+        "You will train for less than a minute. On held-out text of your style, the loss of the "
         "tiny GPT will fall",
         ("by less than 0.05", "by 0.05 to 0.3", "by more than 0.3"),
         "c",
@@ -274,7 +330,7 @@ The base may also be a larger one, such as `smollm2-135m-instruct` if you have f
         ),
         Number(
             "percent",
-            "What percentage of all weights was trained? Three digits",
+            "What percentage of all weights was trained? Five digits",
             lambda n: 100 * trained(n) / total(n),
             (
                 Slip(
@@ -295,8 +351,8 @@ The base may also be a larger one, such as `smollm2-135m-instruct` if you have f
             ),
         ),
         Choice(
-            "kept-back",
-            "The loss is measured on text that was kept back, because",
+            "held-out",
+            "The loss is measured on held-out text, because",
             (
                 Option(
                     "the training text is used up after one epoch",
@@ -317,7 +373,7 @@ The base may also be a larger one, such as `smollm2-135m-instruct` if you have f
             "Report: what you ran, what was trained of what, and how one can hear the difference.",
             "The tiny GPT, of nearly six million weights, got an adapter on its attention layers and "
             "read forty batches of "
-            "legal text. Under two percent of the weights were trained. The loss on kept-back text "
+            "legal text. Under two percent of the weights were trained. The loss on held-out text "
             "fell by half a unit, and "
             "a story that begins with a dog now speaks of parties and notices. With the adapter off, "
             "the story is the old "

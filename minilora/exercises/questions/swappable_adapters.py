@@ -146,13 +146,18 @@ the same base, and say why this is better than three whole models. Three is the 
         ),
         Number(
             "copies-gigabytes",
-            "GB of disk for a whole fine-tuned model per task, three digits",
+            "GB of disk for a whole fine-tuned model per task, five digits",
             lambda n: n["tasks"] * n["base_gigabytes"],
             (
                 Slip(
                     "one-copy",
                     lambda n: n["base_gigabytes"],
                     "That is one model; there is one for each task.",
+                ),
+                Slip(
+                    "base-and-copies",
+                    lambda n: (n["tasks"] + 1) * n["base_gigabytes"],
+                    "One copy too many: each task's model takes the place of the base.",
                 ),
                 Slip("shared", shared, "That is one base with its adapters. Asked for are whole copies."),
                 Slip(
@@ -164,7 +169,7 @@ the same base, and say why this is better than three whole models. Three is the 
         ),
         Number(
             "shared-gigabytes",
-            "GB of disk for one base and an adapter per task, three digits",
+            "GB of disk for one base and an adapter per task, five digits",
             shared,
             (
                 Slip(
@@ -176,6 +181,21 @@ the same base, and say why this is better than three whole models. Three is the 
                     "no-base",
                     lambda n: n["tasks"] * n["adapter_megabytes"] / 1000,
                     "The base is missing; an adapter alone can say nothing.",
+                ),
+                Slip(
+                    "binary",
+                    lambda n: n["base_gigabytes"] + n["tasks"] * n["adapter_megabytes"] / 1024,
+                    "With these units a GB is 1000 MB, not 1024.",
+                ),
+                Slip(
+                    "one-adapter-too-few",
+                    lambda n: n["base_gigabytes"] + (n["tasks"] - 1) * n["adapter_megabytes"] / 1000,
+                    "One adapter is missing: every task has one, the first too.",
+                ),
+                Slip(
+                    "base-alone",
+                    lambda n: n["base_gigabytes"],
+                    "That is the base alone; an adapter for each task comes on top.",
                 ),
                 Slip(
                     "one-adapter",
@@ -191,13 +211,29 @@ the same base, and say why this is better than three whole models. Three is the 
         ),
         Number(
             "as-heavy-as-a-copy",
-            "How many adapters weigh as much as one whole model? Three digits",
+            "How many adapters weigh as much as one whole model? Five digits",
             lambda n: 1000 * n["base_gigabytes"] / n["adapter_megabytes"],
             (
                 Slip(
                     "upside-down",
                     lambda n: n["adapter_megabytes"] / (1000 * n["base_gigabytes"]),
                     "That is the share of one adapter; the question is how many shares make a whole.",
+                ),
+                Slip(
+                    "per-task",
+                    lambda n: 1000 * n["base_gigabytes"] / (n["adapter_megabytes"] * n["tasks"]),
+                    "You divide by all adapters together. How many single adapters weigh as much as the "
+                    "model?",
+                ),
+                Slip(
+                    "times-tasks",
+                    lambda n: 1000 * n["base_gigabytes"] * n["tasks"] / n["adapter_megabytes"],
+                    "You multiply by the number of tasks. Compare one adapter with one model.",
+                ),
+                Slip(
+                    "one-less",
+                    lambda n: 1000 * n["base_gigabytes"] / n["adapter_megabytes"] - 1,
+                    "One too few: nothing has to be subtracted.",
                 ),
                 Slip(
                     "no-conversion",

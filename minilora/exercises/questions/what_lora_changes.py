@@ -197,6 +197,21 @@ why so much memory is saved. The parts below take the question apart; begin with
                     "That would be right for r = 1; each of A and B is r wide.",
                 ),
                 Slip(
+                    "r-on-one-side",
+                    lambda n: n["in_features"] + n["r"] * n["out_features"],
+                    "r multiplies one of the sides only. A has r · in numbers and B has out · r.",
+                ),
+                Slip(
+                    "difference",
+                    lambda n: matrix(n) - adapter(n),
+                    "That is how many fewer weights train. Asked for is how many do: count A and B.",
+                ),
+                Slip(
+                    "both-sides-r",
+                    lambda n: adapter(n) + n["r"] ** 2,
+                    "There is no (r, r) matrix between A and B.",
+                ),
+                Slip(
                     "with-base",
                     lambda n: matrix(n) + adapter(n),
                     "That counts W as well. It takes part, but it does not train.",
@@ -208,7 +223,7 @@ why so much memory is saved. The parts below take the question apart; begin with
             "saved-megabytes",
             "Gradients (4 bytes) and Adam's two running means (4 bytes each) are kept for trained "
             "weights. How many "
-            "MB (of 10^6 bytes) of them does it save that W is frozen? Leave A and B out; three digits",
+            "MB (of 10^6 bytes) of them does it save that W is frozen? Leave A and B out; five digits",
             lambda n: 12 * matrix(n) / 1e6,
             (
                 Slip(
@@ -226,6 +241,26 @@ why so much memory is saved. The parts below take the question apart; begin with
                     "no-means",
                     lambda n: 4 * matrix(n) / 1e6,
                     "These are the gradients; Adam's two means, 8 bytes together, are saved too.",
+                ),
+                Slip(
+                    "less-adapter",
+                    lambda n: 12 * (matrix(n) - adapter(n)) / 1e6,
+                    "You subtract what A and B cost. They are to be left out here.",
+                ),
+                Slip(
+                    "plus-adapter",
+                    lambda n: 12 * (matrix(n) + adapter(n)) / 1e6,
+                    "A and B are in your sum. They are to be left out here.",
+                ),
+                Slip(
+                    "numbers-for-bytes",
+                    lambda n: matrix(n) / 1e6,
+                    "That is how many weights W has, in millions. Each one saves 12 bytes.",
+                ),
+                Slip(
+                    "sixteen-bit",
+                    lambda n: 6 * matrix(n) / 1e6,
+                    "You count 2 bytes for each number. Gradients and means take 4 bytes each here.",
                 ),
                 Slip(
                     "of-the-adapter",
