@@ -5,7 +5,9 @@
 
 Opens executed copies of the pages (`python tools/build_notebooks.py --execute` makes them) and saves the whole page
 1280 and 800 pixels wide, light and dark. Then the same of one notebook in which every explorable is alive. A long page
-is cut into pieces of 1500 pixels. Not here: any judgement; the tests measure contrast and what is cut off (tests/browser).
+is cut into pieces of 1500 pixels.
+
+Not here: any judgement; the tests measure contrast and what is cut off (tests/browser).
 """
 
 from __future__ import annotations
