@@ -15,8 +15,8 @@ import pytest
 from minilora import cli
 from minilora.grading import cluster, results
 from minilora.grading.batch import grade_all
-from minilora.grading.grade import FAILED, Course
-from minilora.grading.sandbox import choose
+from minilora.grading.marks import FAILED, Course
+from minilora.grading.sandbox import Sandbox, choose
 from minilora.grading.submission import entries
 from tests.test_grading import ALSO_GOOD, GOOD, RIGHT, as_notebook, merge_that
 
@@ -112,7 +112,8 @@ def test_one_command_for_each_submission_gives_the_same_results(tmp_path, monkey
     }
     assert kept == {"ada": 3, "bob": 0, "cyn": 3}
     (report,) = (block for block in lines if "minilora grade class/ " in block and program not in block)
-    monkeypatch.setattr("minilora.grading.batch.grade", None)  # nothing is graded again
+    nowhere = Sandbox("plain", python="no-such-python")
+    monkeypatch.setattr("minilora.grading.sandbox.choose", lambda name: nowhere)  # nothing is graded again
     monkeypatch.chdir(tmp_path)
     assert cli.main([*report.split()[1:], "--workers", "1"]) == 0
     assert (tmp_path / "marks" / "report.md").exists()
