@@ -21,6 +21,7 @@ def visible(text: str, most: int = 20_000) -> str:
     >>> visible("a\\x1b[2J\\u202eb")
     'a\\\\x1b[2J\\\\u202eb'
     """
+    text = text.replace("\r\n", "\n")
     if len(text) > most:
         text = text[:most] + "…"
     return "".join(_name(c) if _obeyed(c) else c for c in text)
@@ -32,7 +33,7 @@ def one_line(text: str, most: int = 2000) -> str:
     >>> one_line("ada: wrong\\nada: 2 of 2 points")
     'ada: wrong ada: 2 of 2 points'
     """
-    return " ".join(visible(text, most).split())
+    return visible(" ".join(text[:most].split()), most)
 
 
 def _obeyed(character: str) -> bool:

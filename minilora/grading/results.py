@@ -1,8 +1,8 @@
 """Results on disk: one JSON file for each submission, written whole or not at all.
 
 A file's key says for which work, under which rules and secret it was made; if that is the same again, nothing is graded
-again. Its seal says that nobody has changed it since. A failure of the grader is never kept as a result, so the next run
-tries again.
+again. Its seal says that nobody has changed it since. A failure of the grader is never kept as a result, so the next
+run tries again.
 
 Not here: what a result says (grade.py), and tables of many (report.py).
 """
