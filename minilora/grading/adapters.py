@@ -17,6 +17,7 @@ from minilora.exercises.question import Numbers, Question
 from minilora.grading.submission import ADAPTER_FILES, Submission
 
 BASES = ("tiny-gpt", "smollm2-135m-instruct")  # that an adapter may be for
+SETTINGS = "minilora_settings"  # in the head of the weights' file
 MAX_SETTINGS = 2**20  # bytes
 PLAIN = re.compile(r"[\w.-]{1,200}")  # a name, in which nothing can be matched twice
 PATTERNS = (
@@ -90,17 +91,19 @@ def _settings_of_weights(path: Path) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             size = int.from_bytes(file.read(8), "little")
-            head = _as_dict(file.read(size)) if size <= MAX_SETTINGS else {}
+            head = _as_dict(file.read(size)) if size <= MAX_SETTINGS else {"__metadata__": {SETTINGS: "*"}}
     except OSError:
         return {}
     metadata = head.get("__metadata__")
-    told = metadata.get("minilora_settings") if isinstance(metadata, dict) else None
-    return _as_dict(told.encode()) if isinstance(told, str) else {}
+    told = metadata.get(SETTINGS) if isinstance(metadata, dict) else None
+    if told == "*":
+        return {PATTERNS[0]: "*"}
+    return _as_dict(told.encode("utf-8", "replace")) if isinstance(told, str) else {}
 
 
 def _as_dict(data: bytes) -> dict[str, Any]:
     if len(data) > MAX_SETTINGS:
-        return {"target_modules": "*"}  # nothing that is so large is loaded
+        return {PATTERNS[0]: "*"}  # nothing that is so large is loaded
     try:
         found = json.loads(data)
     except (ValueError, RecursionError):
