@@ -175,7 +175,13 @@ def test_every_name_has_a_file_of_its_own_beside_nothing_else(tmp_path):
 def test_marks_that_people_gave_lie_where_no_submissions_name_reaches(tmp_path):
     given = {"t1": written.Mark(2, "well said")}
     written.keep(tmp_path, given)
-    for student in ("written-marks", "by-hand/written-marks", "../by-hand/written-marks", "by-hand", *HOSTILE):
+    for student in (
+        "written-marks",
+        "by-hand/written-marks",
+        "../by-hand/written-marks",
+        "by-hand",
+        *HOSTILE,
+    ):
         results.write(tmp_path, a_result(student), b"secret")
         assert written.read_kept(tmp_path) == given
 
@@ -210,7 +216,11 @@ def test_a_learners_text_is_harmless_wherever_it_goes():
     from tests.test_grading import graded
 
     result = graded(PLAIN, question).as_dict()
-    for text in (formats.as_text(result), formats.as_csv([result]), report.as_markdown(report.of_class([result]))):
+    for text in (
+        formats.as_text(result),
+        formats.as_csv([result]),
+        report.as_markdown(report.of_class([result])),
+    ):
         assert "\x1b" not in text
         assert "\x07" not in text
         assert "\u202e" not in text
@@ -251,5 +261,3 @@ def test_every_hostile_name_can_be_chosen(tmp_path):
         if not name.startswith("."):
             (entry,) = entries(folder, only=name)
             assert entry.path.name == name
-
-

@@ -20,7 +20,17 @@ from minilora.grading.marks import FAILED, GRADED, Course
 from minilora.grading.session import Cell, Deadlines, Session, as_cells
 from minilora.grading.source import without_magics
 from minilora.grading.submission import Entry, Submission, entries, read_notebook
-from tests.test_grading import ALSO_GOOD, BOXES, COURSE, GOOD, STRONGEST, as_notebook, earned, graded, merge_that
+from tests.test_grading import (
+    ALSO_GOOD,
+    BOXES,
+    COURSE,
+    GOOD,
+    STRONGEST,
+    as_notebook,
+    earned,
+    graded,
+    merge_that,
+)
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals of Unix")
 PLAIN = BOXES["plain"]
@@ -70,10 +80,15 @@ PATTERNS = {
 
 
 def adapter(settings, metadata=None):
-    head = json.dumps({"__metadata__": {"minilora_settings": json.dumps(metadata)}} if metadata else {}).encode()
+    head = json.dumps(
+        {"__metadata__": {"minilora_settings": json.dumps(metadata)}} if metadata else {}
+    ).encode()
     weights = len(head).to_bytes(8, "little") + head
     told = {"peft_type": "LORA", "r": 4, "lora_alpha": 8} | settings
-    return {"my-run/adapter_config.json": json.dumps(told).encode(), "my-run/adapter_model.safetensors": weights}
+    return {
+        "my-run/adapter_config.json": json.dumps(told).encode(),
+        "my-run/adapter_model.safetensors": weights,
+    }
 
 
 @pytest.mark.parametrize("name", PATTERNS)
@@ -84,13 +99,22 @@ def test_a_learners_pattern_is_never_matched(name, place):
     inside = ({}, PATTERNS[name]) if place == "weights" else (PATTERNS[name], None)
     submission = Submission("ada", files=adapter(*inside))
     looked = adapters.from_submission(question, submission, [])
-    mistake, sentence = looked.observe({"folder": "my-run", "base": "tiny-gpt"}, question.numbers("ada"))["problem"]
+    mistake, sentence = looked.observe({"folder": "my-run", "base": "tiny-gpt"}, question.numbers("ada"))[
+        "problem"
+    ]
     assert mistake == "unreadable"
     assert "pattern" in sentence
 
 
 def test_names_of_layers_are_no_patterns():
-    for value in ("attention", "all-linear", "q_proj", ["q_proj", "model.layers.0.self_attn.v_proj"], None, {}):
+    for value in (
+        "attention",
+        "all-linear",
+        "q_proj",
+        ["q_proj", "model.layers.0.self_attn.v_proj"],
+        None,
+        {},
+    ):
         assert adapters._is_plain(value), value
 
 
@@ -159,7 +183,11 @@ batch.load = hang
 @pytest.fixture
 def broken_reading(monkeypatch):
     """Stands for a fault in our own reading that a file may find: the processes of the pool hang, die and eat memory."""
-    start = "import sys; sys.path[:] = sys.argv[1:]\n" + HANGS + "from minilora.grading.pool import serve\nserve()"
+    start = (
+        "import sys; sys.path[:] = sys.argv[1:]\n"
+        + HANGS
+        + "from minilora.grading.pool import serve\nserve()"
+    )
     monkeypatch.setattr(pool, "START", start)
     monkeypatch.setattr(pool, "NAMED_AFTER", 1.0)
     monkeypatch.setattr(pool, "GRACE", 1.0)
@@ -192,8 +220,21 @@ def test_what_hangs_dies_or_eats_all_memory_is_failed_and_the_others_are_graded(
 def run_a_class(folder, mark):
     sleeper = merge_that(f"import time\n{mark}\nwhile True: pass")
     (folder / "s.ipynb").write_bytes(as_notebook(sleeper))
-    command = [sys.executable, "-m", "minilora.cli", "grade", str(folder), "--exercises", "merge", "--workers", "2"]
-    environment = os.environ | {"MINILORA_COURSE_SECRET": "a secret of thirty-two bytes ...", "TMPDIR": str(folder.parent)}
+    command = [
+        sys.executable,
+        "-m",
+        "minilora.cli",
+        "grade",
+        str(folder),
+        "--exercises",
+        "merge",
+        "--workers",
+        "2",
+    ]
+    environment = os.environ | {
+        "MINILORA_COURSE_SECRET": "a secret of thirty-two bytes ...",
+        "TMPDIR": str(folder.parent),
+    }
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
 
 
@@ -351,4 +392,3 @@ def test_a_submission_that_uses_up_its_time_is_graded_with_what_it_has(monkeypat
     result = grade(submission, course, PLAIN)
     assert (result.status, result.score) == (GRADED, 3), result
     assert any("no time was left" in remark for remark in result.remarks)
-

@@ -1,5 +1,6 @@
 """Past one process: a Dask cluster that loses a machine midway, GNU parallel, and an example for Kubernetes."""
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -189,3 +190,10 @@ def test_the_job_for_kubernetes_grades_each_submission_once(tmp_path):
         [place, "--only=cyn"],
     ]
     assert graded[3] is None
+
+
+def test_no_benchmark_hides_a_package():
+    """They lie on the path of the tests, so that one called `distributed` was found in the place of Dask's package."""
+    programs = {path.stem for path in (Path(__file__).parents[1] / "benchmarks").glob("*.py")}
+    packages = set(importlib.metadata.packages_distributions()) | set(sys.stdlib_module_names)
+    assert not programs & packages

@@ -49,9 +49,10 @@ class Group:
         if self.version == 2:
             events = _numbers(memory / "memory.events")
             return events.get("oom", 0) > 0 and events.get("oom_kill", 0) > 0
-        return (
-            _numbers(memory / "memory.oom_control").get("oom_kill", 0) > 0
-            and (memory / "memory.failcnt").read_text(encoding="ascii").strip() != "0"
+        ended = _numbers(memory / "memory.oom_control").get("oom_kill", 0)
+        # subtle: memory.failcnt stays 0 on new kernels, so the highest use tells whose limit it was
+        return ended > 0 and _number(memory / "memory.max_usage_in_bytes") >= 0.95 * _number(
+            memory / "memory.limit_in_bytes"
         )
 
     def end(self) -> None:
@@ -147,6 +148,10 @@ def _numbers(path: Path) -> dict[str, int]:
         return {name: int(value) for name, value in (line.split()[:2] for line in lines if line)}
     except (OSError, ValueError):
         return {}
+
+
+def _number(path: Path) -> int:
+    return int(path.read_text(encoding="ascii"))
 
 
 def _rewrite(path: Path, text: str) -> None:

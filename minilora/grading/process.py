@@ -67,6 +67,11 @@ class Worker:
                 pass_fds=() if descriptor is None else (descriptor,),
             )
 
+    def limits(self) -> dict[str, int]:
+        """Those of each process. A limit on a user's processes counts in other containers too, so a group is better."""
+        limits = self.sandbox.limits()
+        return {name: value for name, value in limits.items() if not (self.group and name == "NPROC")}
+
     def why_it_ended(self) -> End | None:
         """What its end was due to; None where it did not end, and only closed its pipes."""
         try:

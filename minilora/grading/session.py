@@ -174,7 +174,7 @@ class Session:
         notebook = {key: getattr(self.wanted, key) for key in ("functions", "ids", "questions", "student")}
         try:
             self.line = Line(self.sandbox, self.wanted.numbers)
-            limits = self.sandbox.limits()
+            limits = self.line.worker.limits()
             answer = self._ask(self.deadlines.start, do="setup", limits=limits, torch=self.torch, **notebook)
         except (Ended, OSError) as error:
             said = self.line.output() if self.line else ""
