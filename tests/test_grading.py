@@ -17,7 +17,7 @@ from minilora.exercises.judging import CORRECT, NOT_ATTEMPTED
 from minilora.grading import process, protocol, sandbox, users
 from minilora.grading.grade import grade
 from minilora.grading.marks import FAILED, GRADED, UNREADABLE, Course
-from minilora.grading.session import Cell, Deadlines, GraderFailure, Session
+from minilora.grading.session import Cell, Deadlines, GraderFailure, Session, Wanted
 from minilora.grading.submission import Entry, Submission, entries, load, read_notebook
 
 MERGE, UNMERGE = registry.get("merge"), registry.get("unmerge")
@@ -80,6 +80,11 @@ def merge_that(body: str, before: str = "") -> str:
     return f"{before}\ndef merge(W, A, B, alpha):\n{lines}\n"
 
 
+# What is ours in the worker is in no table of modules any more, and can be found all the same.
+OURS = (
+    "import gc, types\ndef ours(name):\n    return next(m for m in gc.get_objects() if isinstance(m, types.ModuleType) "
+    "and m.__name__ == 'minilora.' + {'learner_side': 'exercises.'}.get(name, 'grading.') + name)"
+)
 RIGHT = "W + alpha / A.shape[0] * (B @ A)"
 
 # -- a hostile or broken `merge`; `unmerge` beside it is right and keeps its point -----------------------------------
@@ -164,11 +169,11 @@ WORTHLESS = {
         "import os\nfor fd in range(3, 60):\n    try: os.write(fd, b'\\xff' * 1000)\n    except OSError: pass\nreturn W"
     ),
     "a reply to an older call": merge_that(
-        "import sys\np = sys.modules['protocol']\nold = p.write_message\n"
+        f"{OURS}\np = ours('protocol')\nold = p.write_message\n"
         "def late(pipe, message):\n    old(pipe, dict(message, nonce='0' * 16))\np.write_message = late\nreturn W"
     ),
     "rewrites the comparison": merge_that(
-        "import sys\nside = sys.modules['learner_side']\nside.same = lambda *a: True\n"
+        f"{OURS}\nside = ours('learner_side')\nside.same = lambda *a: True\n"
         "side.call.__globals__['to_plain'] = lambda v: v\nreturn W"
     ),
     "an AST hook": "import ast\nast.parse = compile = exec = None\n" + merge_that("return W"),
@@ -247,11 +252,12 @@ def test_all_other_worthless_answers_in_one_worker(box):
     """Each in a cell of its own, under names of its own; a right answer among them passes after every one."""
     never_end = {"endless loop", "swallows every exception"}
     names = [name for name in WORTHLESS if name not in UP_TO_THE_SANDBOX | never_end]
-    cells = [Cell("import numpy as np", "first"), Cell(GOOD, "right", {"merge": "merge"})]
+    cells = [Cell("import numpy as np", "first"), Cell(GOOD, "right")]
     for number, name in enumerate(names):
         source = WORTHLESS[name].replace("merge", f"merge_{number}").replace("Yes", f"Yes_{number}")
-        cells.append(Cell(source, name, {f"merge_{number}": f"merge_{number}"}))
-    with Session(box, cells, deadlines=COURSE.deadlines) as session:
+        cells.append(Cell(source, name))
+    wanted = Wanted({"merge": 4} | {f"merge_{number}": 4 for number in range(len(names))})
+    with Session(box, cells, wanted, COURSE.deadlines) as session:
 
         def outcome(function):
             run = functools.partial(session.call, function, takes=MERGE.takes, gives=MERGE.gives)

@@ -182,7 +182,7 @@ batch.load = hang
 
 @pytest.fixture
 def broken_reading(monkeypatch):
-    """Stands for a fault in our own reading that a file may find: the processes of the pool hang, die and eat memory."""
+    """Stands for a fault in our own reading that a file may find: the pool's processes hang, die and eat memory."""
     start = (
         "import sys; sys.path[:] = sys.argv[1:]\n"
         + HANGS
