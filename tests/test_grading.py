@@ -82,8 +82,10 @@ def merge_that(body: str, before: str = "") -> str:
 
 # What is ours in the worker is in no table of modules any more, and can be found all the same.
 OURS = (
-    "import gc, types\ndef ours(name):\n    return next(m for m in gc.get_objects() if isinstance(m, types.ModuleType) "
-    "and m.__name__ == 'minilora.' + {'learner_side': 'exercises.'}.get(name, 'grading.') + name)"
+    "import gc\nclass Ours: pass\ndef ours(name):\n"
+    "    full = 'minilora.' + {'learner_side': 'exercises.'}.get(name, 'grading.') + name\n    found = Ours()\n"
+    "    found.__dict__ = next(d for d in gc.get_objects() if type(d) is dict and d.get('__name__') == full)\n"
+    "    return found"
 )
 RIGHT = "W + alpha / A.shape[0] * (B @ A)"
 
