@@ -37,7 +37,7 @@ from minilora.exercises import registry  # noqa: E402
 from minilora.exercises.exercise import STUB, Exercise  # noqa: E402
 from minilora.exercises.question import Choice, Number, Question  # noqa: E402
 from minilora.grading.command import choose_exercises  # noqa: E402
-from minilora.grading.grade import Course  # noqa: E402
+from minilora.grading.marks import Course  # noqa: E402
 
 PAGES = {"NumPy": "05_qlora.ipynb", "torch": "03_lora.ipynb"}
 SHARES = {"right": 40, "wrong": 40, "hostile": 10, "broken": 10}  # in percent

@@ -53,13 +53,15 @@ BENCHMARKS = (
     Benchmark("smollm2_pirate", "A real model learns to talk like a pirate"),
     Benchmark("planning", "How long a memory plan takes"),
     Benchmark("published_peaks", "The memory planner against published peaks"),
-    Benchmark("distributed", "Several processes against one", "--out"),
+    Benchmark("several_processes", "Several processes against one", "--out"),
     Benchmark("explorables", "Explorables: from a key press to the picture"),
     Benchmark("mutants", "Small slips that the exercises' checks catch"),
     Benchmark("grading", "Grading a class"),
     Benchmark("reliability", "Damaged files and sudden ends"),
     Benchmark("course", "The pages and the tests"),
-    Benchmark("distributed_gpu", "Two GPUs against one", "--out", needs_gpu=True, program="distributed"),
+    Benchmark(
+        "several_processes_gpu", "Two GPUs against one", "--out", needs_gpu=True, program="several_processes"
+    ),
     Benchmark("quantization_gpu", "Four bits beside bitsandbytes, on a GPU", needs_gpu=True),
     Benchmark("memory_gpu", "The memory planner against a GPU", "--out", needs_gpu=True),
     Benchmark("seven_billion", "A model of 8 billion weights within 24 GB", "--out", needs_gpu=True),

@@ -329,6 +329,7 @@ def add_grade(commands: Commands) -> None:
     )
     parser.add_argument("path", nargs="?", help="a notebook, or a folder or zip with one entry per student")
     parser.add_argument("--student", help="whose it is; then a folder or zip is one submission")
+    parser.add_argument("--only", metavar="NAME", help="grade this entry of the folder alone, as --only=NAME")
     parser.add_argument(
         "--exercises",
         nargs="+",
@@ -389,6 +390,7 @@ def grade(options: argparse.Namespace) -> int:
         export_written=path(options.export_written),
         merge_written=path(options.merge_written),
         dask=options.dask,
+        only=options.only,
     )
 
 

@@ -33,7 +33,7 @@ def run(processes: int, folder: Path, *options: str) -> subprocess.CompletedProc
         if processes > 1
         else []
     )
-    # Without GPUs, which would be too few: what several do, is in benchmarks/distributed.py.
+    # Without GPUs, which would be too few: what several do, is in benchmarks/several_processes.py.
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     folder.mkdir(exist_ok=True)
     return subprocess.run(
@@ -101,7 +101,7 @@ def test_the_benchmark_runs_here(tmp_path):
     """On a CPU with the tiny GPT; on two GPUs it is the same program."""
     out = tmp_path / "table.json"
     done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "distributed.py"), "--out", str(out)],
+        [sys.executable, str(ROOT / "benchmarks" / "several_processes.py"), "--out", str(out)],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

@@ -14,9 +14,10 @@ import pytest
 
 from minilora.exercises import judging, registry
 from minilora.exercises.judging import CORRECT, NOT_ATTEMPTED
-from minilora.grading import protocol, sandbox
-from minilora.grading.grade import FAILED, GRADED, UNREADABLE, Course, grade
-from minilora.grading.session import Cell, Deadlines, GraderFailure, Session
+from minilora.grading import process, protocol, sandbox, users
+from minilora.grading.grade import grade
+from minilora.grading.marks import FAILED, GRADED, UNREADABLE, Course
+from minilora.grading.session import Cell, Deadlines, GraderFailure, Session, Wanted
 from minilora.grading.submission import Entry, Submission, entries, load, read_notebook
 
 MERGE, UNMERGE = registry.get("merge"), registry.get("unmerge")
@@ -79,6 +80,13 @@ def merge_that(body: str, before: str = "") -> str:
     return f"{before}\ndef merge(W, A, B, alpha):\n{lines}\n"
 
 
+# What is ours in the worker is in no table of modules any more, and can be found all the same.
+OURS = (
+    "import gc\nclass Ours: pass\ndef ours(name):\n"
+    "    full = 'minilora.' + {'learner_side': 'exercises.'}.get(name, 'grading.') + name\n    found = Ours()\n"
+    "    found.__dict__ = next(d for d in gc.get_objects() if type(d) is dict and d.get('__name__') == full)\n"
+    "    return found"
+)
 RIGHT = "W + alpha / A.shape[0] * (B @ A)"
 
 # -- a hostile or broken `merge`; `unmerge` beside it is right and keeps its point -----------------------------------
@@ -168,12 +176,11 @@ WORTHLESS = {
         "pass\nreturn W"
     ),
     "a reply to an older call": merge_that(
-        "import sys\np = sys.modules['protocol']\nold = p.write_message\n"
-        "def late(pipe, message):\n    old(pipe, dict(message, nonce='0' * 16))\np.write_message = "
-        "late\nreturn W"
+        f"{OURS}\np = ours('protocol')\nold = p.write_message\n"
+        "def late(pipe, message):\n    old(pipe, dict(message, nonce='0' * 16))\np.write_message = late\nreturn W"
     ),
     "rewrites the comparison": merge_that(
-        "import sys\nside = sys.modules['learner_side']\nside.same = lambda *a: True\n"
+        f"{OURS}\nside = ours('learner_side')\nside.same = lambda *a: True\n"
         "side.call.__globals__['to_plain'] = lambda v: v\nreturn W"
     ),
     "an AST hook": "import ast\nast.parse = compile = exec = None\n" + merge_that("return W"),
@@ -252,11 +259,12 @@ def test_all_other_worthless_answers_in_one_worker(box):
     """Each in a cell of its own, under names of its own; a right answer among them passes after every one."""
     never_end = {"endless loop", "swallows every exception"}
     names = [name for name in WORTHLESS if name not in UP_TO_THE_SANDBOX | never_end]
-    cells = [Cell("import numpy as np", "first"), Cell(GOOD, "right", {"merge": "merge"})]
+    cells = [Cell("import numpy as np", "first"), Cell(GOOD, "right")]
     for number, name in enumerate(names):
         source = WORTHLESS[name].replace("merge", f"merge_{number}").replace("Yes", f"Yes_{number}")
-        cells.append(Cell(source, name, {f"merge_{number}": f"merge_{number}"}))
-    with Session(box, cells, deadlines=COURSE.deadlines) as session:
+        cells.append(Cell(source, name))
+    wanted = Wanted({"merge": 4} | {f"merge_{number}": 4 for number in range(len(names))})
+    with Session(box, cells, wanted, COURSE.deadlines) as session:
 
         def outcome(function):
             run = functools.partial(session.call, function, takes=MERGE.takes, gives=MERGE.gives)
@@ -461,13 +469,13 @@ def test_no_daemon_survives(box):
     )
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sandbox.Worker, "kill", lambda worker: (seen.extend(alive(mark)), KILL(worker)))
+        patch.setattr(process.Worker, "kill", lambda worker: (seen.extend(alive(mark)), KILL(worker)))
         assert earned(graded(box, daemon, ALSO_GOOD)) == [2, 1]
     assert seen, "there were daemons to end"
     assert none_left(mark)
 
 
-KILL = sandbox.Worker.kill
+KILL = process.Worker.kill
 
 
 def alive(mark):
@@ -486,14 +494,15 @@ def none_left(mark):
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems have no such users")
 def test_a_user_with_processes_left_is_not_given_to_the_next_submission(monkeypatch):
-    monkeypatch.setattr(sandbox, "_users_with_processes", set)
-    first, lock = sandbox._free_user()
-    second, other = sandbox._free_user()  # the first is in use
+    monkeypatch.setattr(users, "users_with_processes", set)
+    monkeypatch.setattr(users.secrets, "randbelow", lambda count: 7)
+    first, lock = users.free_user()
+    second, other = users.free_user()  # the first is in use
     os.close(lock)
     os.close(other)
-    assert second > first >= sandbox.FIRST_USER
-    monkeypatch.setattr(sandbox, "_users_with_processes", lambda: {0, first})
-    user, lock = sandbox._free_user()
+    assert second > first >= users.FIRST_USER
+    monkeypatch.setattr(users, "users_with_processes", lambda: {0, first})
+    user, lock = users.free_user()
     os.close(lock)
     assert user > first
 
@@ -503,25 +512,25 @@ def test_users_with_processes_include_one_that_has_ended_but_is_not_cleared_away
     ended = subprocess.Popen(["true"])
     os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # leaves it as it is
     assert Path(f"/proc/{ended.pid}").stat().st_uid == os.getuid()
-    assert os.getuid() in sandbox._users_with_processes()
+    assert os.getuid() in users.users_with_processes()
     ended.wait()
 
 
 def test_ending_a_workers_processes_is_done_as_that_worker_and_no_one_else(monkeypatch):
     """Nothing is ended here: what would be run is only recorded."""
     commands = []
-    monkeypatch.setattr(sandbox.subprocess, "run", lambda command, **_: commands.append(command))
-    monkeypatch.setattr(sandbox.os, "kill", lambda *_: pytest.fail("no signal is sent from here"))
-    sandbox._kill_all_of(20_007)
+    monkeypatch.setattr(users.subprocess, "run", lambda command, **_: commands.append(command))
+    monkeypatch.setattr(users.os, "kill", lambda *_: pytest.fail("no signal is sent from here"))
+    users.end_all_of(20_007)
     (command,) = commands
     changes, shell = command[: command.index("--")], command[command.index("--") + 1 :]
     assert changes[0] == "setpriv"
     assert {"--reuid=20007", "--regid=20007", "--no-new-privs", "--bounding-set=-all"} <= set(changes)
-    assert shell == ["/bin/sh", "-c", f"{sandbox.IS_WORKER} && {sandbox.KILL_ALL}", "sh", "20007"]
-    for user in (-1, 0, 1, 1000, os.getuid(), sandbox.FIRST_USER - 1):
-        if user < sandbox.FIRST_USER:
+    assert shell == ["/bin/sh", "-c", f"{users.IS_WORKER} && {users.KILL_ALL}", "sh", "20007"]
+    for user in (-1, 0, 1, 1000, os.getuid(), users.FIRST_USER - 1):
+        if user < users.FIRST_USER:
             with pytest.raises(ValueError, match="is no worker's"):
-                sandbox._kill_all_of(user)
+                users.end_all_of(user)
     assert len(commands) == 1
 
 
@@ -543,7 +552,7 @@ def test_ending_a_workers_processes_is_done_as_that_worker_and_no_one_else(monke
 def test_the_shell_makes_sure_whose_processes_it_ends(real, effective, asked, would_kill):
     """The guard alone, with an `id` that answers as told, and an echo in the place of what it guards."""
     fake_id = f'id() {{ if [ "$1" = -ru ]; then echo {real}; else echo {effective}; fi; }}'
-    program = f"{fake_id}; {sandbox.IS_WORKER} && echo would kill"
+    program = f"{fake_id}; {users.IS_WORKER} && echo would kill"
     assert "kill -" not in program
     shell = ["/bin/sh", "-c", program, "sh", asked]
     said = subprocess.run(shell, capture_output=True, text=True, check=False).stdout
@@ -620,7 +629,7 @@ def test_the_worker_is_another_user(box):
     if not box.own_user:
         pytest.skip("only root can give a worker a user of its own")
     cell = merge_that(
-        f"import os\nassert {os.getuid()} != os.getuid() >= {sandbox.FIRST_USER}, os.getuid()\nreturn {RIGHT}"
+        f"import os\nassert {os.getuid()} != os.getuid() >= {users.FIRST_USER}, os.getuid()\nreturn {RIGHT}"
     )
     assert earned(graded(box, cell, ALSO_GOOD)) == [2, 1]
 

@@ -1,5 +1,6 @@
 """Past one process: a Dask cluster that loses a machine midway, GNU parallel, and an example for Kubernetes."""
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -15,9 +16,10 @@ import pytest
 from minilora import cli
 from minilora.grading import cluster, results
 from minilora.grading.batch import grade_all
-from minilora.grading.grade import FAILED, Course
-from minilora.grading.sandbox import choose
+from minilora.grading.marks import FAILED, Course
+from minilora.grading.sandbox import Sandbox, choose
 from minilora.grading.submission import entries
+from tests.grading_cases.names import HOSTILE
 from tests.test_grading import ALSO_GOOD, GOOD, RIGHT, as_notebook, merge_that
 
 NAMES = ["merge", "unmerge"]
@@ -112,10 +114,46 @@ def test_one_command_for_each_submission_gives_the_same_results(tmp_path, monkey
     }
     assert kept == {"ada": 3, "bob": 0, "cyn": 3}
     (report,) = (block for block in lines if "minilora grade class/ " in block and program not in block)
-    monkeypatch.setattr("minilora.grading.batch.grade", None)  # nothing is graded again
+    nowhere = Sandbox("plain", python="no-such-python")
+    monkeypatch.setattr("minilora.grading.sandbox.choose", lambda name: nowhere)  # nothing is graded again
     monkeypatch.chdir(tmp_path)
     assert cli.main([*report.split()[1:], "--workers", "1"]) == 0
     assert (tmp_path / "marks" / "report.md").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="lines for a Unix shell")
+@pytest.mark.parametrize("program", ["parallel", "xargs", "kubernetes"])
+def test_recipes_hand_every_name_over_and_run_none(tmp_path, program):
+    """The lines of the pages, with a `minilora` that writes down how it was called."""
+    if program != "kubernetes" and not shutil.which(program):
+        pytest.skip(f"there is no {program}")
+    folder, said = tmp_path / "class", tmp_path / "said"
+    for made in (folder, said, tmp_path / "bin"):
+        made.mkdir()
+    for name in HOSTILE:
+        if "/" not in name and not name.startswith(".") and len(name.encode()) < 200:
+            (folder / f"{name}.ipynb").touch()
+            (folder / f"{name}.x").mkdir(exist_ok=True)
+    fake = tmp_path / "bin" / "minilora"
+    fake.write_text('#!/bin/sh\nprintf "%s\\0" "$@" > "$(mktemp "$SAID/XXXXXXXX")"\n', encoding="utf-8")
+    fake.chmod(0o755)
+    environment = os.environ | {"PATH": f"{fake.parent}{os.pathsep}{os.environ['PATH']}", "SAID": str(said)}
+    names = {path.name for path in folder.iterdir()}
+    if program == "kubernetes":
+        yaml = pytest.importorskip("yaml")
+        job = yaml.safe_load((DOCS / "kubernetes-job.yml").read_text(encoding="utf-8"))
+        script = job["spec"]["template"]["spec"]["containers"][0]["args"][0].replace("/class", str(folder))
+        lines = [f"export JOB_COMPLETION_INDEX={index}\n{script}" for index in range(len(names) + 1)]
+    else:
+        blocks = code_blocks((DOCS / "scale.md").read_text(encoding="utf-8"))
+        lines = [block for block in blocks if program in block]
+    for line in lines:
+        command = ["bash", "-ec", line]
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=200)
+    calls = [path.read_bytes().decode().split("\0") for path in said.iterdir()]
+    chosen = [word.removeprefix("--only=") for call in calls for word in call if word.startswith("--only=")]
+    assert sorted(chosen) == sorted(names)
+    assert not list(tmp_path.rglob("I_RAN"))
 
 
 def code_blocks(page: str) -> list[str]:
@@ -138,17 +176,24 @@ def test_the_job_for_kubernetes_grades_each_submission_once(tmp_path):
     fake = tmp_path / "bin" / "minilora"
     fake.write_text('#!/bin/sh\necho "$@"\n', encoding="utf-8")
     fake.chmod(0o755)
-    script = container["args"][0].replace("/class/", f"{tmp_path}/class/")
+    script = container["args"][0].replace("/class", f"{tmp_path}/class")
     graded = []
     for index in range(4):
         environment = {"PATH": f"{fake.parent}:{os.environ['PATH']}", "JOB_COMPLETION_INDEX": str(index)}
         command = [*container["command"], script]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        graded.append(done.stdout.split()[1:4] if done.stdout else None)
+        graded.append(done.stdout.split()[1:3] if done.stdout else None)
     place = f"{tmp_path}/class"
     assert graded[:3] == [
-        [f"{place}/ada.ipynb", "--student", "ada"],
-        [f"{place}/bob.zip", "--student", "bob"],
-        [f"{place}/cyn", "--student", "cyn"],
+        [place, "--only=ada.ipynb"],
+        [place, "--only=bob.zip"],
+        [place, "--only=cyn"],
     ]
     assert graded[3] is None
+
+
+def test_no_benchmark_hides_a_package():
+    """They lie on the path of the tests, so that one called `distributed` was found in the place of Dask's package."""
+    programs = {path.stem for path in (Path(__file__).parents[1] / "benchmarks").glob("*.py")}
+    packages = set(importlib.metadata.packages_distributions()) | set(sys.stdlib_module_names)
+    assert not programs & packages

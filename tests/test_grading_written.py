@@ -179,7 +179,9 @@ def test_sheets_that_cannot_be_read_and_files_that_would_be_lost(classroom, shee
         sheet.write_bytes(data)
         assert grade(classroom, "--merge-written", sheet) == 1
         assert words in capsys.readouterr().err
-    (classroom.parent / "marks" / written.KEPT).write_text("{", encoding="utf-8")
+    kept = classroom.parent / "marks" / written.KEPT
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("{", encoding="utf-8")
     assert grade(classroom) == 1
     assert "is damaged" in capsys.readouterr().err
     assert cli.main(["grade", str(classroom), "--merge-written", str(sheet)]) == 1

@@ -27,13 +27,16 @@ SIGNATURE = "signature"  # takes other arguments than the exercise says
 NOT_PLAIN = "not plain"  # returned something that is not plain data
 STOPPED = "stopped"  # said by a grader: the call took too long, or its process died
 
-MAX_VALUES = 5_000_000  # numbers and characters that one answer may hold
+MAX_VALUES = 500_000  # numbers and characters that one answer may hold
 MAX_DEPTH = 12
 
 
 @dataclasses.dataclass
 class Reply:
-    """What one call gave. `changed` holds the arguments that the function wrote to, as they are afterwards."""
+    """What one call gave. `changed` holds the arguments that the function wrote to, as they are afterwards.
+
+    after: all arguments, as they are afterwards; a grader finds out itself which of them changed.
+    """
 
     status: str
     value: Any = None
@@ -41,6 +44,7 @@ class Reply:
     message: str = ""
     error_type: str = ""
     lines: list[tuple[int, str]] = dataclasses.field(default_factory=list)  # of the learner's own code
+    after: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class NotPlain(TypeError):
@@ -87,8 +91,12 @@ def call(
         after = {name: to_plain(given[name]) for name in arguments if name not in takes}
     except NotPlain as error:
         return Reply(NOT_PLAIN, message=str(error))
-    changed = {name: value for name, value in after.items() if not same(value, arguments[name])}
-    return Reply(RETURNED, plain, changed)
+    return Reply(RETURNED, plain, changes(after, arguments), after=after)
+
+
+def changes(after: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """The values that are not what they were."""
+    return {name: value for name, value in after.items() if not same(value, before[name])}
 
 
 def is_stub(function: Callable) -> bool:

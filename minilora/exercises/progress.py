@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -77,7 +78,9 @@ def write(records: dict[str, Record]) -> None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Puts a file in its place at once: who is interrupted keeps the old one."""
-    new = path.with_name(f".{path.name}.{os.getpid()}.new")
+    new = path.with_name(
+        f".{secrets.token_hex(8)}.new"
+    )  # a container beside this one has the same process ids
     try:
         with open(new, "wb") as file:
             file.write(data)

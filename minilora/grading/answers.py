@@ -1,132 +1,160 @@
-"""Which cell answers which exercise: by the function that it defines, by its metadata, or by the keys of its dict.
+"""What a running notebook answers to the questions: its dicts, told apart by their keys, as plain data.
 
-Cells may be moved, doubled, renamed or turned into text; what counts is the last answer that is not the empty stub.
+Each change of a dict is taken over when it happens, since several questions of a notebook use the same name for theirs.
+What an answer is, the learner's own Python says; a value that is no plain data, or whose line failed, is kept as
+unreadable with the reason, for a person to decide. The worker in the sandbox gets a copy of this file.
 
-Not here: running anything (session.py), and whether an answer is right (grade.py).
+Not here: whether an answer is right (minilora/exercises/question.py).
 """
 
 from __future__ import annotations
 
 import ast
 import operator
-import re
+from collections.abc import Iterator
 from typing import Any
 
-from minilora.exercises.exercise import Exercise
-from minilora.exercises.question import Question
-from minilora.grading.session import Cell
-from minilora.grading.submission import NotebookCell
-from minilora.grading.worker import parse_cell
+from minilora.exercises import learner_side
 
-UNREADABLE = "unreadable: write the value itself, without names or calls"
+MAX_KEYS = 500  # of a dict that is looked at
+MAX_TEXT = 100_000  # characters of one answer
 OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 OPERATORS[ast.FloorDiv] = operator.floordiv
+USUAL_NAME = "answers"  # as the notebooks call it; other dicts do not replace what stands in it
 
 
-def cells_to_run(cells: list[NotebookCell], exercises: list[Exercise]) -> list[Cell]:
-    """All code cells in their order, and text cells that hold an answer which no code cell holds."""
-    trees = [tree(_code(cell)) for cell in cells]
-    defined = [_functions(cell, found, exercises) for cell, found in zip(cells, trees, strict=True)]
-    in_code = {
-        name
-        for cell, names in zip(cells, defined, strict=True)
-        if cell.kind == "code"
-        for name in names.values()
-    }
-    planned = []
-    for number, (cell, names) in enumerate(zip(cells, defined, strict=True), 1):
-        if cell.kind == "code":
-            planned.append(Cell(cell.source, f"cell {number}", names))
-        elif set(names.values()) - in_code:
-            planned.append(Cell(_code(cell), f"cell {number}", names))
-    return planned
+class Unreadable:
+    """In the place of an answer: why there is none."""
+
+    def __init__(self, why: str):
+        self.why = why
 
 
-def tree(source: str) -> ast.Module | None:
-    """The syntax tree of a cell, or None where it has none."""
-    try:
-        return parse_cell(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+class AnswerBook:
+    """Question -> key -> the last answer that is not empty. questions: name -> the keys of its dict."""
 
+    def __init__(self, questions: dict[str, list[str]]):
+        self.questions = {name: set(keys) for name, keys in questions.items()}
+        self.kept: dict[str, dict[str, tuple[bool, Any]]] = {name: {} for name in questions}
+        self.seen: dict[str, dict[str, Any]] = {}  # variable -> its dict, when it was looked at last
 
-def _code(cell: NotebookCell) -> str:
-    fenced = re.search(r"(?s)^\s*```\w*\n(.*?)```", cell.source) if cell.kind != "code" else None
-    return fenced[1] if fenced else cell.source
+    def look(self, namespace: dict[str, Any], ids: tuple[str, ...] = ()) -> None:
+        """Takes over what has changed in the dicts of a namespace. ids: of the cell that runs."""
+        for variable, value in list(namespace.items()):
+            if isinstance(value, dict) and dict.__len__(value) <= MAX_KEYS and variable != "__builtins__":
+                now = {key: _plain(item) for key, item in dict.items(value) if self._is_ours(key)}
+                before = self.seen.get(variable, {})
+                changed = {k: v for k, v in now.items() if k not in before or not _same(before[k], v)}
+                self.seen[variable] = now
+                self.take(changed, set(now), ids, variable == USUAL_NAME)
 
-
-def _functions(cell: NotebookCell, found: ast.Module | None, exercises: list[Exercise]) -> dict[str, str]:
-    """Name as it is defined in this cell -> name of the exercise's function."""
-    if found is None:
-        return {}
-    named = _top_level_names(found)
-    functions = {e.function_name: e.function_name for e in exercises if e.function_name in named}
-    for exercise in exercises:
-        own = [node.name for node in found.body if isinstance(node, ast.FunctionDef)]
-        if exercise.name in cell.ids and exercise.function_name not in named and len(own) == 1:
-            functions[own[0]] = exercise.function_name  # renamed, but in its place
-    return functions
-
-
-def _top_level_names(found: ast.Module) -> set[str]:
-    names = set()
-    for node in ast.walk(found):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
-    return names
-
-
-# -- answers to questions ------------------------------------------------------------------------------------------
-
-
-def read_answers(cells: list[NotebookCell], question: Question) -> dict[str, Any] | None:
-    """The last dict of answers that belongs to `question`; None where there is none.
-
-    Several questions of a notebook use the same name for it, so the keys tell which it is. One with answers in it is
-    preferred to an empty one.
-    """
-    keys = {part.key for part in question.parts}
-    best: tuple[int, int] = (0, 0)
-    answers = None
-    for cell in cells:
-        found = tree(_code(cell))
-        for node in found.body if found else []:
-            if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)):
+    def take(self, changed: dict[str, Any], keys: set[str], ids: tuple[str, ...], usual: bool = True) -> None:
+        """keys: of the whole dict, which say what question it belongs to; changed: the answers to take over."""
+        for key, value in changed.items():
+            if key in self.questions:  # a dict of dicts, by the names of the questions
+                if isinstance(value, dict):
+                    self._keep(key, {k: v for k, v in value.items() if k in self.questions[key]}, True)
                 continue
-            read = read_dict(node.value)
-            shared = len(keys & set(read))
-            rank = (shared, int(any(read[key] not in (None, "") for key in keys & set(read))))
-            if 2 * shared > len(keys) and rank >= best:
-                best, answers = rank, read
-    return answers
+            names = [name for name, own in self.questions.items() if key in own]
+            most = max(len(keys & self.questions[name]) for name in names)
+            best = [name for name in names if len(keys & self.questions[name]) == most]
+            own = [name for name in best if any(i.startswith(name) for i in ids)] or best
+            for name in own:
+                if len(own) == 1 or key not in self.kept[name]:  # subtle: a doubtful one replaces nothing
+                    self._keep(name, {key: value}, usual)
+
+    def _keep(self, name: str, answers: dict[str, Any], usual: bool) -> None:
+        for key, value in answers.items():
+            empty = value is None or (isinstance(value, str) and not value.strip())
+            if not empty and usual >= self.kept[name].get(key, (False, None))[0]:
+                self.kept[name][key] = (usual, value)
+
+    def _is_ours(self, key: Any) -> bool:
+        return type(key) is str and (
+            key in self.questions or any(key in keys for keys in self.questions.values())
+        )
+
+    def salvage(
+        self, statement: ast.stmt, namespace: dict[str, Any] | None, ids: tuple[str, ...] = ()
+    ) -> None:
+        """The answers that stand in a statement which failed, each worked out alone.
+
+        namespace: in which they are evaluated; None where nothing may run any more: then plain values alone are read.
+        """
+        for pairs in _pairs(statement):
+            found = {key: _worked_out(value, namespace) for key, value in pairs.items() if self._is_ours(key)}
+            self.take(found, set(found), ids)
+
+    def as_dict(self) -> dict[str, Any]:
+        """{"answers": question -> key -> value, "unreadable": question -> key -> why}."""
+        told: dict[str, Any] = {"answers": {}, "unreadable": {}}
+        for name, kept in self.kept.items():
+            values = {key: value for key, (_, value) in kept.items()}
+            told["answers"][name] = {k: v for k, v in values.items() if not isinstance(v, Unreadable)}
+            told["unreadable"][name] = {k: v.why for k, v in values.items() if isinstance(v, Unreadable)}
+        return told
 
 
-def read_dict(node: ast.Dict) -> dict[str, Any]:
-    """The keys that are text, with plain values; arithmetic with numbers is worked out.
+def _plain(value: Any) -> Any:
+    try:
+        plain = learner_side.to_plain(value)
+    except learner_side.NotPlain as error:
+        return Unreadable(str(error)[:200])
+    except Exception as error:  # a learner's own class, or a patched library
+        return Unreadable(f"{type(error).__name__}: {error}"[:200])
+    if isinstance(plain, str) and len(plain) > MAX_TEXT:
+        return Unreadable(f"a text of {len(plain):,} characters")
+    return plain
 
-    >>> read_dict(ast.parse('{"a": 2 * 3, "b": open("x"), 5: 1}', mode="eval").body)
-    {'a': 6, 'b': 'unreadable: write the value itself, without names or calls'}
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Unreadable) or isinstance(b, Unreadable):
+        return type(a) is type(b) and a.why == b.why
+    return learner_side.same(a, b)
+
+
+# -- the text of a statement ---------------------------------------------------------------------------------------
+
+
+def _pairs(statement: ast.stmt) -> Iterator[dict[str, ast.expr]]:
+    """Key -> value of each dict that stands in it, of each call with keywords, and of `answers["key"] = value`."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Dict):
+            yield {
+                key.value: value
+                for key, value in zip(node.keys, node.values, strict=True)
+                if isinstance(key, ast.Constant) and isinstance(key.value, str)
+            }
+        elif isinstance(node, ast.Call):
+            yield {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
+            key = node.targets[0].slice
+            if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                yield {key.value: node.value}
+
+
+def _worked_out(node: ast.expr, namespace: dict[str, Any] | None) -> Any:
+    try:
+        if namespace is None:
+            return read_value(node)
+        return _plain(eval(compile(ast.Expression(node), "<answer>", "eval", dont_inherit=True), namespace))
+    except BaseException as error:
+        return Unreadable(f"{type(error).__name__}: {error}"[:200])
+
+
+def read_value(node: ast.expr) -> Any:
+    """A plain value as it is written; arithmetic with numbers is worked out, and nothing else runs.
+
+    >>> read_value(ast.parse("2 * 3", mode="eval").body)
+    6
     """
-    answers: dict[str, Any] = {}
-    for key, value in zip(node.keys, node.values, strict=True):
-        if isinstance(key, ast.Constant) and isinstance(key.value, str):
-            try:
-                answers[key.value] = _value(value)
-            except (ValueError, TypeError, ArithmeticError, RecursionError, MemoryError):
-                answers[key.value] = UNREADABLE
-    return answers
-
-
-def _value(node: ast.expr) -> Any:
-    if isinstance(node, ast.BinOp):
-        left, right = _value(node.left), _value(node.right)
+    if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS | {ast.Pow: None}:
+        left, right = read_value(node.left), read_value(node.right)
         if not all(isinstance(side, int | float) and abs(side) < 1e30 for side in (left, right)):
             raise ValueError("not a number, or too large")
-        if isinstance(node.op, ast.Pow):
-            if not (abs(left) <= 1e6 and abs(right) <= 16) and not (left == 2 and abs(right) <= 64):
-                raise ValueError("a power that is too large")
-            return left**right
-        return OPERATORS[type(node.op)](left, right) if type(node.op) in OPERATORS else ast.literal_eval(node)
+        if not isinstance(node.op, ast.Pow):
+            return OPERATORS[type(node.op)](left, right)
+        if not (abs(left) <= 1e6 and abs(right) <= 16) and not (left == 2 and abs(right) <= 64):
+            raise ValueError("a power that is too large")
+        return left**right
     return ast.literal_eval(node)

@@ -20,6 +20,7 @@ import datetime
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,7 @@ PACKAGES = {packages!r}
 
 
 def main() -> int:
-    missing = [p for p in PACKAGES if not importlib.util.find_spec(p.partition("==")[0])]
+    missing = [p for p in PACKAGES if not importlib.util.find_spec(re.split(r"[^\\w.-]", p)[0].replace("-", "_"))]
     if missing:
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *missing], check=True, cwd=HERE)
     result = CHECKOUT / "result.json"

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from minilora.grading import batch, results, sandbox
-from minilora.grading.grade import Course, grade, program_digest
+from minilora.grading.grade import grade
+from minilora.grading.marks import Course, program_digest
 from minilora.grading.submission import Entry, Submission, load
 
 Result = dict[str, Any]
@@ -31,7 +32,9 @@ def grade_all(
         waiting = {}
         for entry in found:
             submission = load(entry)
-            kept = results.read(folder, entry.student, course.key(submission)) if folder else None
+            kept = (
+                results.read(folder, entry.student, course.key(submission), course.secret) if folder else None
+            )
             if kept:
                 done[entry] = kept
             else:
@@ -44,8 +47,7 @@ def grade_all(
             except Exception as error:  # machines lost again and again, or no sandbox there: no zero
                 why = f"grading did not work: {type(error).__name__}: {error}"
                 done[entry] = batch.failed(entry, course, box, why)
-            if folder:
-                results.write(folder, done[entry])
+            done[entry] = batch.keep(folder, course, done[entry])
     return [done[entry] for entry in found]
 
 

@@ -8,6 +8,7 @@ Not here: the parser (cli.py) and the work (batch.py).
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from minilora.exercises.exercise import Exercise
 from minilora.exercises.progress import write_whole
 from minilora.exercises.question import Question
 from minilora.grading import (
-    answers,
     batch,
     classroom50,
     cluster,
@@ -29,7 +29,8 @@ from minilora.grading import (
     submission,
     written,
 )
-from minilora.grading.grade import FAILED, UNREADABLE, Course
+from minilora.grading.marks import FAILED, UNDECIDED, UNREADABLE, Course
+from minilora.grading.plain_text import one_line
 
 NOT_ALL = 3
 
@@ -50,9 +51,10 @@ def run(
     export_written: Path | None = None,
     merge_written: Path | None = None,
     dask: str | None = None,
+    only: str | None = None,
 ) -> int:
     """Grades what lies at `path` and writes it in the form asked for; returns the exit status."""
-    entries = submission.entries(path, student)
+    entries = submission.entries(path, student, only)
     if form in ("gradescope", "classroom50") and len(entries) != 1:
         raise ValueError(
             f"--format {form} is for one submission; {path} holds {len(entries)}. Name it with --student"
@@ -63,11 +65,16 @@ def run(
         raise ValueError("--export-written and --merge-written need --results: marks are kept there")
     if export_written and export_written.exists():
         raise FileExistsError(f"{export_written} exists, and may hold marks; name a new file")
-    course = Course(results.course_secret(secret), choose_exercises(exercises))
+    course = Course(results.course_secret(secret), choose_exercises(exercises), notebooks=pages(exercises))
     if dask:
         found = cluster.grade_all(entries, course, box, folder, dask)
     else:
-        found = batch.grade_all(entries, course, sandbox.choose(box), folder, workers)
+        private = [
+            place for place in (path, folder, secret, output, fill, export_written, merge_written) if place
+        ]
+        hidden = tuple(str(place.resolve()) for place in [*private, *pages_given(exercises)])
+        walls = dataclasses.replace(sandbox.choose(box), hidden=hidden)
+        found = batch.grade_all(entries, course, walls, folder, workers)
     if folder:
         found = with_written_marks(folder, found, course, merge_written, export_written)
     if fill and output:
@@ -81,10 +88,17 @@ def run(
             print(text.rstrip("\n"))
     if folder and len(found) > 1:
         write_reports(folder, found)
-    failed = [result["student"] for result in found if result["status"] == FAILED]
-    if failed:
-        print(f"minilora: {len(failed)} not graded, and not zero: {', '.join(failed[:5])}", file=sys.stderr)
+    failed = say_who(found, FAILED, "not graded, and not zero")
+    say_who(found, UNDECIDED, "wait for your decision, without a mark")
     return NOT_ALL if failed else 0
+
+
+def say_who(found: list[formats.Result], status: str, words: str) -> bool:
+    """Names the first five of that status; False if there are none."""
+    names = [one_line(result["student"]) for result in found if result["status"] == status]
+    if names:
+        print(f"minilora: {len(names)} {words}: {', '.join(names[:5])}", file=sys.stderr)
+    return bool(names)
 
 
 def build_gradescope(path: Path, exercises: list[str] | None, secret: Path | None) -> int:
@@ -158,13 +172,24 @@ def fill_table(
     Once texts are marked, they count, and who has a text that waits has no mark yet.
     """
     totals = {result["student"]: result.get("total", result["score"]) for result in found}
-    readable = {result["student"] for result in found if result["status"] not in (FAILED, UNREADABLE)}
+    readable = {
+        result["student"] for result in found if result["status"] not in (FAILED, UNREADABLE, UNDECIDED)
+    }
     marks = {name: total for name, total in totals.items() if name in readable and total is not None}
     filled, missing = lms.fill_marks(table.read_bytes(), id_column, mark_column, marks)
     write_whole(output, filled)
     left = missing + [name for name in totals if name not in marks]
     if left:
-        print(f"minilora: no mark was filled in for {', '.join(left)}", file=sys.stderr)
+        print(f"minilora: no mark was filled in for {', '.join(map(one_line, left))}", file=sys.stderr)
+
+
+def pages(names: list[str] | None) -> tuple[str, ...]:
+    """The file names of the notebooks that were handed out, as far as they were given."""
+    return tuple(page.name for page in pages_given(names))
+
+
+def pages_given(names: list[str] | None) -> list[Path]:
+    return [Path(name) for name in names or () if name.endswith(".ipynb")]
 
 
 def choose_exercises(names: list[str] | None) -> tuple[str, ...]:
@@ -182,8 +207,8 @@ def _of_notebook(path: Path) -> list[Question | Exercise]:
     ids = {name for cell in cells for name in cell.ids}
     found = [e for e in registry.EXERCISES if e.name in ids or f"{e.name}-answers" in ids]
     functions = [e for e in registry.EXERCISES if isinstance(e, Exercise)]
-    defined = {name for cell in answers.cells_to_run(cells, functions) for name in cell.functions.values()}
-    found += [e for e in functions if e.function_name in defined and e not in found]
+    text = "\n".join(cell.source for cell in cells)
+    found += [e for e in functions if f"def {e.function_name}(" in text and e not in found]
     if not found:
         raise ValueError(
             f"{path} holds none of the exercises; give the notebook that you handed out, or their names"

@@ -10,7 +10,8 @@ import io
 import json
 from typing import Any
 
-from minilora.grading.grade import FAILED, GRADED
+from minilora.grading.marks import FAILED, GRADED, UNDECIDED
+from minilora.grading.plain_text import harmless, one_line
 
 Result = dict[str, Any]
 
@@ -19,7 +20,8 @@ def as_text(result: Result) -> str:
     """One submission, for a person."""
     score = "no mark" if result["score"] is None else f"{result['score']} of {result['max_score']} points"
     lines = [
-        f"{result['student']}: {score}" + ("" if result["status"] == GRADED else f" ({result['status']})")
+        f"{one_line(result['student'])}: {score}"
+        + ("" if result["status"] == GRADED else f" ({result['status']})")
     ]
     lines += [f"  note: {remark}" for remark in result["remarks"]]
     attempted = [question for question in result["questions"] if question["outcome"] != "not attempted"]
@@ -34,7 +36,7 @@ def as_text(result: Result) -> str:
     if "written" in result:
         points = "not all marked yet, out of" if result["written"] is None else f"{result['written']} of"
         lines.append(f"  texts, marked by a person: {points} {result['written_max']} points")
-        lines += [f"           {comment}" for comment in result["comments"]]
+        lines += [f"           {one_line(comment)}" for comment in result["comments"]]
     lines.append(
         f"  sandbox: {result['sandbox']}" + (f". {result['sandbox_note']}" if result["sandbox_note"] else "")
     )
@@ -57,9 +59,16 @@ def as_csv(found: list[Result]) -> str:
         earned = {question["name"]: question["earned"] for question in result["questions"]}
         marks = [earned.get(name) for name in names]
         marks += [result[name] for name in by_hand]
-        remarks = " ".join("; ".join(result["remarks"]).split())
+        remarks = harmless(" ".join("; ".join(result["remarks"]).split()))
         writer.writerow(
-            [result["student"], result["status"], result["score"], result["max_score"], *marks, remarks]
+            [
+                harmless(result["student"]),
+                result["status"],
+                result["score"],
+                result["max_score"],
+                *marks,
+                remarks,
+            ]
         )
     return table.getvalue()
 
@@ -85,6 +94,10 @@ def as_gradescope(result: Result) -> str:
     }
     if result["status"] == FAILED:
         told["output"] += "\nThis submission could not be graded. That is no fault of yours, and no zero."
+    elif result["status"] == UNDECIDED:  # without a score Gradescope would add up the tests
+        waits = [question for question in result["questions"] if question["earned"] is None]
+        told["output"] += "".join(f"\n{question['title']}: {question['sentence']}" for question in waits)
+        told["output"] += "\nYour instructor decides about this. It is no zero."
     else:
         told |= {"score": result["score"], "tests": tests}
     return json.dumps(told, indent=1, ensure_ascii=False)
@@ -92,8 +105,10 @@ def as_gradescope(result: Result) -> str:
 
 def as_classroom50(result: Result) -> str:
     """Classroom 50's result.json; ValueError where grading failed, for its scores must be whole numbers."""
-    if result["status"] == FAILED:
-        raise ValueError(f"{result['student']} could not be graded: {'; '.join(result['remarks'])}")
+    if result["score"] is None:
+        who, why = one_line(result["student"]), "; ".join(result["remarks"])
+        words = "waits for a person's decision" if result["status"] == UNDECIDED else "could not be graded"
+        raise ValueError(f"{who} {words}: {why}")
     tests = [
         {
             "test-name": question["name"],

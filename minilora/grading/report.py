@@ -13,7 +13,8 @@ from typing import Any
 from minilora.exercises import registry
 from minilora.exercises.exercise import Exercise
 from minilora.exercises.question import Choice, Number
-from minilora.grading.grade import GRADED
+from minilora.grading.marks import GRADED
+from minilora.grading.plain_text import one_line
 
 Result = dict[str, Any]
 SHOWN = 12  # mistakes
@@ -143,5 +144,5 @@ def _sentence(name: str, mistake: str) -> str:
 
 
 def _inline(text: str) -> str:
-    """Text of others in one line of a table."""
-    return " ".join(text.replace("|", "/").replace("<", "(").split())[:400]
+    """Text of others in one line of a table, which makes no table, link, picture or HTML of its own."""
+    return one_line(text, 400).translate(str.maketrans("|<>[]`", "/()()'"))

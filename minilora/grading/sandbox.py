@@ -19,32 +19,37 @@ import glob
 import importlib.util
 import os
 import shutil
-import signal
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from minilora.exercises import learner_side
-from minilora.grading import protocol, worker
+import minilora
+from minilora.grading import seccomp, stand_ins, users, worker
+from minilora.grading.process import Worker
 
 MEGABYTE = 2**20
 SCRATCH = 64 * MEGABYTE  # of files that a submission may write under bubblewrap
 LIMITS = {"AS": 4096 * MEGABYTE, "FSIZE": 32 * MEGABYTE, "NOFILE": 256, "CORE": 0, "CPU": 900}
-FIRST_USER, LAST_USER = 20_000, 60_000  # ids for workers; containers often know none above 65535
-PROCESSES = 24  # threads count; enforced where the worker has a user of its own
+PROCESSES = 24  # threads count; a control group counts them, else the system does for a user of its own
 PYTHON = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 
 @dataclasses.dataclass(frozen=True)
 class Sandbox:
-    """One way to start a worker. note: what it does not keep out, for the result."""
+    """One way to start a worker. note: what it does not keep out, for the result.
+
+    packages: folders and files, one for each; empty: those of this installation. hidden: what the walls must cover
+    wherever it lies, besides this package. memory: bytes, of all processes together where control groups work.
+    """
 
     name: str
     note: str = ""
     python: str = PYTHON
-    packages: tuple[str, ...] = ()  # folders and files, one for each; empty: those of this installation
+    packages: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    memory: int = LIMITS["AS"]
+    processes: int = PROCESSES
+    groups: bool = True
 
     @property
     def own_user(self) -> bool:
@@ -53,94 +58,54 @@ class Sandbox:
     def limits(self) -> dict[str, int]:
         """Name of the resource limit -> value, in bytes, files, processes or seconds of computing."""
         counted = self.own_user or self.name == "bubblewrap"
-        return LIMITS | ({"NPROC": PROCESSES} if counted else {})
+        return LIMITS | ({"NPROC": self.processes} if counted else {})
 
     def start(self) -> Worker:
         """Starts a worker that waits for its first message."""
         return Worker(self)
 
-    def command(self, program: Path, user: int) -> list[str]:
+    @contextlib.contextmanager
+    def filter(self) -> Iterator[int | None]:
+        """A descriptor from which bubblewrap reads the filter of system calls, or None."""
+        program = seccomp.program() if self.name == "bubblewrap" else None
+        if program is None:
+            yield None
+            return
+        reading, writing = os.pipe()
+        try:
+            os.write(writing, program)
+            os.close(writing)
+            yield reading
+        finally:
+            os.close(reading)
+
+    def command(self, program: Path, user: int, filter: int | None = None) -> list[str]:
+        """What starts a worker. filter: the descriptor of the filter of system calls."""
         packages = self.packages or tuple(find_packages())
-        sites = sorted({str(Path(package).parent) for package in packages})
-        if self.name == "bubblewrap":
-            sites = ["/site"]
+        walled = self.name == "bubblewrap"
+        sites = ["/site"] if walled else sorted({str(Path(package).parent) for package in packages})
         run = [
             self.python,
             "-I",
             "-S",
             "-B",
-            "/program/worker.py" if self.name == "bubblewrap" else str(program),
+            "-c",
+            worker.START,
+            "/program" if walled else str(program),
+            *sites,
         ]
         if self.own_user:
-            run = [*_other_user(user), *run]
-        if self.name == "bubblewrap":
-            run = [*_bubblewrap(self.python, program.parent, packages), *run]
-        return [*run, *sites]
-
-
-class Worker:
-    """A started worker: its pipes, its folder, and its end."""
-
-    def __init__(self, sandbox: Sandbox):
-        self.user, self.lock = _free_user() if sandbox.own_user else (-1, -1)
-        self.sandbox = sandbox
-        self.folder = Path(tempfile.mkdtemp(prefix="minilora-worker-"))
-        work, program = self.folder / "work", self.folder / "program"
-        _copy_program(program)
-        work.mkdir()
-        self.folder.chmod(0o755)
-        if sandbox.own_user:
-            os.chown(work, self.user, self.user)
-        self.process = subprocess.Popen(
-            sandbox.command(program / "worker.py", self.user),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=work,
-            env=_environment(work if sandbox.name != "bubblewrap" else Path("/tmp")),
-            start_new_session=True,
-            bufsize=0,  # subtle: a buffer's lock would make closing wait for a thread that still reads
-        )
-
-    def kill(self) -> None:
-        """Ends the worker and all that it started, as far as the sandbox can find it; removes its folder."""
-        if os.name == "posix":
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.kill()
-        if self.sandbox.own_user:
-            _kill_all_of(self.user)
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
-            if pipe:
-                pipe.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
-        if self.lock >= 0:
-            os.close(self.lock)
-
-
-def _environment(home: Path) -> dict[str, str]:
-    """Nothing of the grader's: no secrets, no paths."""
-    kept = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    places = {"PATH": "/usr/bin:/bin", "HOME": str(home), "TMPDIR": str(home), "LANG": "C.UTF-8"}
-    return kept | threads | places | {"PYTHONHASHSEED": "0", "TORCHINDUCTOR_CACHE_DIR": str(home)}
-
-
-def _copy_program(folder: Path) -> None:
-    """The worker and the two files that it needs, readable by every user."""
-    folder.mkdir()
-    for module in (worker, protocol, learner_side):
-        shutil.copyfile(str(module.__file__), folder / Path(str(module.__file__)).name)
-    for path in (folder, *folder.iterdir()):
-        path.chmod(0o755)
+            run = [*users.become(user), *run]
+        if walled:
+            run = [*_bubblewrap(self.python, program, packages, self.hidden, filter), *run]
+        return run
 
 
 @functools.lru_cache(maxsize=1)
 def find_packages() -> list[str]:
     """Folders and files of the packages that a submission may import, and of the libraries beside them."""
     found = []
-    for name in sorted(worker.ALLOWED):
+    for name in sorted(stand_ins.ALLOWED):
         spec = importlib.util.find_spec(name)
         places = list(spec.submodule_search_locations or []) if spec else []
         found += places or ([spec.origin] if spec and spec.origin else [])
@@ -151,7 +116,9 @@ def find_packages() -> list[str]:
 # -- bubblewrap and another user -----------------------------------------------------------------------------------
 
 
-def _bubblewrap(python: str, program: Path, packages: tuple[str, ...]) -> list[str]:
+def _bubblewrap(
+    python: str, program: Path, packages: tuple[str, ...], hidden: tuple[str, ...], filter: int | None
+) -> list[str]:
     prefix = str(Path(python).parent.parent)
     options = [
         "bwrap",
@@ -164,19 +131,23 @@ def _bubblewrap(python: str, program: Path, packages: tuple[str, ...]) -> list[s
     options += ["--die-with-parent", "--new-session"]
     if os.getuid() != 0:
         options += ["--unshare-user", "--disable-userns"]
+    if filter is not None:
+        options += ["--seccomp", str(filter)]
     # subtle: what is mounted later lies on top, so the empty folders come first and what is hidden last
-    options += ["--tmpfs", "/", "--proc", "/proc", "--dev", "/dev", "--ro-bind", "/usr", "/usr"]
+    options += ["--tmpfs", "/", "--proc", "/proc", "--dev", "/dev"]
+    shown = [place for place in _system_folders(prefix) if os.path.isdir(place)]
+    for place in shown:
+        for parent in reversed(Path(place).parents[:-1]):
+            options += ["--perms", "0755", "--dir", str(parent)]
+        options += ["--ro-bind", place, place]
     for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):
         options += (
             ["--symlink", os.readlink(name), name] if os.path.islink(name) else ["--ro-bind-try", name, name]
         )
     options += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
-    if not prefix.startswith("/usr"):
-        for parent in reversed(Path(prefix).parents[:-1]):
-            options += ["--perms", "0755", "--dir", str(parent)]
-        options += ["--ro-bind", prefix, prefix]
-    for hidden in _installed_packages({"/usr", "/usr/local", prefix}):
-        options += ["--tmpfs", hidden]
+    for place in _installed_packages({"/usr", "/usr/local", prefix}):
+        options += ["--tmpfs", place]
+    options += _hide(hidden, shown)
     options += ["--perms", "0755", "--dir", "/site"]
     for package in packages:
         options += ["--ro-bind", package, f"/site/{Path(package).name}"]
@@ -186,75 +157,31 @@ def _bubblewrap(python: str, program: Path, packages: tuple[str, ...]) -> list[s
     return [*options, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp", "--"]
 
 
+def _system_folders(prefix: str) -> list[str]:
+    """Programs and libraries, and not what people keep beside them, such as /usr/src."""
+    places = [f"/usr/{name}" for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "share/zoneinfo")]
+    roots = dict.fromkeys(("/usr/local", prefix))
+    return places + [f"{root}/{name}" for root in roots if root != "/usr" for name in ("bin", "lib", "lib64")]
+
+
+def _hide(hidden: tuple[str, ...], shown: list[str]) -> list[str]:
+    """Covers this package, and whatever else must not be seen, where it lies inside of what is shown."""
+    options = []
+    package = Path(minilora.__file__).resolve().parent
+    project = [package.parent] if (package.parent / "pyproject.toml").exists() else []
+    for place in dict.fromkeys([package, *project, *(Path(name).resolve() for name in hidden)]):
+        if any(place.is_relative_to(folder) and str(place) != folder for folder in shown):
+            options += (
+                ["--tmpfs", str(place)] if place.is_dir() else ["--ro-bind-try", "/dev/null", str(place)]
+            )
+    return options
+
+
 def _installed_packages(prefixes: set[str]) -> Iterator[str]:
     """Folders where packages are installed: peft may be in there, or this very project."""
     for prefix in sorted(prefixes):
         for kind in ("site-packages", "dist-packages"):
             yield from glob.glob(f"{prefix}/lib*/python3*/{kind}")
-
-
-def _other_user(user: int) -> list[str]:
-    """subtle: bubblewrap's own --uid would leave root's real user id in place outside; this one changes it."""
-    return [
-        "setpriv",
-        f"--reuid={user}",
-        f"--regid={user}",
-        "--clear-groups",
-        "--no-new-privs",
-        "--inh-caps=-all",
-        "--bounding-set=-all",
-        "--",
-    ]
-
-
-IS_WORKER = f'[ "$1" -ge {FIRST_USER} ] && [ "$(id -u)" = "$1" ] && [ "$(id -ru)" = "$1" ]'
-KILL_ALL = "kill -KILL -1"
-
-
-def _kill_all_of(user: int) -> None:
-    """Every process of a worker's user, also one that left its group.
-
-    subtle: `kill -1` from root would end everything on the machine, so the shell looks who it is before it does.
-    """
-    if user < FIRST_USER:
-        raise ValueError(f"user {user} is no worker's; nothing of theirs is ended")
-    command = [*_other_user(user), "/bin/sh", "-c", f"{IS_WORKER} && {KILL_ALL}", "sh", str(user)]
-    subprocess.run(command, check=False, capture_output=True)
-
-
-def _free_user() -> tuple[int, int]:
-    """A user id that no one has, and the lock that keeps it for this worker alone, with its limits and signals.
-
-    subtle: what a killed worker leaves counts among its user's processes until the system has cleared it away. A user
-    who still has some is not given to the next submission, which could start none.
-    """
-    import fcntl
-    import pwd
-
-    locks = Path(tempfile.gettempdir()) / "minilora-users"
-    locks.mkdir(mode=0o700, exist_ok=True)
-    if locks.is_symlink() or locks.stat().st_uid != os.getuid():
-        raise OSError(f"{locks} belongs to someone else; remove it")
-    for user in range(FIRST_USER, LAST_USER):
-        with contextlib.suppress(KeyError):
-            pwd.getpwuid(user)
-            continue
-        lock = os.open(locks / str(user), os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if user not in _users_with_processes():
-                return user, lock
-        os.close(lock)
-    raise OSError(f"no user id between {FIRST_USER} and {LAST_USER} is free")
-
-
-def _users_with_processes() -> set[int]:
-    """Also those whose processes have ended and are not cleared away yet."""
-    users = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it is gone just now
-            users.add(process.stat().st_uid)
-    return users
 
 
 # -- which one -----------------------------------------------------------------------------------------------------

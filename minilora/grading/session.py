@@ -1,24 +1,24 @@
 """A notebook's worker, seen from outside: sends cells and calls, waits no longer than the deadline, starts it again.
 
 A call that takes too long or ends the process costs that call. The next one gets a fresh worker, in which the cells
-have run again, without those that did not survive. GraderFailure is ours, not the learner's: no mark follows from it.
+have run again, without the statements that did not survive. GraderFailure is ours, not the learner's: no mark follows
+from it.
 
-Not here: what a reply means (grade.py), and the walls (sandbox.py).
+Not here: the pipes (line.py), what a reply means (grade.py), and the walls (sandbox.py).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import queue
-import secrets
-import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from minilora.exercises import learner_side
 from minilora.exercises.learner_side import RETURNED, STOPPED, Reply
-from minilora.grading import protocol
+from minilora.grading.line import Ended, Line
 from minilora.grading.sandbox import Sandbox
+from minilora.grading.submission import NotebookCell
 
 STATUSES = {
     RETURNED,
@@ -27,48 +27,94 @@ STATUSES = {
     learner_side.SIGNATURE,
     learner_side.NOT_PLAIN,
 }
-KEPT_OUTPUT = 2000  # bytes of what was printed last
+MAX_CELL = 500_000  # characters; a syntax tree takes some hundred times as much memory
+MAX_FATAL = 4  # statements of one cell that may end the process; after that only its definitions run
 
 
 class GraderFailure(RuntimeError):
     """Something of the grader's own did not work; it says nothing about the submission."""
 
 
-class _Ended(Exception):
-    """The worker is no more, or broke the rules; why, in words."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Deadlines:
-    """Seconds of waiting. all: for one notebook; what comes later is not run."""
+    """Seconds of waiting. cell: for one statement of a cell. all: for one notebook. submission: for all that a student
+    handed in; after that its process is ended, wherever it is."""
 
     start: float = 120.0
     cell: float = 20.0
     call: float = 10.0
     all: float = 300.0
+    submission: float = 900.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """What went wrong in a cell. line: 0 where it is not known."""
+
+    line: int
+    kind: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}" + (f" (line {self.line})" if self.line else "")
 
 
 @dataclasses.dataclass
 class Cell:
-    """One cell to run. functions: names defined in it -> names under which they are called."""
+    """One cell, and what became of it."""
 
     source: str
     name: str
-    functions: dict[str, str] = dataclasses.field(default_factory=dict)
-    problem: str = ""  # why it stopped, once it ran
-    fatal: bool = False  # it did not survive, and is not run again
+    ids: tuple[str, ...] = ()
+    kind: str = "code"
+    problems: list[Problem] = dataclasses.field(default_factory=list)
+    defined: set[str] = dataclasses.field(default_factory=set)  # names that were looked for
+    skip: dict[int, str] = dataclasses.field(default_factory=dict)  # statements that did not survive, and why
+    too_late: bool = False  # there was time for its definitions alone
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What is looked for in a notebook; see learner.py."""
+
+    functions: dict[str, int] = dataclasses.field(default_factory=dict)
+    ids: dict[str, str] = dataclasses.field(default_factory=dict)
+    questions: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    student: str = ""
+    numbers: Callable[[str, str], Any] = lambda name, student: {}
+
+
+def as_cells(notebook: list[NotebookCell]) -> list[Cell]:
+    """Code cells in their order, then text cells that may be code which lost its kind."""
+    cells = [
+        Cell(cell.source, f"cell {number}", cell.ids, cell.kind) for number, cell in enumerate(notebook, 1)
+    ]
+    for cell in cells:
+        if len(cell.source) > MAX_CELL:
+            why = f"the cell has {len(cell.source):,} characters; at most {MAX_CELL:,} are read"
+            cell.source, cell.problems = "", [Problem(0, "ValueError", why)]
+    return sorted(cells, key=lambda cell: cell.kind != "code")
 
 
 class Session:
-    """A worker that has run the cells of a notebook; used in a `with` block."""
+    """A worker that has run the cells of a notebook; used in a `with` block. end: when all must be over."""
 
     def __init__(
-        self, sandbox: Sandbox, cells: list[Cell], torch: bool = False, deadlines: Deadlines | None = None
+        self,
+        sandbox: Sandbox,
+        cells: list[Cell],
+        wanted: Wanted | None = None,
+        deadlines: Deadlines | None = None,
+        end: float | None = None,
     ):
-        self.sandbox, self.cells, self.torch = sandbox, cells, torch
+        self.sandbox, self.cells, self.wanted = sandbox, cells, wanted or Wanted()
         self.deadlines = deadlines or Deadlines()
-        self.end = time.monotonic() + self.deadlines.all
-        self.line: _Line | None = None
+        self.torch = any("torch" in cell.source for cell in cells)
+        self.last_moment = end if end is not None else time.monotonic() + self.deadlines.submission
+        self.end: float | None = None  # the notebook's time begins with its first worker
+        self.line: Line | None = None
+        self.missing: set[str] = set()  # packages that it wanted and that are not here
+        self.killed = False  # a request was tried again after its process was ended from outside
 
     def __enter__(self) -> Session:
         return self
@@ -77,21 +123,33 @@ class Session:
         self._close()
 
     def open(self) -> None:
-        """Starts the worker and runs the cells, anew after each one that did not survive."""
+        """Starts the worker and runs the cells, anew after each statement that did not survive."""
+        if self.end is None:
+            self.end = min(time.monotonic() + self.deadlines.all, self.last_moment)
         while self.line is None:
             self._start()
+            half = time.monotonic() + (self.end - time.monotonic()) / 2  # the other half is for calls
             for cell in self.cells:
-                if cell.fatal or (cell.problem and not cell.functions):
-                    continue
-                if not self._run(cell):
+                if not self._run(cell, half):
                     self._close()
                     break
 
+    def answers(self) -> dict[str, Any]:
+        """The answers to questions: {"answers": ..., "unreadable": ...}, see answers.py. Empty if they are lost."""
+        self.open()
+        try:
+            return self._ask(self.deadlines.call, do="answers")
+        except Ended:
+            self._close()
+            return {}
+
     def call(self, function: str, arguments: dict[str, Any], takes: dict[str, str], gives: str) -> Reply:
         """One call of the learner's function on plain data."""
-        if time.monotonic() > self.end:
+        if self._is_over():
             return Reply(STOPPED, message="the time for the whole notebook was used up before")
         self.open()
+        if self._is_over():
+            return Reply(STOPPED, message="the time for the whole notebook was used up by its cells")
         try:
             answer = self._ask(
                 self.deadlines.call,
@@ -101,18 +159,24 @@ class Session:
                 takes=takes,
                 gives=gives,
             )
-            return to_reply(answer, arguments)
-        except _Ended as reason:
+            return to_reply(answer, arguments, takes)
+        except Ended as reason:
             self._close()
+            if reason.killed and not self.killed:
+                self.killed = True  # perhaps by another program; it is its own doing if it happens again
+                return self.call(function, arguments, takes, gives)
             return Reply(STOPPED, message=str(reason))
 
+    def _is_over(self) -> bool:
+        return time.monotonic() > (self.last_moment if self.end is None else self.end)
+
     def _start(self) -> None:
+        notebook = {key: getattr(self.wanted, key) for key in ("functions", "ids", "questions", "student")}
         try:
-            self.line = _Line(self.sandbox)
-            answer = self._ask(
-                self.deadlines.start, do="setup", limits=self.sandbox.limits(), torch=self.torch
-            )
-        except (_Ended, OSError) as error:
+            self.line = Line(self.sandbox, self.wanted.numbers)
+            limits = self.line.worker.limits()
+            answer = self._ask(self.deadlines.start, do="setup", limits=limits, torch=self.torch, **notebook)
+        except (Ended, OSError) as error:
             said = self.line.output() if self.line else ""
             self._close()
             raise GraderFailure(
@@ -122,23 +186,53 @@ class Session:
             self._close()
             raise GraderFailure(f"the worker could not be set up: {answer.get('message')}")
 
-    def _run(self, cell: Cell) -> bool:
-        if time.monotonic() > self.end:
-            cell.problem, cell.fatal = "not run: the time for the whole notebook was used up", True
+    def _run(self, cell: Cell, half: float) -> bool:
+        """False where the process did not survive it."""
+        cell.too_late = time.monotonic() > half
+        if self._is_over() or not cell.source.strip():
             return True
+        request: dict[str, Any] = {"source": cell.source, "name": cell.name, "ids": list(cell.ids)}
+        if cell.kind == "code":
+            late = cell.too_late or len(cell.skip) >= MAX_FATAL
+            request |= {"do": "cell", "skip": sorted(cell.skip), "definitions": late}
+        else:
+            request |= {"do": "text"}
         try:
-            answer = self._ask(
-                self.deadlines.cell, do="cell", source=cell.source, name=cell.name, functions=cell.functions
-            )
-        except _Ended as reason:
-            cell.problem, cell.fatal = str(reason), True
+            answer = self._ask(self.deadlines.cell, self.end, **request)
+        except Ended as reason:
+            if reason.killed and not self.killed:
+                self.killed = True
+                return False
+            if cell.kind != "code" or len(cell.skip) > MAX_FATAL or reason.at is None:
+                cell.source = ""  # not even its definitions survive
+            cell.skip[-1 if reason.at is None else reason.at] = str(reason)
             return False
-        cell.problem = str(answer.get("message", ""))[:500]
+        self._note(cell, answer)
         return True
 
-    def _ask(self, seconds: float, **request: Any) -> dict[str, Any]:
+    def _note(self, cell: Cell, answer: dict[str, Any]) -> None:
+        """What the worker says of a cell, checked field by field."""
+        problems = answer.get("problems")
+        cell.problems = [
+            Problem(problem[0], str(problem[1])[:100], str(problem[2])[:500])
+            for problem in (problems[:5] if isinstance(problems, list) else [])
+            if isinstance(problem, list) and len(problem) == 3 and type(problem[0]) is int
+        ]
+        defined, missing = answer.get("defined"), answer.get("missing")
+        cell.defined = set(map(str, defined)) if isinstance(defined, list) else set()
+        self.missing |= set(map(str, missing)) if isinstance(missing, list) else set()
+
+    def _ask(self, seconds: float, until: float | None = None, **request: Any) -> dict[str, Any]:
         assert self.line is not None
-        return self.line.ask(request, seconds)
+        try:
+            return self.line.ask(request, seconds, until)
+        except Ended as reason:
+            if reason.machine:
+                self._close()
+                raise GraderFailure(
+                    "the machine had no memory left, and its system ended the worker"
+                ) from reason
+            raise
 
     def _close(self) -> None:
         if self.line:
@@ -146,85 +240,28 @@ class Session:
         self.line = None
 
 
-class _Line:
-    """The two pipes of one worker. Threads read them, so that waiting can end on every system."""
-
-    def __init__(self, sandbox: Sandbox):
-        self.worker = sandbox.start()
-        self.answers: queue.Queue[dict[str, Any] | str] = queue.Queue()
-        self.tail = b""
-        for target in (self._read_answers, self._drain):
-            threading.Thread(target=target, daemon=True).start()
-
-    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
-        nonce = secrets.token_hex(8)
-        while not self.answers.empty():  # what was not asked for
-            self.answers.get()
-        # subtle: a worker that does not read would block the writing, so a thread does that too
-        threading.Thread(target=self._write, args=({"nonce": nonce} | request,), daemon=True).start()
-        try:
-            answer = self.answers.get(timeout=seconds)
-        except queue.Empty:
-            raise _Ended(f"it took more than {seconds:g} seconds") from None
-        if isinstance(answer, str):
-            raise _Ended(answer)
-        if answer.get("nonce") != nonce:
-            raise _Ended("its process sent what was not asked for")
-        return answer
-
-    def _write(self, request: dict[str, Any]) -> None:
-        try:
-            assert self.worker.process.stdin is not None
-            protocol.write_message(self.worker.process.stdin, request)
-        except (OSError, ValueError):
-            pass  # it has ended; reading says so
-
-    def _read_answers(self) -> None:
-        pipe = self.worker.process.stdout
-        assert pipe is not None
-        try:
-            while (answer := protocol.read_message(pipe)) is not None:
-                self.answers.put(answer)
-            self.answers.put("its process ended")
-        except (protocol.ProtocolError, OSError, ValueError, MemoryError) as error:
-            self.answers.put(f"its process sent {error}")
-
-    def _drain(self) -> None:
-        """Reads all that is printed, so that printing never blocks, and keeps the end."""
-        pipe = self.worker.process.stderr
-        assert pipe is not None
-        try:
-            while data := pipe.read(65536):
-                self.tail = (self.tail + data)[-KEPT_OUTPUT:]
-        except (OSError, ValueError):
-            pass
-
-    def output(self) -> str:
-        """The end of what was printed."""
-        time.sleep(0.05)  # what is on its way
-        return self.tail.decode("utf-8", errors="replace").strip()
-
-    def close(self) -> None:
-        self.worker.kill()
-
-
-def to_reply(answer: dict[str, Any], arguments: dict[str, Any]) -> Reply:
-    """What the worker says, checked field by field."""
+def to_reply(answer: dict[str, Any], arguments: dict[str, Any], takes: dict[str, str]) -> Reply:
+    """What the worker says, checked field by field. What changed among the arguments is found out here."""
     status = answer.get("status")
-    if status not in STATUSES:
-        raise _Ended("its process sent an answer that makes no sense")
-    changed = answer.get("changed")
+    after = answer.get("after")
+    kept = set(arguments) - set(takes)
+    if status not in STATUSES or (
+        status == RETURNED and not (isinstance(after, dict) and set(after) == kept)
+    ):
+        raise Ended("its process sent an answer that makes no sense")
     lines = answer.get("lines")
-    return Reply(
+    reply = Reply(
         str(status),
         answer.get("value"),
-        {name: value for name, value in changed.items() if name in arguments}
-        if isinstance(changed, dict)
-        else {},
-        str(answer.get("message", ""))[:2000],
-        str(answer.get("error_type", ""))[:100],
-        [(line[0], line[1][:200]) for line in lines[:5] if _is_line(line)] if isinstance(lines, list) else [],
+        message=str(answer.get("message", ""))[:2000],
+        error_type=str(answer.get("error_type", ""))[:100],
+        lines=[(line[0], line[1][:200]) for line in lines[:5] if _is_line(line)]
+        if isinstance(lines, list)
+        else [],
     )
+    if status == RETURNED and isinstance(after, dict):
+        reply.changed = learner_side.changes(after, arguments)
+    return reply
 
 
 def _is_line(line: Any) -> bool:

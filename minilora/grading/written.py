@@ -25,12 +25,13 @@ from typing import Any
 from minilora.exercises import registry
 from minilora.exercises.progress import write_whole
 from minilora.exercises.question import Question
-from minilora.grading.grade import GRADED
+from minilora.grading.marks import GRADED
+from minilora.grading.plain_text import harmless
 
 Result = dict[str, Any]
 COLUMNS = ("student", "exercise", "part", "points", "mark", "comment", "text", "rubric", "model answer", "id")
-KEPT = "written-marks.json"
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute a field that begins so
+KEPT = "by-hand/written-marks.json"  # in a folder, where the results of no submission lie
+BEFORE = "written-marks.json"  # where it was once, and where a submission of that name has its result now
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,15 +91,6 @@ def as_sheet(found: list[Result], marks: Marks) -> bytes:
         row = (*place, *given, text.text, rubric, text.model_answer, text.id)
         writer.writerow(map(harmless, row))
     return table.getvalue().encode("utf-8-sig", "replace")  # without the mark in front, Excel guesses wrong
-
-
-def harmless(value: Any) -> Any:
-    """A field that no spreadsheet takes for a formula.
-
-    >>> harmless("=1+1"), harmless("a = 1")
-    ("'=1+1", 'a = 1')
-    """
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def read_sheet(table: bytes, found: list[Result]) -> Marks:
@@ -172,6 +164,8 @@ def read_kept(folder: Path) -> Marks:
     """The marks merged so far. A file that cannot be read is an error: it holds a person's work."""
     path = folder / KEPT
     if not path.exists():
+        _move(folder / BEFORE, path)
+    if not path.exists():
         return {}
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
@@ -182,8 +176,15 @@ def read_kept(folder: Path) -> Marks:
         ) from error
 
 
+def _move(old: Path, new: Path) -> None:
+    """Marks from a folder of an earlier version; a result has a schema, and stays where it is."""
+    if old.exists() and "schema" not in json.loads(old.read_text(encoding="utf-8")):
+        new.parent.mkdir(exist_ok=True)
+        old.replace(new)
+
+
 def keep(folder: Path, marks: Marks) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / KEPT).parent.mkdir(parents=True, exist_ok=True)
     told = {key: dataclasses.asdict(mark) for key, mark in sorted(marks.items())}
     write_whole(
         folder / KEPT, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")

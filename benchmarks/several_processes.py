@@ -1,6 +1,6 @@
 """Training on several processes against one: tokens per second, and the bytes that each step sends.
 
-    python benchmarks/distributed.py --out distributed.json [--processes 2]
+    python benchmarks/several_processes.py --out several_processes.json [--processes 2]
 
 Starts `torchrun` once for each run: on GPUs over NCCL, a process for each; without, over gloo, with a thread for each.
 Only what trains is reduced, once a step, so LoRA sends the adapter where full fine-tuning sends the model: a hook in
