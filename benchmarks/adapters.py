@@ -25,9 +25,9 @@ from page_parts import side_by_side_table, versions
 from side_by_side import compare
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from minilora.catalog import MODELS
 from minilora.gpt import GPT, GPTConfig
 from minilora.lora import LoraConfig, LoraModel, add_lora
+from minilora.memory.catalog import MODELS
 
 CONFIG = GPTConfig.from_shape(MODELS["tiny-gpt"])  # what the lessons run
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -107,14 +107,20 @@ def mixed_batch():
     ours, theirs = ours_with(NAMES[:4]), theirs_with(NAMES[:4])
     ids = torch.randint(0, CONFIG.vocab_size, (16, 64))
     rows = [NAMES[i % 4] for i in range(16)]
-    with torch.no_grad(), ours.rows(rows):
+    ours.eval()
+    with torch.no_grad():
         difference = (
-            (ours(ids).logits - theirs_with_same_weights(ours, theirs)(ids, adapter_names=rows).logits)
+            (
+                ours(ids, adapter_names=rows).logits
+                - theirs_with_same_weights(ours, theirs)(ids, adapter_names=rows).logits
+            )
             .abs()
             .max()
         )
         assert difference < 1e-4, difference
-        return compare(lambda: ours(ids), lambda: theirs(ids, adapter_names=rows), repeat=3)
+        return compare(
+            lambda: ours(ids, adapter_names=rows), lambda: theirs(ids, adapter_names=rows), repeat=3
+        )
 
 
 def theirs_with_same_weights(ours: LoraModel, theirs: peft.PeftModel) -> peft.PeftModel:

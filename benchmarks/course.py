@@ -89,7 +89,18 @@ def run_and_measure(
 
 def run_tests() -> dict[str, Any]:
     """What pytest says at the end, and whether all passed."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "2",
+        "--dist",
+        "loadfile",
+        "-p",
+        "no:cacheprovider",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     said = re.search(r"^=*\s*(\d+ (?:passed|failed).* in [\d.]+s)", done.stdout, re.MULTILINE)
     return {"said": said[1] if said else done.stdout[-200:], "passed": done.returncode == 0}

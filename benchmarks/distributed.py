@@ -27,8 +27,8 @@ from page_parts import table, versions
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from minilora import GPT, GPTConfig, LoraConfig, TokenData, Trainer, add_lora
-from minilora.catalog import model_shape
 from minilora.memory import gigabytes
+from minilora.memory.catalog import model_shape
 
 WARM, STEPS = 3, 12
 RANK, SEED = 16, 0
@@ -70,11 +70,11 @@ def train(method: str, batch_size: int, setting: Setting, out: Path) -> None:
         generator=torch.Generator().manual_seed(SEED),
     )
     trainer = Trainer(
-        model, TokenData(ids[:, :-1], ids[:, 1:]), steps=WARM + STEPS, batch_size=batch_size,
+        model, TokenData(ids[:, :-1], ids[:, 1:]), max_steps=WARM + STEPS, batch_size=batch_size,
         learning_rate=1e-4, progress=False,
     )  # fmt: skip
     sent = [0]
-    if trainer.world > 1:
+    if trainer.world_size > 1:
 
         def count(state, bucket):
             sent[0] += bucket.buffer().nbytes
@@ -82,7 +82,7 @@ def train(method: str, batch_size: int, setting: Setting, out: Path) -> None:
 
         trainer.loss.register_comm_hook(None, count)
     history = trainer.train()
-    if trainer.rank == 0:
+    if trainer.process_rank == 0:
         result = {
             "seconds": history.seconds[WARM:],
             "losses": history.losses,

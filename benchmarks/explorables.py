@@ -53,8 +53,8 @@ explorer = widgets.adapter_switcher(model, max_new_tokens=20)""",
     "method_chooser": "explorer = widgets.method_chooser()",
     "training_dashboard": """\
 base = GPT.from_pretrained("tiny-gpt")
-rows = encode_text(style_corpus("legal", documents=20), base.tokenizer, block_size=32)
-trainer = Trainer(add_lora(base, LoraConfig()), rows, steps=100_000, batch_size=1, progress=False)
+rows = encode_text(style_corpus("legal", documents=20), base.tokenizer, sequence_length=32)
+trainer = Trainer(add_lora(base, LoraConfig()), rows, max_steps=100_000, batch_size=1, progress=False)
 explorer = widgets.training_dashboard(trainer, prompt="")""",
 }
 SETUP = "import torch\nfrom minilora import *\nfrom minilora import widgets\n"

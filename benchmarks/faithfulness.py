@@ -22,7 +22,7 @@ import transformers
 from page_parts import table, versions
 
 from minilora import GPT, LoraConfig, add_lora, quantize_4bit, style_corpus
-from minilora.checkpoints import EMBEDDED
+from minilora.files.checkpoints import EMBEDDED
 
 TOKENS = 256
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj"]

@@ -28,7 +28,7 @@ def run(documents: int, steps: int) -> dict[str, float]:
     train = encode_text(style_corpus("legal", documents=documents), tokenizer, 128)
     validation = encode_text(style_corpus("legal", "validation"), tokenizer, 128)
     trainer = Trainer(
-        model, train, steps=steps, validation_data=validation, validate_every=steps // PARTS,
+        model, train, max_steps=steps, validation_data=validation, eval_steps=steps // PARTS,
         learning_rate=1e-2, progress=False,
     )  # fmt: skip
     losses = trainer.train().validation_losses

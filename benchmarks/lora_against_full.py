@@ -22,8 +22,8 @@ import torch
 from page_parts import table, this_machine, versions
 
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, style_corpus
-from minilora.catalog import MODELS
 from minilora.memory import plan_memory
+from minilora.memory.catalog import MODELS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ def measure(run: Run) -> dict[str, Any]:
         torch.manual_seed(0)
         model = add_lora(model, run.lora)
     trainer = Trainer(
-        model, train, steps=run.steps, validation_data=validation, learning_rate=run.learning_rate, progress=False
+        model, train, max_steps=run.steps, validation_data=validation, learning_rate=run.learning_rate, progress=False
     )  # fmt: skip
     history = trainer.train()
     return {

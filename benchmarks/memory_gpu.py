@@ -26,8 +26,8 @@ from page_parts import table, versions
 from torch import nn
 
 from minilora import GPT, GPTConfig, LoraConfig, add_lora, quantize_model
-from minilora.catalog import ModelShape, model_shape
 from minilora.memory import MemoryPlan, gigabytes, measure_memory, plan_memory
+from minilora.memory.catalog import ModelShape, model_shape
 
 TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -40,7 +40,7 @@ class Case:
     method: str
     batch_size: int
     sequence_length: int
-    checkpointing: bool = False
+    gradient_checkpointing: bool = False
     dtype: str = "bf16"
     target_modules: str | tuple[str, ...] = "attention"
     r: int = 8
@@ -52,27 +52,27 @@ CASES = (
     Case("smollm2-135m", "full", 8, 512),
     Case("smollm2-135m", "full", 4, 512, dtype="fp32"),
     Case("smollm2-135m", "lora", 8, 1024),
-    Case("smollm2-135m", "qlora", 8, 1024, checkpointing=True),
-    Case("smollm2-360m", "full", 4, 1024, checkpointing=True),
+    Case("smollm2-135m", "qlora", 8, 1024, gradient_checkpointing=True),
+    Case("smollm2-360m", "full", 4, 1024, gradient_checkpointing=True),
     Case("smollm2-360m", "lora", 4, 512, dtype="fp32"),
     Case("smollm2-360m", "qlora", 16, 512, target_modules="all-linear"),
     Case("tinyllama-1.1b", "full", 2, 1024),
-    Case("tinyllama-1.1b", "full", 1, 512, checkpointing=True, dtype="fp32"),
+    Case("tinyllama-1.1b", "full", 1, 512, gradient_checkpointing=True, dtype="fp32"),
     Case("tinyllama-1.1b", "lora", 4, 1024, target_modules="all-linear"),
-    Case("tinyllama-1.1b", "lora", 2, 2048, target_modules="mlp", checkpointing=True, r=64),
-    Case("tinyllama-1.1b", "qlora", 8, 512, checkpointing=True, double_quant=True),
+    Case("tinyllama-1.1b", "lora", 2, 2048, target_modules="mlp", gradient_checkpointing=True, r=64),
+    Case("tinyllama-1.1b", "qlora", 8, 512, gradient_checkpointing=True, double_quant=True),
     Case("llama-3.2-3b", "full", 4, 768),
     Case("llama-3.2-3b", "lora", 4, 768, target_modules=QV, r=32),
     Case("llama-3.2-3b", "lora", 4, 768, target_modules=QV, r=64),
     Case("llama-3.2-3b", "lora", 4, 768, target_modules="mlp", r=10),
-    Case("llama-3.2-3b", "qlora", 1, 2048, checkpointing=True, target_modules="all-linear", double_quant=True),
-    Case("llama-2-7b", "full", 1, 512, checkpointing=True),
+    Case("llama-3.2-3b", "qlora", 1, 2048, gradient_checkpointing=True, target_modules="all-linear", double_quant=True),
+    Case("llama-2-7b", "full", 1, 512, gradient_checkpointing=True),
     Case("llama-2-7b", "lora", 1, 512, target_modules=QV),
     Case("llama-2-7b", "qlora", 1, 512, target_modules=QV),
-    Case("llama-2-7b", "qlora", 4, 1024, checkpointing=True, target_modules="all-linear", double_quant=True),
+    Case("llama-2-7b", "qlora", 4, 1024, gradient_checkpointing=True, target_modules="all-linear", double_quant=True),
     Case("llama-3.1-8b", "full", 1, 512),
-    Case("llama-3.1-8b", "lora", 1, 2048, checkpointing=True),
-    Case("llama-3.1-8b", "qlora", 1, 2048, checkpointing=True, target_modules="all-linear", double_quant=True),
+    Case("llama-3.1-8b", "lora", 1, 2048, gradient_checkpointing=True),
+    Case("llama-3.1-8b", "qlora", 1, 2048, gradient_checkpointing=True, target_modules="all-linear", double_quant=True),
     Case("llama-3.1-8b", "qlora", 2, 1024, target_modules="all-linear", r=16, double_quant=True),
     Case("llama-3.1-8b", "qlora", 1, 512, dtype="fp16"),
 )  # fmt: skip
@@ -110,7 +110,7 @@ def measure(case: Case, shape: ModelShape, device: str) -> dict[str, Any]:
     start = time.perf_counter()
     try:
         measured = measure_memory(
-            build(case, shape, device), case.batch_size, case.sequence_length, case.checkpointing
+            build(case, shape, device), case.batch_size, case.sequence_length, case.gradient_checkpointing
         )
         row |= {
             "measured": measured.peak,
@@ -148,9 +148,8 @@ def line(row: dict[str, Any]) -> str:
         row["target_modules"] if isinstance(row["target_modules"], str) else "+".join(row["target_modules"])
     )
     adapter = "" if row["method"] == "full" else f" r={row['r']} {targets}"
-    options = (
-        f"{row['dtype']}{' checkpointing' * row['checkpointing']}{' double' * row['double_quant']}{adapter}"
-    )
+    checkpointing = " checkpointing" * row["gradient_checkpointing"]
+    options = f"{row['dtype']}{checkpointing}{' double' * row['double_quant']}{adapter}"
     name = f"{row['shape']:<15}{row['method']:<6}{row['batch_size']:>3} × {row['sequence_length']:<5}{options:<48}"
     if "failed" in row:
         return f"{name}{gigabytes(row['planned']):>10} planned; {row['failed'][:60]}"
@@ -176,7 +175,7 @@ def page(recorded: dict[str, Any]) -> str:
     summed = recorded["summary"]
     rows = [
         [f"{row['shape']}, {row['method']}", f"{row['batch_size']} × {row['sequence_length']}",
-         row["dtype"] + " checkpointing" * row["checkpointing"], gigabytes(row["planned"]),
+         row["dtype"] + " checkpointing" * row["gradient_checkpointing"], gigabytes(row["planned"]),
          gigabytes(row["measured"]) if "measured" in row else row["failed"][:60],
          f"{row['error']:+.2%}" if "error" in row else ""]
         for row in recorded["rows"]

@@ -17,8 +17,8 @@ from typing import Any
 
 from page_parts import table
 
-from minilora.catalog import model_shape
 from minilora.memory import gigabytes, plan_memory
+from minilora.memory.catalog import model_shape
 
 GIB = 2**30
 QV = ("q_proj", "v_proj")
@@ -89,10 +89,10 @@ _PEFT = {"shape": "llama-3.2-3b", "batch_size": 4, "sequence_length": 768}
 _LITGPT = {"shape": "llama-2-7b", "target_modules": QV, "batch_size": 1, "sequence_length": 1304}
 _TUNE = {
     "shape": "llama-3.1-8b", "target_modules": "all-linear", "batch_size": 2, "sequence_length": 512,
-    "checkpointing": True,
+    "gradient_checkpointing": True,
 }  # fmt: skip
 _UNSLOTH = {
-    "target_modules": "all-linear", "r": 16, "batch_size": 1, "sequence_length": 512, "checkpointing": True,
+    "target_modules": "all-linear", "r": 16, "batch_size": 1, "sequence_length": 512, "gradient_checkpointing": True,
     "double_quant": True,
 }  # fmt: skip
 PEAKS = (
@@ -128,7 +128,7 @@ PEAKS = (
               {"shape": "llama-65b", "method": "full", "optimizer": "adamw-fp32", "sequence_length": 1}),
     Published("QLoRA paper, 65B, paged: at most", 48e9,
               {"shape": "llama-65b", "method": "qlora", "r": 64, "target_modules": "all-linear", "double_quant": True,
-               "checkpointing": True, "optimizer": "sgd"},
+               "gradient_checkpointing": True, "optimizer": "sgd"},
               why="adapters there are in 16 bits, their moments in pages that leave the card, and no safety copy is "
               "kept; ours are fp32"),
 )  # fmt: skip

@@ -20,21 +20,17 @@ import torch
 from page_parts import table
 from torch import nn
 
-from minilora.datasets import TokenData, encode_text, style_corpus
 from minilora.gpt import GPT
-from minilora.linear4bit import Linear4bit, quantize_model
 from minilora.lora import LoraConfig, add_lora
+from minilora.quantization.linear4bit import Linear4bit, quantize_model
 from minilora.training import Trainer, evaluate
+from minilora.training.datasets import TokenData, encode_text, style_corpus
 
 Scheme = tuple[
     str, int | None, bool
 ]  # code, block size (None: one block over the whole matrix), double quantization
-SCHEMES: list[Scheme] = [("int4", None, False), ("int4-affine", None, False), ("nf4", None, False)]
-SCHEMES += [
-    (code, size, False)
-    for size in (32, 64, 128, 256, 512, 1024)
-    for code in ("int4", "int4-affine", "fp4", "nf4")
-]
+SCHEMES: list[Scheme] = [("int4", None, False), ("nf4", None, False)]
+SCHEMES += [(code, size, False) for size in (32, 64, 128, 256, 512, 1024) for code in ("int4", "fp4", "nf4")]
 SCHEMES += [("nf4", 64, True)]
 BASES: list[Scheme | None] = [
     None,
@@ -123,7 +119,7 @@ def trained_on_top(steps: int) -> Iterator[dict[str, Any]]:
             torch.manual_seed(seed)  # the start of A
             model = add_lora(base_model(scheme), LoraConfig(r=8, target_modules="all-linear"))
             trainer = Trainer(
-                model, train, steps=steps, validation_data=validation, seed=seed, progress=False
+                model, train, max_steps=steps, validation_data=validation, seed=seed, progress=False
             )
             history = trainer.train()
             before = history.validation_losses[0]

@@ -21,11 +21,10 @@ import torch
 from page_parts import side_by_side_table, versions
 from side_by_side import compare
 
-from minilora import quantization
 from minilora.gpt import GPT
-from minilora.linear4bit import quantize_model
 from minilora.lora import LoraConfig, add_lora
-from minilora.quantization import quantize_4bit
+from minilora.quantization import blockwise, cpu, quantize_4bit
+from minilora.quantization.linear4bit import quantize_model
 
 Timing = tuple[float, float, list[float]]
 
@@ -56,15 +55,15 @@ def readable_twins() -> dict[str, Timing]:
     """Our fast functions beside our readable ones, which run on any device."""
     blocks = matrix(torch.float32).view(-1, 64)
     q = quantize_4bit(blocks)
-    arguments = (q.packed.flatten(), q.absmax, None, q.pairs, 64, torch.float32)
+    arguments = (q.packed.flatten(), q.absmax, q.pairs, 64, torch.float32)
     return {
         "quantize nf4, beside our readable one": compare(
-            lambda: quantization._encode_in_numpy(blocks, "nf4"),
-            lambda: quantization._encode(blocks, "nf4"),
+            lambda: cpu.encode(blocks, "nf4"),
+            lambda: blockwise._encode(blocks, "nf4"),
             5,
         ),
         "dequantize nf4, beside our readable one": compare(
-            lambda: quantization._decode_in_numpy(*arguments), lambda: quantization._decode(*arguments), 5
+            lambda: cpu.decode(*arguments), lambda: blockwise._decode(*arguments), 5
         ),
     }
 

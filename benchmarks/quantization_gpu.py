@@ -21,9 +21,8 @@ import torch
 from page_parts import table, versions
 from torch import Tensor, nn
 
-from minilora import quantization
-from minilora.linear4bit import Linear4bit
 from minilora.quantization import quantize_4bit
+from minilora.quantization.linear4bit import Linear4bit
 
 try:
     import bitsandbytes as bnb
@@ -113,16 +112,6 @@ def check(weight: Tensor) -> dict[str, Any]:
     return facts
 
 
-def using(decode: Callable[..., Tensor], action: Callable[[], Any]) -> Callable[[], Any]:
-    """The action, with one way of decoding in force: the eager one, or the compiled one."""
-
-    def run() -> Any:
-        quantization._decode_on_gpu = decode
-        return action()
-
-    return run
-
-
 def forward(layer: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor) -> Callable[[], Tensor]:
     return torch.no_grad()(lambda: layer(x))
 
@@ -133,7 +122,6 @@ def forward_and_backward(layer: Callable[[Tensor], Tensor], x: Tensor, grad: Ten
 
 def measure(table: Table, linear: nn.Linear, tokens: tuple[int, ...], repeat: int) -> None:
     """One bfloat16 weight: quantized, decoded, and used on different numbers of tokens."""
-    eager, compiled = quantization._decode, torch.compile(quantization._decode, dynamic=True)
     ours = Linear4bit.from_linear(linear, double_quant=True)
     theirs = None if bnb is None else their_layer(linear, double_quant=True)
     q, size = ours.quantized, f"{linear.out_features} x {linear.in_features}"
@@ -143,7 +131,7 @@ def measure(table: Table, linear: nn.Linear, tokens: tuple[int, ...], repeat: in
         actions[THEIRS] = lambda: bnb.functional.quantize_4bit(linear.weight, quant_type="nf4", blocksize=64)
     table.add(f"quantize {size}, bfloat16, nf4", actions, max(1, repeat // 5))
 
-    actions = {"ours, eager": using(eager, q.dequantize), "ours, compiled": using(compiled, q.dequantize)}
+    actions = {"ours, eager": q.dequantize, "ours, compiled": torch.compile(q.dequantize)}
     if theirs is not None:
         actions[THEIRS] = lambda: bnb.functional.dequantize_4bit(
             theirs.weight.data, theirs.weight.quant_state
@@ -160,9 +148,8 @@ def measure(table: Table, linear: nn.Linear, tokens: tuple[int, ...], repeat: in
         grad = torch.randn(count, linear.out_features, dtype=torch.bfloat16, device=table.device)
         for use in (forward, forward_and_backward)[: 2 if count == max(tokens) else 1]:
             actions = {
-                "ours, eager": using(eager, use(ours, x, grad)),
-                "ours, decoding compiled": using(compiled, use(ours, x, grad)),
-                "ours, layer compiled": using(eager, use(torch.compile(ours), x, grad)),
+                "ours, eager": use(ours, x, grad),
+                "ours, layer compiled": use(torch.compile(ours), x, grad),
             }
             if theirs is not None:
                 actions[THEIRS] = use(theirs, x, grad)

@@ -35,7 +35,7 @@ def train(rank: int | None, steps: int, rate: float | None = None) -> tuple[GPT,
         torch.manual_seed(0)
         model = add_lora(model, LoraConfig(r=rank, lora_alpha=rank, target_modules="all-linear"))
     trainer = Trainer(
-        model, data, steps=steps, validation_data=validation, learning_rate=rate, progress=False
+        model, data, max_steps=steps, validation_data=validation, learning_rate=rate, progress=False
     )
     return model, trainer.train().validation_losses
 

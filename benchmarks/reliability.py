@@ -34,7 +34,7 @@ def fuzz(reader: str, cases: int) -> dict[str, Any]:
     outcomes: Counter[str] = Counter()
     wrong: list[str] = []
     for first in range(FIRST, FIRST + cases, BATCH):
-        found = run_apart(reader, first, min(BATCH, FIRST + cases - first))
+        found = run_apart([reader], first, min(BATCH, FIRST + cases - first))[reader]
         outcomes.update(found["outcomes"])
         wrong += found["wrong"]
     return {"cases": cases, "outcomes": dict(sorted(outcomes.items())), "wrong": wrong}

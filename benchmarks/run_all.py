@@ -44,11 +44,13 @@ class Benchmark:
 
 BENCHMARKS = (
     Benchmark("faithfulness", "The same results as the libraries"),
+    Benchmark("voices", "What one hears"),
     Benchmark("lora_against_full", "LoRA against full fine-tuning"),
     Benchmark("adapters", "Adapters beside peft and transformers"),
     Benchmark("quantization", "Four bits beside bitsandbytes, on a CPU"),
     Benchmark("qlora_quality", "What four bits cost"),
     Benchmark("smollm2_support", "A real model learns to answer like customer support"),
+    Benchmark("smollm2_pirate", "A real model learns to talk like a pirate"),
     Benchmark("planning", "How long a memory plan takes"),
     Benchmark("published_peaks", "The memory planner against published peaks"),
     Benchmark("distributed", "Several processes against one", "--out"),

@@ -41,11 +41,10 @@ from minilora import (
     TokenData,
     Trainer,
     add_lora,
-    quantization,
     quantize_4bit,
 )
-from minilora.catalog import MODELS, ModelShape
 from minilora.memory import gigabytes, plan_memory
+from minilora.memory.catalog import MODELS, ModelShape
 
 try:
     import bitsandbytes as bnb
@@ -180,7 +179,7 @@ def qlora_in_budget(bench: Bench, setting: Setting, budget: float, steps: int) -
     model = bench.packed()
     built, built_peak = time.perf_counter() - start, bench.peak()
     trainer = Trainer(
-        model, bench.text(setting), steps=steps, batch_size=setting.batch, learning_rate=LEARNING_RATE,
+        model, bench.text(setting), max_steps=steps, batch_size=setting.batch, learning_rate=LEARNING_RATE,
         gradient_checkpointing=setting.checkpointing, progress=False,
     )  # fmt: skip
     history = trainer.train()
@@ -226,7 +225,7 @@ def attempt(bench: Bench, method: str, dtype: str, setting: Setting, budget: flo
             model = add_lora(model, LoraConfig(r=R, lora_alpha=R, target_modules=TARGETS))
         stage = "training"
         trainer = Trainer(
-            model, bench.text(setting), steps=2, batch_size=setting.batch, learning_rate=1e-5,
+            model, bench.text(setting), max_steps=2, batch_size=setting.batch, learning_rate=1e-5,
             gradient_checkpointing=setting.checkpointing, progress=False,
         )  # fmt: skip
         trainer.train()
@@ -242,35 +241,32 @@ class Ours:
 
     def __init__(self, bench: Bench):
         self.bench, self.model = bench, bench.packed()
-        self.decode_compiled = torch.compile(quantization._decode, dynamic=True)
         self.blocks = []
         for block in self.model.model.layers:
             block.compile()
             self.blocks.append(block._compiled_call_impl)
-        self.compiled(decoding=False, blocks=False)
+        self.compile_blocks(False)
 
     def prepare(self, setting: Setting) -> None:
         self.trainer = Trainer(
-            self.model, self.bench.text(setting), steps=1, batch_size=setting.batch, learning_rate=LEARNING_RATE,
+            self.model, self.bench.text(setting), max_steps=1, batch_size=setting.batch, learning_rate=LEARNING_RATE,
             gradient_checkpointing=setting.checkpointing, progress=False,
         )  # fmt: skip
 
     def steps(self, count: int) -> list[float]:
-        self.trainer.steps = self.trainer.step + count
+        self.trainer.max_steps = self.trainer.step + count
         return self.trainer.train().seconds[-count:]
 
     def ways(self) -> list[tuple[str, Callable[[], None]]]:
         return [
-            (", eager", lambda: self.compiled(decoding=False, blocks=False)),
-            (", decoding compiled", lambda: self.compiled(decoding=True, blocks=False)),
-            (", blocks compiled", lambda: self.compiled(decoding=False, blocks=True)),
+            (", eager", lambda: self.compile_blocks(False)),
+            (", blocks compiled", lambda: self.compile_blocks(True)),
         ]
 
-    def compiled(self, decoding: bool, blocks: bool) -> None:
-        """What `compile_decoding()` and `block.compile()` do, and back again."""
-        quantization._decode_on_gpu = self.decode_compiled if decoding else quantization._decode
+    def compile_blocks(self, on: bool) -> None:
+        """What `block.compile()` does, and back again."""
         for block, program in zip(self.model.model.layers, self.blocks, strict=True):
-            block._compiled_call_impl = program if blocks else None
+            block._compiled_call_impl = program if on else None
 
 
 class Theirs:

@@ -24,9 +24,9 @@ from typing import Any
 import torch
 from page_parts import table, versions
 
-from minilora.datasets import support_chat
-from minilora.fetch import fetch
+from minilora.files.fetch import fetch
 from minilora.finetune import finetune, generate
+from minilora.training.datasets import support_chat
 
 MODEL = "smollm2-135m-instruct"
 METHODS = ("lora", "qlora")
@@ -56,9 +56,9 @@ def run(method: str, steps: int) -> dict[str, Any]:
             data,
             out,
             method=method,
-            steps=steps,
+            max_steps=steps,
             batch_size=BATCH_SIZE,
-            block_size=192,
+            sequence_length=192,
             learning_rate=LEARNING_RATE,
         )  # the bar of its progress goes to stderr
         found = dataclasses.asdict(report) | {"seconds_per_step": report.seconds / report.steps}

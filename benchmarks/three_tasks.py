@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, quantize_model, style_corpus
-from minilora.datasets import STYLES
+from minilora.training.datasets import STYLES
 
 RATES = {"full": 1e-3, "LoRA": 5e-3, "QLoRA": 5e-3}
 CONFIG = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
@@ -34,8 +34,8 @@ def run(style: str, method: str, seed: int, steps: int) -> list[float]:
     torch.manual_seed(seed)  # the start of A
     adapted = model if method == "full" else add_lora(model, CONFIG)
     trainer = Trainer(
-        adapted, train, steps=steps, batch_size=8, learning_rate=RATES[method], seed=seed, progress=False,
-        validation_data=validation, validate_every=EVERY,
+        adapted, train, max_steps=steps, batch_size=8, learning_rate=RATES[method], seed=seed, progress=False,
+        validation_data=validation, eval_steps=EVERY,
     )  # fmt: skip
     return trainer.train().validation_losses
 

@@ -3,44 +3,47 @@
 from minilora import GPT, LoraConfig, Trainer, add_lora
 
 model = add_lora(GPT.from_pretrained("tiny-gpt"), LoraConfig(r=8, target_modules=["attention"]))
+
+Importing this package loads nothing heavy: each name below is imported when it is first used.
 """
 
-from minilora.datasets import (
-    TokenData,
-    encode_chat,
-    encode_text,
-    load_jsonl,
-    load_text,
-    style_corpus,
-    support_chat,
-)
-from minilora.gpt import GPT, GPTConfig
-from minilora.linear4bit import Linear4bit, quantize_model
-from minilora.lora import LoraConfig, LoraLinear, LoraModel, add_lora
-from minilora.quantization import quantize_4bit
-from minilora.training import History, Trainer, TrainingDiverged, evaluate
+from typing import TYPE_CHECKING
+
+from minilora._lazy import lazy_names
+
+if TYPE_CHECKING:  # the same names once more, for editors and type checkers
+    from minilora.gpt import GPT as GPT
+    from minilora.gpt import GPTConfig as GPTConfig
+    from minilora.lora import LoraConfig as LoraConfig
+    from minilora.lora import LoraLinear as LoraLinear
+    from minilora.lora import LoraModel as LoraModel
+    from minilora.lora import add_lora as add_lora
+    from minilora.quantization import Linear4bit as Linear4bit
+    from minilora.quantization import quantize_4bit as quantize_4bit
+    from minilora.quantization import quantize_model as quantize_model
+    from minilora.training import History as History
+    from minilora.training import TokenData as TokenData
+    from minilora.training import Trainer as Trainer
+    from minilora.training import TrainingDiverged as TrainingDiverged
+    from minilora.training import encode_chat as encode_chat
+    from minilora.training import encode_text as encode_text
+    from minilora.training import evaluate as evaluate
+    from minilora.training import load_jsonl as load_jsonl
+    from minilora.training import load_text as load_text
+    from minilora.training import style_corpus as style_corpus
+    from minilora.training import support_chat as support_chat
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "GPT",
-    "GPTConfig",
-    "History",
-    "Linear4bit",
-    "LoraConfig",
-    "LoraLinear",
-    "LoraModel",
-    "TokenData",
-    "Trainer",
-    "TrainingDiverged",
-    "add_lora",
-    "encode_chat",
-    "encode_text",
-    "evaluate",
-    "load_jsonl",
-    "load_text",
-    "quantize_4bit",
-    "quantize_model",
-    "style_corpus",
-    "support_chat",
-]
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "gpt": ["GPT", "GPTConfig"],
+        "lora": ["LoraConfig", "LoraLinear", "LoraModel", "add_lora"],
+        "quantization": ["Linear4bit", "quantize_4bit", "quantize_model"],
+        "training": [
+            "History", "TokenData", "Trainer", "TrainingDiverged", "encode_chat", "encode_text", "evaluate",
+            "load_jsonl", "load_text", "style_corpus", "support_chat",
+        ],
+    },
+)  # fmt: skip

@@ -31,10 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for add in (add_doctor, add_fetch, add_finetune, add_generate, add_plan, add_grade):
         add(commands)
     options = parser.parse_args(arguments)
-    with contextlib.suppress(AttributeError):  # text that a Windows console cannot show must not stop the run
+    with contextlib.suppress(
+        AttributeError
+    ):  # characters that a Windows console cannot show must not stop the run
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        return options.handler(options)
+        return int(options.handler(options))
     except (ValueError, TypeError, ArithmeticError, ImportError, OSError) as error:
         print(f"minilora: {error}", file=sys.stderr)
         return 1
@@ -82,7 +84,7 @@ def add_fetch(commands: Commands) -> None:
 
 
 def fetch(options: argparse.Namespace) -> int:
-    from minilora.fetch import fetch as fetch_model
+    from minilora.files.fetch import fetch as fetch_model
 
     print(f"{options.model} is in {fetch_model(options.model)}")
     return 0
@@ -103,7 +105,7 @@ def add_finetune(commands: Commands) -> None:
         "--base", default="tiny-gpt", help="tiny-gpt, smollm2-135m-instruct, or a checkpoint folder"
     )
     parser.add_argument(
-        "--data", required=True, help="a .txt file, or a .jsonl file with one conversation a line"
+        "--data", required=True, help="a .txt file, or a .jsonl file with one conversation per line"
     )
     parser.add_argument(
         "--out", required=True, help="folder for the adapter (with --method full, a checkpoint)"
@@ -119,13 +121,17 @@ def add_finetune(commands: Commands) -> None:
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=int, help="default 3")
-    length.add_argument("--steps", type=int)
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--micro-batches", type=int, default=1, help="parts of a batch, to need less memory")
-    parser.add_argument("--block-size", type=int, default=128, help="tokens in a row of data (default 128)")
-    parser.add_argument("--learning-rate", type=float, help="default: 3e-3 for LoRA, 3e-4 for full")
+    length.add_argument("--max-steps", type=int)
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument(
+        "--gradient-accumulation-steps", type=int, default=1, help="parts of a batch, to need less memory"
+    )
+    parser.add_argument(
+        "--sequence-length", type=int, default=128, help="tokens per row of data (default 128)"
+    )
+    parser.add_argument("--learning-rate", type=float, help="default: 5e-3 for LoRA, 5e-4 for full")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resume", action="store_true", help="go on with the interrupted run in --out")
+    parser.add_argument("--resume", action="store_true", help="continue the interrupted run in --out")
     parser.add_argument("--no-samples", action="store_true", help="print no text while training")
 
 
@@ -142,16 +148,16 @@ def finetune(options: argparse.Namespace) -> int:
         lora_alpha=options.lora_alpha,
         target_modules=targets[0] if len(targets) == 1 else targets,
         epochs=options.epochs,
-        steps=options.steps,
+        max_steps=options.max_steps,
         batch_size=options.batch_size,
-        micro_batches=options.micro_batches,
-        block_size=options.block_size,
+        gradient_accumulation_steps=options.gradient_accumulation_steps,
+        sequence_length=options.sequence_length,
         learning_rate=options.learning_rate,
         seed=options.seed,
         resume=options.resume,
         sample=not options.no_samples,
     )
-    if int(os.environ.get("RANK", 0)) == 0:  # under torchrun, one process speaks
+    if int(os.environ.get("RANK", 0)) == 0:  # under torchrun, only one process prints
         print(report)
     return 0
 
@@ -174,7 +180,7 @@ def add_generate(commands: Commands) -> None:
     parser.add_argument("--prompt", required=True)
     parser.add_argument("--chat", action="store_true", help="put the prompt as a question to an assistant")
     parser.add_argument("--max-new-tokens", type=int, default=100)
-    parser.add_argument("--temperature", type=float, default=0.8, help="0 always takes the likeliest token")
+    parser.add_argument("--temperature", type=float, default=0.7, help="0 always takes the most likely token")
     parser.add_argument("--top-k", type=int, default=50)
     parser.add_argument("--seed", type=int)
 
@@ -205,14 +211,14 @@ def add_plan(commands: Commands) -> None:
     parser = command(
         commands,
         "plan",
-        "what training will take in memory, with each method",
+        "how much memory training takes, with each method",
         "minilora plan --model llama-3.1-8b --gpu 24",
         plan,
     )
     parser.add_argument(
         "--model", default="llama-3.1-8b", help="a name from the catalog; a wrong one lists all"
     )
-    parser.add_argument("--gpu", type=float, default=24, help="memory of your card in GB (default 24)")
+    parser.add_argument("--gpu", type=float, default=24, help="memory of your GPU in GB (default 24)")
     parser.add_argument("--r", type=int, default=8, help="rank of the adapter (default 8)")
     parser.add_argument(
         "--target-modules",
@@ -220,11 +226,15 @@ def add_plan(commands: Commands) -> None:
         default=["attention"],
         help="attention, mlp, all-linear, or names of layers",
     )
-    parser.add_argument("--batch-size", type=int, default=1, help="rows of data at a time (default 1)")
-    parser.add_argument("--length", type=int, default=512, help="tokens in a row of data (default 512)")
+    parser.add_argument("--batch-size", type=int, default=1, help="rows at a time (default 1)")
+    parser.add_argument(
+        "--sequence-length", type=int, default=512, help="tokens per row of data (default 512)"
+    )
     parser.add_argument("--dtype", default="bf16", help="of the base model: bf16 (default), fp16, fp32")
     parser.add_argument("--optimizer", default="adamw", help="adamw (default), adamw-8bit, sgd ...")
-    parser.add_argument("--checkpointing", action="store_true", help="compute activations again, keep few")
+    parser.add_argument(
+        "--gradient-checkpointing", action="store_true", help="recompute activations instead of keeping them"
+    )
     parser.add_argument("--double-quant", action="store_true", help="QLoRA's constants in 8 bits too")
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
@@ -233,7 +243,7 @@ def plan(options: argparse.Namespace) -> int:
     from minilora.memory import METHODS, plan_memory
 
     if not 0 < options.gpu < float("inf"):
-        raise ValueError(f"--gpu is {options.gpu:g}; give the card's memory in GB, for example 24")
+        raise ValueError(f"--gpu is {options.gpu:g}; give the GPU's memory in GB, for example 24")
     plans = {
         method: plan_memory(
             options.model,
@@ -243,8 +253,8 @@ def plan(options: argparse.Namespace) -> int:
             dtype=options.dtype,
             optimizer=options.optimizer,
             batch_size=options.batch_size,
-            sequence_length=options.length,
-            checkpointing=options.checkpointing,
+            sequence_length=options.sequence_length,
+            gradient_checkpointing=options.gradient_checkpointing,
             double_quant=options.double_quant,
         )
         for method in METHODS
@@ -266,7 +276,7 @@ def _plans_as_table(plans: dict[str, MemoryPlan], gpu: float) -> str:
 
     each = list(plans.values())
     lines = [
-        f"{each[0].shape.name} on a card of {gpu:g} GB",
+        f"{each[0].shape.name} on a GPU of {gpu:g} GB",
         "",
         row("", (NAMES[method] for method in plans)),
     ]
@@ -281,12 +291,12 @@ def _plans_as_table(plans: dict[str, MemoryPlan], gpu: float) -> str:
         f"{NAMES[method]:<6} {verdict(plan, gpu)}; the peak is {plan.peak_moment}"
         for method, plan in plans.items()
     ]
-    lines += ["", "Besides, a GPU's driver keeps about half a GB."]
+    lines += ["", "A GPU's driver takes about half a GB more."]
     return "\n".join(lines)
 
 
 def _plans_as_json(plans: dict[str, MemoryPlan], gpu: float) -> str:
-    """Bytes, except headroom in GB: below zero, so many are missing."""
+    """In bytes, except headroom in GB, which is negative if the plan does not fit."""
     return json.dumps(
         {
             method: {

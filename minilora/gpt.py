@@ -1,19 +1,17 @@
 """A small GPT in the Llama layout: token numbers in, a score for every possible next token out.
 
-The layout is that of today's open models: token embedding, blocks of attention and gated feed-forward, RMSNorm
-before each, rotary positions, key/value heads that several query heads may share, and an output layer that may be
-the embedding used backwards. Every parameter carries Hugging Face's name, so a checkpoint of one opens in the other.
+The layout is that of today's open models: a token embedding, blocks of attention and gated feed-forward with RMSNorm
+before each, rotary positions, key/value heads that several query heads may share, and an output layer that may share
+its weight with the embedding. Every parameter has Hugging Face's name, so checkpoints open in `transformers` and back.
 
-Not here: biases, stretched rotary positions (`rope_scaling`), sliding windows, prompts of unequal length in one
-batch. A checkpoint that needs one of them is refused when it is read (checkpoints.py), never run wrongly.
+Not here: generating text (generation.py); biases, stretched rotary positions (`rope_scaling`), sliding windows, prompts
+of unequal length in one batch. A checkpoint that needs one of them is refused when it is read (checkpoints.py).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -21,16 +19,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from minilora import checkpoints
-from minilora.catalog import ModelShape
+from minilora.files import checkpoints
+from minilora.generation import GenerationMixin, KeyValueCache
+from minilora.memory.catalog import ModelShape
 
 
 @dataclasses.dataclass(frozen=True)
 class GPTConfig:
-    """The shape of a model, in the words of Hugging Face's `config.json`.
+    """The shape of a model, with the names of Hugging Face's `config.json`.
 
-    `num_key_value_heads` below `num_attention_heads` is grouped-query attention: each key/value head serves several
-    query heads. `tie_word_embeddings` uses the token embedding as the output layer too.
+    Args:
+        vocab_size: Number of tokens that the tokenizer knows.
+        hidden_size: Width of a token's vector.
+        intermediate_size: Width inside the feed-forward layers.
+        num_hidden_layers: Number of blocks.
+        num_attention_heads: Number of query heads.
+        num_key_value_heads: Number of key/value heads; fewer than query heads is grouped-query attention.
+        max_position_embeddings: Longest context, in tokens.
+        rms_norm_eps: Added to the mean square in RMSNorm.
+        rope_theta: Base of the rotary angles.
+        tie_word_embeddings: Use the embedding's weight as the output layer's, too.
+
+    Raises:
+        ValueError: A value is not positive, or the heads do not divide evenly.
 
     >>> GPTConfig(hidden_size=256, num_attention_heads=8).head_dim
     32
@@ -64,9 +75,9 @@ class GPTConfig:
 
     @classmethod
     def from_shape(cls, shape: ModelShape) -> GPTConfig:
-        """A published shape, for a GPT of our own in that shape.
+        """The config of a published model; a ValueError if that model has biases, which this GPT lacks.
 
-        >>> from minilora.catalog import MODELS
+        >>> from minilora.memory.catalog import MODELS
         >>> GPTConfig.from_shape(MODELS["smollm2-135m"]).num_hidden_layers
         30
         """
@@ -83,30 +94,11 @@ class GPTConfig:
         return self.hidden_size // self.num_attention_heads
 
 
-class KeyValueCache:
-    """Keys and values of the tokens seen so far, so that each new token costs one step instead of a whole pass.
-
-    Room for `length` tokens is taken once; the blocks write into it as the tokens come.
-    """
-
-    def __init__(self, config: GPTConfig, batch: int, length: int, like: Tensor):
-        shape = (config.num_hidden_layers, 2, batch, config.num_key_value_heads, length, config.head_dim)
-        self.store = like.new_zeros(shape)
-        self.length = 0  # tokens that are already in the cache
-
-    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds k, v (batch, kv_heads, new, head_dim) of one layer; returns all keys and values up to now."""
-        end = self.length + k.shape[2]
-        self.store[layer, 0, :, :, self.length : end] = k
-        self.store[layer, 1, :, :, self.length : end] = v
-        return self.store[layer, 0, :, :, :end], self.store[layer, 1, :, :, :end]
-
-
 def rotary_table(start: int, tokens: int, config: GPTConfig, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosine and sine, each (tokens, head_dim), of every position's angles (RoFormer, arXiv 2104.09864).
+    """Cosine and sine of every position's angles, each (tokens, head_dim) (RoFormer, arXiv 2104.09864).
 
     Pair i of a head turns by position / rope_theta^(2i / head_dim): fast for the first pairs, slowly for the last.
-    Computed in float32 and then rounded to `like`'s type, as `transformers` does.
+    Computed in float32 and then rounded to the dtype of `like`, as in `transformers`.
     """
     pairs = torch.arange(0, config.head_dim, 2, device=like.device, dtype=torch.float32)
     speed = 1.0 / config.rope_theta ** (pairs / config.head_dim)  # (head_dim / 2,)
@@ -125,7 +117,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Each token looks back at the tokens before it and mixes in what it finds."""
+    """Each token looks at itself and the tokens before it, and adds a weighted average of what they hold."""
 
     def __init__(self, config: GPTConfig, layer: int):
         super().__init__()
@@ -145,13 +137,13 @@ class Attention(nn.Module):
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         if cache is not None:
             k, v = cache.append(self.layer, k, v)
-        # One new token may see everything in the cache, so only a pass over several tokens needs the causal mask.
+        # A single new token may attend to the whole cache; only a pass over several tokens needs the causal mask.
         y = F.scaled_dot_product_attention(q, k, v, is_causal=tokens > 1, enable_gqa=q.shape[1] != k.shape[1])
         return self.o_proj(y.transpose(1, 2).reshape(batch, tokens, width))
 
 
 class FeedForward(nn.Module):
-    """SwiGLU (arXiv 2002.05202): one widened copy of the token decides how much of the other passes."""
+    """SwiGLU (arXiv 2002.05202): one wide projection of the token gates the other, element by element."""
 
     def __init__(self, config: GPTConfig):
         super().__init__()
@@ -164,6 +156,8 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
+    """Attention, then feed-forward; each reads a normalized copy of x and adds its result to x."""
+
     def __init__(self, config: GPTConfig, layer: int):
         super().__init__()
         self.input_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
@@ -177,12 +171,12 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Embedding, blocks and final norm: everything but the output layer."""
+    """Embedding, blocks and final norm: everything except the output layer."""
 
     def __init__(self, config: GPTConfig):
         super().__init__()
         self.config = config
-        # In training only: each block is computed again in the backward pass, instead of keeping its tensors.
+        # In training only: recompute each block in the backward pass instead of keeping its activations.
         self.gradient_checkpointing = False
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.num_hidden_layers))
@@ -209,8 +203,16 @@ class Decoder(nn.Module):
         return self.norm(x)
 
 
-class GPT(nn.Module):
-    """The language model. `tokenizer` and `chat_template` are those of the folder that it came from, or None.
+class GPT(GenerationMixin):
+    """The language model.
+
+    Args:
+        config: Its shape. The weights are random; `from_pretrained` reads trained ones.
+
+    Attributes:
+        tokenizer: A `tokenizers.Tokenizer`, or None.
+        chat_template: Jinja text, or None.
+        stop_token_ids: Tokens that end a generated text; empty means the usual ones of the tokenizer.
 
     >>> model = GPT(GPTConfig(vocab_size=100, hidden_size=32, num_attention_heads=4, num_key_value_heads=2))
     >>> model(torch.tensor([[1, 2, 3]])).shape  # (batch, tokens, vocab)
@@ -220,15 +222,16 @@ class GPT(nn.Module):
     def __init__(self, config: GPTConfig):
         super().__init__()
         self.config = config
-        self.tokenizer: Any = None  # a tokenizers.Tokenizer, or None
+        self.tokenizer: Any = None
         self.chat_template: str | None = None
+        self.stop_token_ids: tuple[int, ...] = ()
         self.model = Decoder(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.apply(_initialize)
         self.tie_weights()
 
     def tie_weights(self) -> None:
-        """Lets embedding and output layer be one tensor, if the configuration says so."""
+        """Makes embedding and output layer share one tensor, if the config says so."""
         if self.config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
 
@@ -237,7 +240,7 @@ class GPT(nn.Module):
         return self.lm_head(self.hidden_states(input_ids, cache))
 
     def hidden_states(self, input_ids: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        """What the output layer reads: (batch, tokens, hidden_size). A loss in chunks starts from here."""
+        """The output layer's input: (batch, tokens) -> (batch, tokens, hidden_size). A chunked loss starts here."""
         self._check_tokens(input_ids)
         return self.model(input_ids, cache)
 
@@ -247,7 +250,7 @@ class GPT(nn.Module):
                 f"input_ids has shape {tuple(input_ids.shape)} and type {input_ids.dtype}; "
                 "expected whole numbers in the shape (batch, tokens)"
             )
-        # On a GPU this look would wait for the device at every step; there the embedding itself checks.
+        # On a GPU this check would wait for the device at every step; there the embedding itself checks.
         if input_ids.device.type == "cpu" and input_ids.numel():
             low, high = int(input_ids.min()), int(input_ids.max())
             if low < 0 or high >= self.config.vocab_size:
@@ -256,95 +259,27 @@ class GPT(nn.Module):
                     "tokens; was the text encoded with another model's tokenizer?"
                 )
 
-    # -- generation ------------------------------------------------------------------------------------------
-
-    def generate(
-        self, prompt: str, max_new_tokens: int = 100, temperature: float = 0.8, top_k: int | None = 50,
-        seed: int | None = None,
-    ) -> str:  # fmt: skip
-        """Continues `prompt` and returns the new text alone; the arguments are those of `stream`."""
-        return "".join(self.stream(prompt, max_new_tokens, temperature, top_k, seed))
-
-    def stream(
-        self, prompt: str, max_new_tokens: int = 100, temperature: float = 0.8, top_k: int | None = 50,
-        seed: int | None = None,
-    ) -> Iterator[str]:  # fmt: skip
-        """Yields the continuation of `prompt` piece by piece, as it is made.
-
-        temperature 0 always takes the likeliest token; higher is more varied. `top_k` draws from the k likeliest
-        tokens alone. The same seed gives the same text. Ends early at an end-of-text token, if the tokenizer has one.
-        """
-        if self.tokenizer is None:
-            raise ValueError("this model has no tokenizer; set model.tokenizer, or use generate_tokens")
-        ids = self.tokenizer.encode(prompt).ids
-        stop = {self.tokenizer.token_to_id(token) for token in ("<|endoftext|>", "<|im_end|>", "</s>")}
-        new_ids: list[int] = []
-        shown = ""
-        for token in self.generate_tokens(ids, max_new_tokens, temperature, top_k, seed):
-            if token in stop:
-                break
-            new_ids.append(token)
-            # One token may be half a character: decode all new tokens and hold back an unfinished end.
-            text = self.tokenizer.decode(new_ids)
-            if not text.endswith("�"):
-                yield text[len(shown) :]
-                shown = text
-
-    @torch.no_grad()
-    def generate_tokens(
-        self, prompt_ids: list[int], max_new_tokens: int = 100, temperature: float = 0.8, top_k: int | None = 50,
-        seed: int | None = None,
-    ) -> Iterator[int]:  # fmt: skip
-        """Like `stream`, on token numbers: yields one new token number at a time.
-
-        >>> model = GPT(GPTConfig(vocab_size=10, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-        ...                       num_key_value_heads=2))
-        >>> len(list(model.generate_tokens([1, 2, 3], max_new_tokens=4, temperature=0)))
-        4
-        """
-        self._check_request(prompt_ids, max_new_tokens, temperature, top_k)
-        was_training = self.training
-        self.eval()  # dropout must not speak while we generate
-        try:
-            weight = self.model.embed_tokens.weight
-            generator = torch.Generator(device=weight.device)
-            generator.manual_seed(seed) if seed is not None else generator.seed()
-            cache = KeyValueCache(self.config, 1, len(prompt_ids) + max_new_tokens, like=weight)
-            new = torch.tensor([list(prompt_ids)], device=weight.device)  # (1, prompt tokens), then (1, 1)
-            for _ in range(max_new_tokens):
-                hidden = self.hidden_states(new, cache)[:, -1]  # only the last token's scores are needed
-                new = _choose(self.lm_head(hidden)[0].float(), temperature, top_k, generator).view(1, 1)
-                yield int(new)
-        finally:
-            self.train(was_training)
-
-    def _check_request(self, prompt_ids: list[int], new: int, temperature: float, top_k: int | None) -> None:
-        context = self.config.max_position_embeddings
-        if not prompt_ids:
-            raise ValueError("the prompt is empty; give at least one token to continue from")
-        if new < 1 or not 0 <= temperature < math.inf or (top_k is not None and top_k < 1):
-            raise ValueError(
-                f"max_new_tokens={new}, temperature={temperature}, top_k={top_k}: "
-                "need max_new_tokens of 1 or more, temperature of 0 or more, and top_k of 1 or more (or None)"
-            )
-        if len(prompt_ids) + new > context:
-            raise ValueError(
-                f"the prompt has {len(prompt_ids)} tokens and {new} new ones are asked for, but the model's context "
-                f"holds {context}; shorten the prompt or lower max_new_tokens"
-            )
-
     # -- files -----------------------------------------------------------------------------------------------
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | os.PathLike, dtype: torch.dtype = torch.float32) -> GPT:
-        """Loads the embedded model ("tiny-gpt"), a fetched one, a checkpoint folder, or "org/name" from the hub."""
+        """Loads a checkpoint, in evaluation mode.
+
+        Args:
+            name_or_folder: "tiny-gpt", the name of a fetched model, a folder, or "org/name" on the Hugging Face hub.
+            dtype: Type of the weights in memory.
+
+        Raises:
+            FileNotFoundError: There is no such model, or a file is missing.
+            ValueError: The checkpoint is damaged, or needs something that this GPT does not compute.
+        """
         folder = checkpoints.find_checkpoint(name_or_folder)
         fields = checkpoints.read_config(folder)
         try:
             config = GPTConfig(**fields)
         except ValueError as error:
             raise ValueError(f"{folder / 'config.json'}: {error}") from None
-        with torch.device("meta"):  # no memory and no time for random weights that are replaced at once
+        with torch.device("meta"):  # no memory or time for random weights that are replaced at once
             model = cls(config)
         tensors = checkpoints.read_weights(folder, dtype)
         if model.config.tie_word_embeddings and "model.embed_tokens.weight" in tensors:
@@ -358,33 +293,29 @@ class GPT(nn.Module):
             if given.get(name) != expected.get(name)
         ]
         if wrong:
-            some = "; ".join(wrong[:5]) + " ..." * (len(wrong) > 5)
+            some = "; ".join(wrong[:5]) + (" ..." if len(wrong) > 5 else "")
             raise ValueError(f"{folder} does not fit together: {some}")
         model.load_state_dict(tensors, assign=True)
         model.tie_weights()
         model.requires_grad_(True)
         model.tokenizer = checkpoints.read_tokenizer(folder)
         model.chat_template = checkpoints.read_chat_template(folder)
+        model.stop_token_ids = checkpoints.read_stop_tokens(folder)
         return model.eval()
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
-        """Writes config.json, model.safetensors and tokenizer.json, which `transformers` opens too."""
+        """Writes config.json, model.safetensors and the tokenizer, a folder that `transformers` opens too."""
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
         if self.config.tie_word_embeddings:
             del tensors["lm_head.weight"]  # it is the embedding
         config = dataclasses.asdict(self.config)
+        if self.stop_token_ids:
+            config["eos_token_id"] = (
+                list(self.stop_token_ids) if len(self.stop_token_ids) > 1 else self.stop_token_ids[0]
+            )
         checkpoints.write_checkpoint(folder, config, tensors, self.tokenizer, self.chat_template)
 
 
 def _initialize(module: nn.Module) -> None:
     if isinstance(module, nn.Linear | nn.Embedding):
         nn.init.normal_(module.weight, std=0.02)
-
-
-def _choose(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> Tensor:
-    """Picks one token number from logits (vocab,)."""
-    if temperature == 0:
-        return logits.argmax()
-    if top_k is not None and top_k < logits.numel():
-        logits = logits.masked_fill(logits < logits.topk(top_k).values[-1], -torch.inf)
-    return torch.multinomial(torch.softmax(logits / temperature, dim=-1), 1, generator=generator)

@@ -67,7 +67,7 @@ class Recipe:
     student: Stage
     soft_share: float = 0.9  # of the student's target comes from the teachers, the rest from the text
     soft_tokens: int = 64  # likeliest tokens per position that are kept of the teachers' probabilities
-    register_bytes: int = 650_000  # of each register; three of them are just under six percent of all tokens
+    register_bytes: int = 605_000  # of each register; three of them are just under six percent of all tokens
 
 
 # vocabulary, width, feed-forward width, layers, query heads, key/value heads, context

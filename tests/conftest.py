@@ -1,8 +1,14 @@
 """Fixtures of several test files, and a word about what this run cannot test."""
 
+import os
 import sys
 
 import pytest
+
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # before torch is imported: processes share the cores, so a thread for each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from minilora.gpt import GPT
 from tests.browser import missing

@@ -33,20 +33,19 @@ def main() -> None:
         torch.manual_seed(0)
         model = add_lora(model, LoraConfig(r=4, lora_alpha=8, target_modules="attention"), "main")
         model.add_adapter("resting", LoraConfig(r=2, target_modules="mlp"))  # must not be waited for
-        model.set_adapter("main")
     trainer = Trainer(
         model,
         counting_rows(options.rows),
-        steps=6,
+        max_steps=6,
         batch_size=8,
         learning_rate=1e-2,
-        micro_batches=2,
-        folder=options.folder,
-        save_every=2,
+        gradient_accumulation_steps=2,
+        output_dir=options.folder,
+        save_steps=2,
         progress=False,
     )
     wire = 0
-    if trainer.world > 1:
+    if trainer.world_size > 1:
 
         def count(state, bucket):
             nonlocal wire
@@ -60,13 +59,13 @@ def main() -> None:
         step = trainer._train_step
 
         def step_or_die() -> float:
-            if trainer.step == options.die_at and trainer.rank == trainer.world - 1:
+            if trainer.step == options.die_at and trainer.process_rank == trainer.world_size - 1:
                 os.kill(os.getpid(), 9)
             return step()
 
         trainer._train_step = step_or_die
     history = trainer.train()
-    if trainer.rank == 0:
+    if trainer.process_rank == 0:
         save_file(
             {n: p.detach().contiguous() for n, p in trainer.parameters.items()},
             options.folder / "result.safetensors",

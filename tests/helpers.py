@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from minilora.datasets import IGNORE, TokenData
 from minilora.gpt import GPT, GPTConfig
+from minilora.training.datasets import IGNORE, TokenData
 
 
 def jupyter_apart(folder: Path) -> dict[str, str]:

@@ -80,6 +80,7 @@ def test_we_load_pefts_adapter_with_equal_logits(build, settings, tmp_path):
         else adapted(build, target_modules="attention")
     )
     ours.load_adapter(tmp_path, "theirs")
+    ours.set_adapter("theirs")
     assert torch.equal(logits(ours), logits(theirs))
 
 
@@ -97,18 +98,18 @@ def test_each_adapter_of_a_peft_model_with_two_is_read_from_its_own_folder(tmp_p
     answers = []
     for name, folder in {"default": tmp_path, "poet": tmp_path / "poet"}.items():
         ours.load_adapter(folder, name)
+        ours.set_adapter(name)
         theirs.set_adapter(name)
         answers.append(logits(ours))
         assert torch.equal(answers[-1], logits(theirs)), name
     assert not torch.equal(*answers)
 
 
-def test_several_adapters_and_a_blend_travel_one_by_one(tmp_path):
+def test_several_adapters_and_a_combination_travel_one_by_one(tmp_path):
     model = adapted(small_gpt, r=4, target_modules="attention")
     model.add_adapter("second", LoraConfig(r=2, lora_alpha=6, target_modules="mlp"))
     randomize_adapter(model, "second", seed=1)
-    strengths = {"default": 0.6, "second": 0.9}
-    model.add_blend("both", strengths)
+    model.add_weighted_adapter(["default", "second"], [0.6, 0.9], "both", "cat")
     for name in ("default", "second", "both"):
         model.save_adapter(tmp_path / name, name)
         model.set_adapter(name)
@@ -116,6 +117,7 @@ def test_several_adapters_and_a_blend_travel_one_by_one(tmp_path):
     again = add_lora(small_gpt(), LoraConfig(), "unused")
     for name in ("default", "second", "both"):
         again.load_adapter(tmp_path / name, name)
+        again.set_adapter(name)
         model.set_adapter(name)
         assert torch.equal(logits(again), logits(model))
 
@@ -131,12 +133,15 @@ def test_the_file_is_the_matrices_and_a_header(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
 
 
-def test_a_loaded_adapter_rests_unless_it_is_to_be_trained(tmp_path):
+def test_a_loaded_adapter_is_frozen_unless_it_is_loaded_to_be_trained(tmp_path):
     adapted(small_gpt).save_adapter(tmp_path)
     model = add_lora(small_gpt(), LoraConfig(), "fresh")
     model.load_adapter(tmp_path, "frozen")
+    assert model.active_adapters == ["fresh"], "as in PEFT, loading does not switch"
+    model.set_adapter("frozen")
     assert model.trainable_parameter_count() == 0
-    model.load_adapter(tmp_path, "going-on", trainable=True)
+    model.load_adapter(tmp_path, "going-on", is_trainable=True)
+    model.set_adapter("going-on")
     assert model.trainable_parameter_count() > 0
 
 
@@ -172,7 +177,7 @@ TRAPS = {
     "DoRA": (edit_config(use_dora=True), "use_dora is True"),
     "rank by pattern": (edit_config(rank_pattern={"q_proj": 2}), "only plain LoRA"),
     "unknown target": (edit_config(target_modules=["c_attn"]), "no linear layer is called 'c_attn'"),
-    "fewer targets than tensors": (edit_config(target_modules=["q_proj"]), "no target of this model"),
+    "fewer targets than tensors": (edit_config(target_modules=["q_proj"]), "not a target in this model"),
     "more targets than tensors": (
         edit_config(target_modules=["q_proj", "v_proj", "up_proj"]),
         "has no matrices for it",
@@ -204,7 +209,7 @@ TRAPS = {
         lambda f: (f / "adapter_model.safetensors").write_bytes(
             (f / "adapter_model.safetensors").read_bytes()[:-100]
         ),
-        "not a whole safetensors file",
+        "not a valid safetensors file",
     ),
 }
 
@@ -228,7 +233,7 @@ def test_missing_files_are_named(missing, tmp_path):
     adapted(small_gpt).save_adapter(folder)
     (folder / missing).unlink() if missing != "." else shutil.rmtree(folder)
     with pytest.raises(FileNotFoundError, match=missing if missing != "." else "no adapter folder"):
-        add_lora(small_gpt(), LoraConfig(), "x").load_adapter(folder)
+        add_lora(small_gpt(), LoraConfig(), "x").load_adapter(folder, "default")
 
 
 def test_another_base_is_refused_unless_one_insists(tmp_path):
@@ -236,7 +241,7 @@ def test_another_base_is_refused_unless_one_insists(tmp_path):
     other = add_lora(small_gpt(seed=1), LoraConfig(), "x")
     with pytest.raises(ValueError, match="another base model"):
         other.load_adapter(tmp_path, "from-elsewhere")
-    assert list(other.adapters) == ["x"]
+    assert list(other.peft_config) == ["x"]
     other.load_adapter(tmp_path, "from-elsewhere", any_base=True)
 
 
@@ -248,6 +253,7 @@ def test_loading_over_a_name_is_an_error_or_a_clean_replacement(tmp_path):
     model.load_adapter(tmp_path, "default", replace=True)
     fresh = add_lora(small_gpt(), LoraConfig(), "x")
     fresh.load_adapter(tmp_path, "default")
+    fresh.set_adapter("default")
     assert torch.equal(logits(model), logits(fresh)), "nothing of the old adapter may be left"
 
 
@@ -285,6 +291,7 @@ def test_settings_that_were_edited_apart_from_the_weights_do_not_count(tmp_path)
     again = add_lora(small_gpt(), LoraConfig(), "x")
     with pytest.warns(UserWarning, match="lora_alpha differ"):
         again.load_adapter(tmp_path, "kept")
+    again.set_adapter("kept")
     assert torch.equal(logits(again), logits(model))
 
 
@@ -305,7 +312,7 @@ def test_a_full_disk_leaves_the_old_adapter_whole(tmp_path):
         try:
             model.save_adapter({str(folder)!r})
         except OSError as error:
-            assert "is unchanged" in str(error), error
+            assert "files are unchanged" in str(error), error
         else:
             raise SystemExit("the save did not fail")
     """
@@ -332,7 +339,7 @@ def test_a_read_only_folder_is_named(tmp_path, monkeypatch):
         def refuse(*args, **kwargs):
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("minilora.adapter_files.save_file", refuse)
+        monkeypatch.setattr("minilora.files.adapter_files.save_file", refuse)
     else:
         tmp_path.chmod(0o500)
     with pytest.raises(OSError, match="Permission denied"):

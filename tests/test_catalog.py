@@ -8,7 +8,7 @@ import torch
 import transformers
 
 from minilora import GPTConfig
-from minilora.catalog import DEVICES, MODELS, Device, ModelShape, model_shape
+from minilora.memory.catalog import DEVICES, MODELS, Device, ModelShape, model_shape
 
 PUBLISHED = {  # what the models' pages or their checkpoints' headers state, to the last weight
     "smollm2-135m": 134_515_008,

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from minilora import checkpoints
-from minilora.chat import render_chat
+from minilora.files import checkpoints
 from minilora.gpt import GPT
+from minilora.training.chat import render_chat
 from tests.helpers import small_gpt
 
 IDS = torch.arange(1, 21).view(1, 20)
@@ -65,7 +65,7 @@ def test_a_sharded_bf16_checkpoint_of_transformers_loads(tmp_path):
         ({"rope_scaling": {"factor": 8.0}}, "rope_scaling"),
         (
             {"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5}},
-            "rotary positions of type 'llama3'",
+            "RoPE type 'llama3' is not supported",
         ),
         ({"sliding_window": 4096}, "sliding_window is 4096"),
         ({"hidden_size": "remove"}, "has no 'hidden_size'"),
@@ -105,7 +105,7 @@ def test_a_damaged_tokenizer_is_named(tmp_path):
 def test_an_unknown_name_lists_what_there_is(tmp_path, monkeypatch):
     monkeypatch.setenv("MINILORA_CACHE", str(tmp_path))
     (tmp_path / "fetched-model").mkdir()
-    with pytest.raises(FileNotFoundError, match="there is: tiny-gpt, fetched-model"):
+    with pytest.raises(FileNotFoundError, match="available: tiny-gpt, fetched-model"):
         GPT.from_pretrained("no-such-model")
 
 
@@ -114,7 +114,7 @@ def test_a_hub_name_without_a_network_says_so(monkeypatch):
         raise ConnectionError
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
-    with pytest.raises(FileNotFoundError, match=r"could not be fetched from the hub \(ConnectionError\)"):
+    with pytest.raises(FileNotFoundError, match=r"could not be downloaded from the hub \(ConnectionError\)"):
         GPT.from_pretrained("org/name")
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from minilora import chat
-from minilora.datasets import (
+from minilora.training import chat
+from minilora.training.datasets import (
     IGNORE,
     STYLES,
     TokenData,
@@ -99,23 +99,23 @@ def test_token_data_refuses_what_is_not_rows_of_whole_numbers():
 
 
 @settings(max_examples=60, deadline=None)
-@given(text=st.text(min_size=40, max_size=300), block_size=st.integers(1, 30))
-def test_packing_loses_no_token_and_predicts_each_but_the_first_once(text, block_size):
+@given(text=st.text(min_size=40, max_size=300), sequence_length=st.integers(1, 30))
+def test_packing_loses_no_token_and_predicts_each_but_the_first_once(text, sequence_length):
     ids = ids_of(text)
-    data = encode_text(text, PLAIN_TOKENIZER, block_size)
+    data = encode_text(text, PLAIN_TOKENIZER, sequence_length)
     inputs, targets = data.input_ids.flatten().tolist(), data.targets.flatten().tolist()
-    assert data.input_ids.shape[1] == block_size
+    assert data.input_ids.shape[1] == sequence_length
     assert inputs[: len(ids) - 1] == ids[:-1]
     assert targets[: len(ids) - 1] == ids[1:]
     assert set(targets[len(ids) - 1 :]) <= {IGNORE}
-    assert len(targets) - (len(ids) - 1) < block_size  # no row of padding alone
+    assert len(targets) - (len(ids) - 1) < sequence_length  # no row of padding alone
 
 
 @pytest.mark.parametrize(
     ("tokenizer", "boundary"), [(PLAIN_TOKENIZER, "\n\n"), (CHAT_TOKENIZER, "<|endoftext|>")]
 )
 def test_documents_are_parted_by_the_mark_that_the_tokenizer_has(tokenizer, boundary):
-    data = encode_text(["One dog.", "Two cats."], tokenizer, block_size=2)
+    data = encode_text(["One dog.", "Two cats."], tokenizer, sequence_length=2)
     ids = ids_of(f"One dog.{boundary}Two cats.", tokenizer)
     assert data.input_ids.flatten().tolist()[: len(ids) - 1] == ids[:-1]
 
@@ -131,14 +131,16 @@ def test_a_tokenizer_that_cuts_and_pads_loses_nothing_and_is_left_as_it_was():
 
 def test_a_text_that_does_not_fill_one_row_gives_both_counts():
     tokens = len(ids_of("A dog."))
-    with pytest.raises(ValueError, match=rf"has {tokens} tokens.*needs 257.*block_size={tokens - 1} or less"):
+    with pytest.raises(
+        ValueError, match=rf"has {tokens} tokens.*needs 257.*sequence_length={tokens - 1} or less"
+    ):
         encode_text("A dog.", PLAIN_TOKENIZER)
-    assert len(encode_text("A dog.", PLAIN_TOKENIZER, block_size=tokens - 1)) == 1
+    assert len(encode_text("A dog.", PLAIN_TOKENIZER, sequence_length=tokens - 1)) == 1
     for nothing in ("", []):
         with pytest.raises(ValueError, match="has 0 tokens"):
             encode_text(nothing, PLAIN_TOKENIZER)
-    with pytest.raises(ValueError, match="block_size=0"):
-        encode_text("A dog.", PLAIN_TOKENIZER, block_size=0)
+    with pytest.raises(ValueError, match="sequence_length=0"):
+        encode_text("A dog.", PLAIN_TOKENIZER, sequence_length=0)
 
 
 def test_a_text_file_is_the_same_with_any_line_ends_and_byte_order_mark(tmp_path):
@@ -149,7 +151,7 @@ def test_a_text_file_is_the_same_with_any_line_ends_and_byte_order_mark(tmp_path
         "old_mac.txt": text.replace("\n", "\r").encode(),
     }.items():
         (tmp_path / name).write_bytes(raw)
-        data = load_text(tmp_path / name, PLAIN_TOKENIZER, block_size=8)
+        data = load_text(tmp_path / name, PLAIN_TOKENIZER, sequence_length=8)
         assert torch.equal(data.targets, encode_text(text, PLAIN_TOKENIZER, 8).targets), name
 
 
@@ -208,7 +210,9 @@ TRIMMING = """{% if messages[0].role == 'system' %}
 """
 
 
-@pytest.mark.parametrize("template", [chat.CHATML, chat.PLAIN, TRIMMING], ids=["chatml", "plain", "trimming"])
+@pytest.mark.parametrize(
+    "template", [chat.CHATML, chat.PLAIN_TEXT, TRIMMING], ids=["chatml", "plain", "trimming"]
+)
 @pytest.mark.parametrize("turns", [2, 3, 5])
 @pytest.mark.parametrize("prompt", [True, False])
 def test_a_rendered_chat_is_that_of_transformers(template, turns, prompt):
@@ -273,17 +277,17 @@ def test_rows_are_padded_to_the_longest_and_padding_is_not_learned():
 
 def test_what_is_too_long_is_cut_with_a_warning_and_refused_if_nothing_is_left():
     long = {"prompt": "Where is my boat?", "completion": "At sea. " * 50}
-    whole = encode_chat([long], CHAT_TOKENIZER, block_size=400)
-    with pytest.warns(UserWarning, match=r"1 of 2 examples.*block_size=40: example 2 \(\d+ tokens\)"):
-        data = encode_chat([{"prompt": "Hi", "completion": "Yes."}, long], CHAT_TOKENIZER, block_size=40)
+    whole = encode_chat([long], CHAT_TOKENIZER, sequence_length=400)
+    with pytest.warns(UserWarning, match=r"1 of 2 examples.*sequence_length=40: example 2 \(\d+ tokens\)"):
+        data = encode_chat([{"prompt": "Hi", "completion": "Yes."}, long], CHAT_TOKENIZER, sequence_length=40)
     assert torch.equal(data.targets[1], whole.targets[0, :40])
-    with pytest.raises(ValueError, match=r"example 1: nothing of its answer is within block_size=8"):
+    with pytest.raises(ValueError, match=r"example 1: nothing of its answer is within sequence_length=8"):
         encode_chat(
-            [{"prompt": "Where is my boat? " * 9, "completion": "At sea."}], CHAT_TOKENIZER, block_size=8
+            [{"prompt": "Where is my boat? " * 9, "completion": "At sea."}], CHAT_TOKENIZER, sequence_length=8
         )
     with warnings.catch_warnings():  # a conversation that just fits is whole
         warnings.simplefilter("error")
-        fitting = encode_chat([long], CHAT_TOKENIZER, block_size=whole.input_ids.shape[1])
+        fitting = encode_chat([long], CHAT_TOKENIZER, sequence_length=whole.input_ids.shape[1])
     assert torch.equal(fitting.targets, whole.targets)
 
 
@@ -309,19 +313,19 @@ def test_a_jsonl_file_is_read_line_by_line(tmp_path):
     ("lines", "message"),
     [
         ([GOOD, "", '{"prompt": "Hi", '], "line 3 is not JSON"),
-        ([GOOD, '"a string"'], "line 2: it needs"),
-        ([GOOD, "[1, 2]"], "line 2: it needs"),
-        (['{"text": "A story."}'], "line 1: it needs"),
-        (['{"prompt": "Hi"}'], "line 1: it needs"),
-        (['{"messages": "Hi"}'], "line 1: it needs"),
+        ([GOOD, '"a string"'], "line 2: an example must be"),
+        ([GOOD, "[1, 2]"], "line 2: an example must be"),
+        (['{"text": "A story."}'], "line 1: an example must be"),
+        (['{"prompt": "Hi"}'], "line 1: an example must be"),
+        (['{"messages": "Hi"}'], "line 1: an example must be"),
         (['{"prompt": "Hi", "completion": 3}'], r"line 1: a turn needs.*'content': 3"),
         (['{"messages": ["Hi"]}'], "line 1: a turn needs"),
         (
             ['{"messages": [{"role": "robot", "content": "Hi"}]}'],
             r"line 1: a turn needs.*system, user, assistant",
         ),
-        (['{"messages": [{"role": "user", "content": "Hi"}]}'], "line 1: no turn is the"),
-        (['{"messages": []}'], "line 1: no turn is the"),
+        (['{"messages": [{"role": "user", "content": "Hi"}]}'], 'line 1: there is no "assistant" turn'),
+        (['{"messages": []}'], 'line 1: there is no "assistant" turn'),
         (["", "  "], "there is not a single example"),
     ],
 )
@@ -333,13 +337,11 @@ def test_a_bad_line_is_named_with_the_remedy(tmp_path, lines, message):
 
 def test_a_chat_template_that_cannot_be_used_says_why():
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes."}]
-    with pytest.raises(ValueError, match="does not take this conversation: only cats"):
+    with pytest.raises(ValueError, match="refuses this conversation: only cats"):
         chat.render_chat(messages, "{{ raise_exception('only cats') }}")
-    with pytest.raises(ValueError, match="does not take this conversation"):
+    with pytest.raises(ValueError, match="refuses this conversation"):
         chat.render_chat(messages, "{% for turn in messages %}")
-    with pytest.raises(
-        ValueError, match="does not take this conversation"
-    ):  # a template may not reach into Python
+    with pytest.raises(ValueError, match="refuses this conversation"):  # a template may not reach into Python
         chat.render_chat(messages, "{{ messages.__class__.__mro__ }}")
     with pytest.raises(ValueError, match="example 1: the chat template changes earlier turns"):
         encode_chat([{"messages": messages}], CHAT_TOKENIZER, chat_template="{{ messages | length }}")
@@ -378,6 +380,6 @@ def test_support_conversations_are_distinct_and_survive_a_file(tmp_path):
     assert len({json.dumps(example) for example in examples}) == len(examples) == 400
     path = tmp_path / "support.jsonl"
     path.write_text("".join(json.dumps(example) + "\n" for example in examples), encoding="utf-8")
-    data = load_jsonl(path, CHAT_TOKENIZER, block_size=512)
-    assert torch.equal(data.targets, encode_chat(examples, CHAT_TOKENIZER, block_size=512).targets)
+    data = load_jsonl(path, CHAT_TOKENIZER, sequence_length=512)
+    assert torch.equal(data.targets, encode_chat(examples, CHAT_TOKENIZER, sequence_length=512).targets)
     assert all(learned_text(data, row).endswith("<|im_end|>\n") for row in range(len(data)))

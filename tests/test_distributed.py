@@ -12,6 +12,8 @@ from safetensors.torch import load_file
 from minilora.lora import count_weights
 from tests.helpers import small_gpt
 
+pytestmark = pytest.mark.slow  # each test starts several processes that import torch
+
 ROOT = Path(__file__).parents[1]
 STEPS, LEARNING_RATE = 6, 1e-2  # of the worker
 # Two processes add up a gradient in another order than one, so it differs by S = 1e-6 of the usual size: some roundings
@@ -80,7 +82,7 @@ def test_lora_sends_a_small_part_of_what_full_fine_tuning_sends(tmp_path):
     assert sent["lora"] < sent["full"] / 10
 
 
-@pytest.mark.parametrize("others", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("others", [1, 3])
 def test_a_killed_worker_ends_the_job_and_another_number_of_processes_goes_on(others, tmp_path):
     whole = run(1, tmp_path / "whole")
     assert whole.returncode == 0, whole.stderr
@@ -94,7 +96,6 @@ def test_a_killed_worker_ends_the_job_and_another_number_of_processes_goes_on(ot
     assert resumed["losses"] == pytest.approx(expected["losses"], rel=1e-4)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)  # ten processes that each import torch
 def test_the_benchmark_runs_here(tmp_path):
     """On a CPU with the tiny GPT; on two GPUs it is the same program."""

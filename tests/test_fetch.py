@@ -10,7 +10,7 @@ import torch
 from gguf import GGMLQuantizationType, GGUFWriter, quants
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from minilora import fetch
+from minilora.files import fetch
 from minilora.gpt import GPT
 
 SHAPE = {"hidden": 64, "ffn": 96, "layers": 2, "heads": 4, "kv_heads": 2, "vocab": 300}
@@ -87,7 +87,7 @@ def test_another_architecture_is_refused(tmp_path):
 
 
 def test_an_unknown_name_lists_what_there_is():
-    with pytest.raises(ValueError, match="there is: smollm2-135m-instruct"):
+    with pytest.raises(ValueError, match="available: smollm2-135m-instruct"):
         fetch.fetch("gpt-5")
 
 

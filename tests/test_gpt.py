@@ -1,11 +1,13 @@
 """The model against transformers' Llama on the same weights, and its own generation against itself without a cache."""
 
+import json
+
 import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from minilora.catalog import MODELS
 from minilora.gpt import GPT, GPTConfig
+from minilora.memory.catalog import MODELS
 from tests.helpers import small_gpt
 
 SHAPES = {
@@ -83,6 +85,50 @@ def test_the_seed_decides_the_text_and_streaming_gives_the_same(story_model):
     assert first == "".join(story_model.stream(prompt, 30, seed=1))
     assert first != story_model.generate(prompt, 30, seed=2)
     assert len(list(story_model.stream(prompt, 30, seed=1))) > 5, "pieces must come one by one"
+
+
+def likeliest(model, prompt: str) -> int:
+    return next(model.generate_tokens(model.tokenizer.encode(prompt).ids, 1, temperature=0))
+
+
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
+@pytest.mark.parametrize("several", [False, True])
+def test_text_ends_at_the_checkpoints_own_stop_tokens(file, several, story_model, tmp_path):
+    """A Llama 3, for example, ends its answers with a token that no list of usual names has."""
+    story_model.save_pretrained(tmp_path)
+    token = likeliest(story_model, "The little dog")
+    path = tmp_path / file
+    settings = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path.write_text(
+        json.dumps(settings | {"eos_token_id": [1, token] if several else token}), encoding="utf-8"
+    )
+    model = GPT.from_pretrained(tmp_path)
+    assert story_model.generate("The little dog", 5, temperature=0)
+    assert model.generate("The little dog", 5, temperature=0) == ""
+    model.save_pretrained(tmp_path / "again")
+    assert (
+        GPT.from_pretrained(tmp_path / "again").stop_token_ids
+        == model.stop_token_ids
+        == (1, token)[not several :]
+    )
+
+
+def test_without_stop_tokens_the_tokenizers_usual_ones_end_the_text(story_model, monkeypatch):
+    assert story_model.stop_token_ids == (0,), "from its config.json"
+    monkeypatch.setattr(story_model, "stop_token_ids", ())
+    end = story_model.tokenizer.token_to_id("<|endoftext|>")
+    monkeypatch.setattr(story_model, "generate_tokens", lambda ids, *rest: iter([*ids[:2], end, *ids[:2]]))
+    prompt = "The little dog"
+    assert story_model.generate(prompt) == story_model.tokenizer.decode(
+        story_model.tokenizer.encode(prompt).ids[:2]
+    )
+
+
+def test_a_stop_token_that_is_no_number_is_refused(story_model, tmp_path):
+    story_model.save_pretrained(tmp_path)
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": "</s>"}', encoding="utf-8")
+    with pytest.raises(ValueError, match="eos_token_id is '</s>'"):
+        GPT.from_pretrained(tmp_path)
 
 
 def test_top_k_of_one_is_greedy(model):

@@ -144,21 +144,26 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_a_sheet_with_one_error_changes_nothing(classroom, sheet, capsys, name):
-    spoil, words = WRONG[name]
+def test_a_sheet_with_an_error_changes_nothing_and_each_error_is_named(classroom, sheet, capsys, monkeypatch):
+    graded = []  # what the command reads the sheet with
+    read = written.read_sheet
+    monkeypatch.setattr(
+        written, "read_sheet", lambda table, found: graded.append(found) or read(table, found)
+    )
     sheet.write_bytes(as_csv(filled(sheet, mark="1")))
     assert grade(classroom, "--merge-written", sheet) == 0
     kept = classroom.parent / "marks" / written.KEPT
     before = kept.read_bytes()
-    rows = filled(sheet)
-    spoil(rows)
+    for spoil, words in WRONG.values():
+        rows = filled(sheet)
+        spoil(rows)
+        with pytest.raises(ValueError, match="no mark was taken over") as refused:
+            read(as_csv(rows), graded[0])
+        assert re.search(words, str(refused.value)), str(refused.value)
     sheet.write_bytes(as_csv(rows))
     capsys.readouterr()
     assert grade(classroom, "--merge-written", sheet) == 1
-    said = capsys.readouterr().err
-    assert "no mark was taken over" in said
-    assert re.search(words, said), said
+    assert "no mark was taken over" in capsys.readouterr().err
     assert kept.read_bytes() == before
 
 

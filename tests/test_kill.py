@@ -28,7 +28,8 @@ from minilora.exercises import registry
 from minilora.gpt import GPT
 from minilora.grading import command, results
 from minilora.lora import LoraConfig, LoraModel, add_lora
-from minilora.training import STATE_FILE, Trainer
+from minilora.training import Trainer
+from minilora.training.run_state import STATE_FILE
 from tests.helpers import counting_rows, small_gpt
 
 LONGEST = 0.15  # seconds from the child's first sign of work to the kill, at most; many saves fit in
@@ -59,7 +60,7 @@ def trainer(folder: Path) -> Trainer:
     torch.manual_seed(0)
     model = add_lora(small_gpt(), LoraConfig(r=4, lora_dropout=0.1))
     return Trainer(
-        model, counting_rows(), steps=STEPS, batch_size=4, save_every=1, folder=folder, progress=False
+        model, counting_rows(), max_steps=STEPS, batch_size=4, save_steps=1, output_dir=folder, progress=False
     )
 
 
@@ -134,11 +135,11 @@ def round_of_adapter(folder: Path, rng: random.Random) -> Counter[str]:
     killed = kill_during(save_adapters, folder, rng.uniform(0, LONGEST))
     half = leftovers(folder)
     model = add_lora(small_gpt(), LoraConfig(), "other")
-    model.load_adapter(folder)
+    model.load_adapter(folder, "default")
     values = {v for layer in model.lora_layers().values() if "default" in layer.configs
               for m in (layer.lora_A, layer.lora_B) for v in m["default"].unique().tolist()}  # fmt: skip
     assert values in ({1.0}, {2.0}), f"a mixture of two saves: {values}"
-    assert {model.adapters["default"].lora_alpha} == values, (
+    assert {model.peft_config["default"].lora_alpha} == values, (
         "the settings of one save, the weights of another"
     )
     return Counter(killed=killed, kills_within_a_save=half > 0)

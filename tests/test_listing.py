@@ -1,12 +1,12 @@
 """The chapter's listing, as printed, on the embedded model; a few steps are enough to see that it learns."""
 
-from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, style_corpus
+from minilora import GPT, LoraConfig, LoraModel, Trainer, add_lora, encode_text, style_corpus
 
 
 def test_the_listing_runs_as_printed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     base_model = GPT.from_pretrained("tiny-gpt")
-    train_data = encode_text(style_corpus("legal", documents=20), base_model.tokenizer, block_size=128)
+    train_data = encode_text(style_corpus("legal", documents=4), base_model.tokenizer, sequence_length=128)
 
     lora_config = LoraConfig(
         r=8,
@@ -21,7 +21,6 @@ def test_the_listing_runs_as_printed(tmp_path, monkeypatch):
     model.save_adapter("my-style-adapter")
 
     assert history.losses[-1] < history.losses[0]
-    again = add_lora(GPT.from_pretrained("tiny-gpt"), LoraConfig(), "fresh")
-    again.load_adapter("my-style-adapter")
+    again = LoraModel.from_pretrained(GPT.from_pretrained("tiny-gpt"), "my-style-adapter")
     prompt = "The little dog ran to the garden and"
     assert again.generate(prompt, 20, seed=1) == model.generate(prompt, 20, seed=1)

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from minilora.linear4bit import quantize_model
 from minilora.lora import LoraConfig, LoraLinear, LoraModel, add_lora, base_fingerprint, find_targets
+from minilora.lora.combining import delta_weight
+from minilora.quantization.linear4bit import quantize_model
 from tests.helpers import peer, randomize_adapter, small_gpt
 
 peft, transformers = peer("peft"), peer("transformers")
@@ -219,115 +220,118 @@ def test_adapters_added_later_do_not_disturb_earlier_ones():
     before = logits(model)
     model.add_adapter("second", LoraConfig(r=3, target_modules="all-linear"))
     assert torch.equal(only(model, "first"), before)
-    model.remove_adapter("second")
+    model.delete_adapter("second")
     assert torch.equal(only(model, "first"), before)
 
 
-def test_strength_scales_the_correction_and_zero_is_the_base(three):
+def test_scale_multiplies_the_update_and_zero_is_the_base(three):
     layer = three.lora_layers()["model.layers.0.self_attn.q_proj"]
     x = torch.randn(5, 64)
     base = layer.base_layer(x)
     three.set_adapter("legal")
     full = layer(x) - base
-    three.set_adapter("legal", 0.5)
+    three.set_adapter("legal", scale=0.5)
     assert torch.allclose(layer(x) - base, 0.5 * full, atol=1e-5)
-    three.set_adapter("legal", 0.0)
+    three.set_scale("legal", 0.25)
+    assert torch.allclose(layer(x) - base, 0.25 * full, atol=1e-5)
+    three.set_adapter("legal", scale=0.0)
     assert torch.equal(layer(x), base)
+    with pytest.raises(ValueError, match="'code' is not active"):
+        three.set_scale("code", 1.0)
+    assert three.adapter_scales == {"legal": 0.0}
 
 
-def test_a_blend_is_the_weighted_sum_of_corrections(three):
-    strengths = {"legal": 0.7, "code": -0.4, "support": 1.5}
+def test_several_active_adapters_give_the_weighted_sum_of_their_updates(three):
+    weights = {"legal": 0.7, "code": -0.4, "support": 1.5}
     x = torch.randn(5, 64, dtype=torch.float64)
     three.double()
     for layer in three.lora_layers().values():
         rows = x if layer.base_layer.in_features == 64 else torch.randn(5, 96, dtype=torch.float64)
         base, expected = layer.base_layer(rows), 0.0
-        for name, strength in strengths.items():
+        for name, weight in weights.items():
             three.set_adapter(name)
-            expected = expected + strength * (layer(rows) - base)
-        three.blend(strengths)
+            expected = expected + weight * (layer(rows) - base)
+        three.set_adapters(list(weights), list(weights.values()))
         assert torch.allclose(layer(rows) - base, expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("r", [None, 2])
-def test_a_blend_of_undefined_strength_adds_nothing(r, three):
+@pytest.mark.parametrize("kind", ["cat", "svd"])
+def test_a_combination_with_an_undefined_weight_adds_nothing(kind, three):
     names = set(three.state_dict())
-    with pytest.raises(ValueError, match="the strength of 'code' is nan"):
-        three.add_blend("both", {"legal": 1.0, "code": float("nan")}, r)
+    with pytest.raises(ValueError, match="the weight of 'code' is nan"):
+        three.add_weighted_adapter(["legal", "code"], [1.0, float("nan")], "both", kind)
     assert set(three.state_dict()) == names
 
 
-def test_a_joined_blend_is_exact_and_a_truncated_one_says_its_error(three):
-    strengths = {"legal": 0.7, "code": 0.4}
-    three.blend(strengths)
+def test_cat_is_exact_and_svd_says_its_error(three):
+    names, weights = ["legal", "code"], [0.7, 0.4]
+    three.set_adapters(names, weights)
     expected = logits(three)
-    assert three.add_blend("joined", strengths) == 0.0
+    assert three.add_weighted_adapter(names, weights, "joined", "cat") == 0.0
     # float32, the products are added in another order: some 1e-6 of logits of size ten
     assert torch.allclose(only(three, "joined"), expected, atol=1e-4)
-    assert three.adapters["joined"].r == 6
-    errors = {r: three.add_blend(f"rank{r}", strengths, r) for r in (1, 2, 4, 6)}
+    assert three.peft_config["joined"].r == 6
+    errors = {r: three.add_weighted_adapter(names, weights, f"rank{r}", svd_rank=r) for r in (1, 2, 4, 6)}
     assert errors[6] < 1e-6 < errors[4] < errors[2] < errors[1] < 1
     # the stated error is that of the full matrices, and no other matrix of that rank does better (Eckart-Young)
     lost = whole = best = 0.0
     for layer in three.lora_layers().values():
-        delta = layer.delta_weight(strengths).detach()
-        lost += float((layer.delta_weight({"rank2": 1.0}).detach() - delta).square().sum())
+        delta = delta_weight(layer, dict(zip(names, weights, strict=True))).detach()
+        lost += float((layer.get_delta_weight("rank2").detach() - delta).square().sum())
         whole += float(delta.square().sum())
         best += float(torch.linalg.svdvals(delta.double())[2:].square().sum())
     assert math.sqrt(lost / whole) == pytest.approx(errors[2], rel=1e-4)
     assert lost == pytest.approx(best, rel=1e-3)
 
 
-def test_a_join_that_is_wider_than_a_layer_is_refused():
+def test_a_concatenation_that_is_wider_than_a_layer_is_refused():
     model = LoraModel(small_gpt())  # k_proj: 64 in, 32 out
     for name in ("a", "b"):
         model.add_adapter(name, LoraConfig(r=20, target_modules=["k_proj"]))
     with pytest.raises(ValueError, match=r"r=40 is larger than layer .*k_proj.*choose r ≤ 32"):
-        model.add_blend("both", {"a": 1.0, "b": 1.0})
-    assert "both" not in model.adapters
-    model.add_blend("both", {"a": 1.0, "b": 1.0}, r=32)
+        model.add_weighted_adapter(["a", "b"], [1.0, 1.0], "both", "cat")
+    assert "both" not in model.peft_config
+    model.add_weighted_adapter(["a", "b"], [1.0, 1.0], "both", svd_rank=32)
 
 
-def test_rows_of_one_batch_use_their_own_adapters(three):
-    names = ["legal", None, "code", "support", "code"]
+def test_each_row_of_a_mixed_batch_uses_its_own_adapter(three):
+    names = ["legal", "__base__", "code", "support", "code"]
     ids = torch.randint(0, 100, (5, 12))
     bits = digest(three.base_model)
-    with three.rows(names):
-        mixed = logits(three, ids)
+    with torch.no_grad():
+        mixed = three(ids, adapter_names=names)
     for row, name in enumerate(names):
-        if name is None:
+        if name == "__base__":
             with three.disable_adapter():
                 assert torch.equal(mixed[row : row + 1], logits(three, ids[row : row + 1]))
         else:
             three.set_adapter(name)
             # the products are summed by another routine: float32 rounding on logits of size ten
             assert torch.allclose(mixed[row : row + 1], logits(three, ids[row : row + 1]), atol=1e-4)
-    with three.rows([None] * 5):
-        nobody = logits(three, ids)
+    with torch.no_grad():
+        nobody = three(ids, adapter_names=["__base__"] * 5)
     with three.disable_adapter():
         assert torch.equal(nobody, logits(three, ids))
     assert digest(three.base_model) == bits
-    with pytest.raises(ValueError, match="name one for each row"), three.rows(["legal"]):
-        three(ids)
+    alone = logits(three, ids)
+    with pytest.raises(ValueError, match="give one for each row"):
+        three(ids, adapter_names=["legal"])
+    assert torch.equal(logits(three, ids), alone), "an error leaves nothing behind"
+    with pytest.raises(ValueError, match="inference only"):
+        three.train()(ids, adapter_names=names)
 
 
-def test_inside_a_mixed_batch_nothing_is_switched(three):
-    def disable():
-        with three.disable_adapter():
-            pass
-
-    for action in (
-        disable,
-        three.merge,
-        lambda: three.set_adapter("code"),
-        lambda: three.remove_adapter("code"),
-    ):
-        with three.rows(["legal", None]):
-            before = logits(three, torch.ones(2, 3).long())
-            with pytest.raises(ValueError, match=r"inside rows\(\.\.\.\) each row has its adapter"):
-                action()
-            assert torch.equal(logits(three, torch.ones(2, 3).long()), before)
-    three.set_adapter("code")  # and afterwards all is as it was
+def test_deleting_the_active_adapter_activates_the_first_that_is_left(three):
+    three.set_adapters(["code", "support"])
+    three.delete_adapter("code")
+    assert three.active_adapters == ["support"]
+    with pytest.warns(UserWarning, match="'legal' is active now"):
+        three.delete_adapter("support")
+    assert three.active_adapters == ["legal"]
+    three.delete_adapter("legal")
+    assert three.active_adapters == []
+    with pytest.raises(ValueError, match="no adapter 'legal'; there is: none"):
+        three.delete_adapter("legal")
 
 
 @pytest.mark.parametrize("build", [small_gpt, tiny_gpt2], ids=["Linear", "Conv1D"])
@@ -335,14 +339,14 @@ def test_merging_gives_equal_outputs_and_unmerging_the_very_base(build):
     model = add_lora(build(), LoraConfig(r=4, lora_alpha=3, target_modules="all-linear"))
     randomize_adapter(model, scale=0.1)
     separate, bits = logits(model), digest(model.base_model)
-    model.merge()
+    model.merge_adapter()
     assert torch.allclose(logits(model), separate, atol=1e-4)
     assert digest(model.base_model) == bits, "even merged, the base's own tensors are untouched"
     with pytest.raises(ValueError, match="unmerge"):
         model.set_adapter("default")
     with pytest.raises(ValueError, match="unmerge"):
-        model.merge()
-    model.unmerge()
+        model.merge_adapter()
+    model.unmerge_adapter()
     assert torch.equal(logits(model), separate)
     assert digest(model.base_model) == bits
 
@@ -359,7 +363,7 @@ def test_unload_returns_the_base_as_it_came_or_with_merged_weights():
     assert all(p.requires_grad for p in base.parameters())
     model = add_lora(base, LoraConfig(r=4))
     randomize_adapter(model)
-    merged = model.unload(merged=True)
+    merged = model.merge_and_unload()
     assert not any(isinstance(m, LoraLinear) for m in merged.modules())
     assert torch.allclose(logits(merged), adapted, atol=1e-4)
 
@@ -381,7 +385,7 @@ def test_the_fingerprint_knows_the_base_and_survives_rounding():
 def test_a_merged_base_keeps_its_fingerprint_as_the_docstring_says():
     model = add_lora(small_gpt(), LoraConfig(r=4))
     randomize_adapter(model)
-    assert base_fingerprint(model.unload(merged=True)) == base_fingerprint(small_gpt())
+    assert base_fingerprint(model.merge_and_unload()) == base_fingerprint(small_gpt())
     assert "merged into" in base_fingerprint.__doc__
 
 
@@ -420,11 +424,11 @@ def test_a_refused_configuration_leaves_the_model_as_it_came():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"r": 0}, "nothing to train"),
-        ({"r": -3}, "whole number from 1"),
+        ({"r": 0}, "at least 1"),
+        ({"r": -3}, "at least 1"),
         ({"r": 2.5}, "whole number"),
-        ({"lora_alpha": 0}, "no effect"),
-        ({"lora_dropout": 1.0}, "from 0 up to"),
+        ({"lora_alpha": 0}, "must be positive"),
+        ({"lora_dropout": 1.0}, "less than 1"),
     ],
 )
 def test_impossible_settings_say_why(settings, message):
@@ -455,12 +459,12 @@ def test_the_names_that_are_awkward_are_those_of_the_base_at_hand():
 def test_unknown_and_doubled_adapters(three):
     with pytest.raises(ValueError, match="no adapter 'poet'; there is: legal, code, support"):
         three.set_adapter("poet")
-    with pytest.raises(ValueError, match="no adapter 'poet'"), three.rows(["poet"]):
-        pass
+    with pytest.raises(ValueError, match="no adapter 'poet'"):
+        three(IDS, adapter_names=["poet", "legal"])
     with pytest.raises(ValueError, match="exists already"):
         three.add_adapter("legal", LoraConfig())
     with pytest.raises(ValueError, match="finite"):
-        three.set_adapter("legal", float("nan"))
-    three.blend({"legal": 0.5, "code": 0.5})
+        three.set_adapter("legal", scale=float("nan"))
+    three.set_adapters(["legal", "code"], [0.5, 0.5])
     with pytest.raises(ValueError, match="say which to save"):
         three.save_adapter("nowhere")

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from minilora import GPT, GPTConfig, LoraConfig, add_lora, memory, quantize_model
-from minilora.catalog import MODELS, ModelShape
+from minilora import GPT, GPTConfig, LoraConfig, add_lora, quantize_model
 from minilora.memory import DTYPES, METHODS, measure_memory, plan_memory
+from minilora.memory.catalog import MODELS, ModelShape
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 BY_HAND = ModelShape("by hand", 10, 8, 16, 2, 2, 1, 512, tie_word_embeddings=False)
@@ -177,7 +177,7 @@ def both(method, targets="all-linear", dtype="bf16", checkpointing=False, double
         quantize_model(model, double_quant=double_quant)
     if method != "full":
         model = add_lora(model, LoraConfig(r=4, target_modules=targets))
-    measured = measure_memory(model, batch_size=2, sequence_length=64, checkpointing=checkpointing)
+    measured = measure_memory(model, batch_size=2, sequence_length=64, gradient_checkpointing=checkpointing)
     plan = plan_memory(
         ModelShape.from_config(config), method, 4, targets, dtype, "adamw", 2, 64, checkpointing, double_quant
     )
@@ -201,16 +201,31 @@ def test_kept_by_forward_and_peak(method, targets, checkpointing, gpu_kernels):
     if method == "full" and targets != "all-linear":
         return
     plan, measured = both(method, targets, checkpointing=checkpointing)
+    lacking = 0 if checkpointing else 2 * 64 * lacking_in_first_block(method, targets)
     # what waits between forward and backward is known tensor by tensor: below 1 % is rounding up, scalars and seeds
-    assert plan.kept_by_forward == pytest.approx(measured.kept_by_forward, rel=0.01)
+    assert plan.kept_by_forward - lacking == pytest.approx(measured.kept_by_forward, rel=0.01)
     # at the peak short-lived tensors count, which the kernels of a CPU make more or fewer of
-    assert plan.total - plan.parts["workspace"].bytes == pytest.approx(measured.peak, rel=0.10)
+    assert plan.total - plan.parts["workspace"].bytes - lacking == pytest.approx(measured.peak, rel=0.10)
+
+
+def lacking_in_first_block(method, targets) -> int:
+    """Bytes per token of TINY in bf16 that the plan counts for the first block, but autograd need not keep there.
+
+    With a frozen embedding nothing before the first adapter needs a gradient. In a model of 16 layers or more that is
+    below 2 %, so the plan leaves it out; in one of three it shows.
+    """
+    norm, attention, feed_forward = 2 * 128 + 4, 2 * (2 * 128 + 2 * 64) + 4 * 4, 3 * 2 * 320
+    if method == "full":
+        return 0
+    if targets in ("mlp", ["down_proj"]):
+        return 2 * norm + attention + (0 if targets == "mlp" else feed_forward)
+    return norm
 
 
 def test_measuring_changes_nothing():
     model = add_lora(GPT(TINY), LoraConfig(r=4))
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    measure_memory(model, sequence_length=8, checkpointing=True)
+    measure_memory(model, sequence_length=8, gradient_checkpointing=True)
     assert not model.model.gradient_checkpointing
     assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
 
@@ -226,7 +241,7 @@ choices = st.fixed_dictionaries(
         "dtype": st.sampled_from(list(DTYPES)),
         "batch_size": st.integers(1, 8),
         "sequence_length": st.integers(1, 500),
-        "checkpointing": st.booleans(),
+        "gradient_checkpointing": st.booleans(),
         "double_quant": st.booleans(),
     }
 )
@@ -272,7 +287,7 @@ def test_each_saving_saves():
     long = {"batch_size": 4, "sequence_length": 2048}
     full, lora, qlora = (plan_memory("llama-3.1-8b", method, **long) for method in METHODS)
     assert full.total > lora.total > qlora.total
-    assert plan_memory("llama-3.1-8b", "lora", checkpointing=True, **long).total < lora.total
+    assert plan_memory("llama-3.1-8b", "lora", gradient_checkpointing=True, **long).total < lora.total
     assert plan_memory("llama-3.1-8b", "qlora", double_quant=True, **long).total < qlora.total
 
 
@@ -283,7 +298,7 @@ def test_each_saving_saves():
         ({"method": "adapter"}, "method is 'adapter'; choose one of full, lora, qlora"),
         ({"dtype": "int8"}, "choose one of fp32, bf16, fp16"),
         ({"optimizer": "lion"}, "optimizer is 'lion'"),
-        ({"r": 0}, "r is 0; it must be a whole number from 1 on"),
+        ({"r": 0}, "r is 0; it must be a whole number of at least 1"),
         ({"r": 2.5}, "r is 2.5"),
         ({"r": 257}, r"r=257 is larger than q_proj \(256, 256\)"),
         ({"batch_size": -1}, "batch_size is -1"),
@@ -302,30 +317,20 @@ def test_bad_values_say_what_is_allowed(given_values, words):
 def test_other_errors():
     with pytest.raises(TypeError, match=r"ModelShape.from_config"):
         plan_memory(GPTConfig())
-    with pytest.raises(ValueError, match="a card of 0 GB holds nothing"):
+    with pytest.raises(ValueError, match="a GPU of 0 GB holds nothing"):
         plan_memory("tiny-gpt").cards(0)
 
 
 def test_a_plan_needs_neither_torch_nor_numpy():
     """The package imports torch; these two modules must not, so a page without it can use them."""
     program = (
-        "import sys, types\n"
-        "package = types.ModuleType('minilora')\n"
-        f"package.__path__ = [{str(Path(memory.__file__).parent)!r}]\n"
-        "sys.modules['minilora'] = package\n"
+        "import sys\n"
         "from minilora.memory import plan_memory\n"
         "plan_memory('llama-3.1-8b', 'qlora').total\n"
         "print([name for name in ('torch', 'numpy') if name in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_constants_that_memory_repeats_because_it_does_not_import_torch():
-    from minilora import quantization, training
-
-    assert memory.LOGITS_AT_ONCE == training.LOGITS_AT_ONCE
-    assert memory.DECODED_AT_ONCE == quantization.GPU_CHUNK
 
 
 def test_measured_memory_prints():

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
 import minilora
-from minilora.datasets import IGNORE, load_jsonl
+from minilora.training.datasets import IGNORE, load_jsonl
 
 PATH = Path(minilora.__file__).parent / "assets" / "pirate.jsonl"
 PAIRS = [json.loads(line) for line in PATH.read_text(encoding="utf-8").splitlines()]

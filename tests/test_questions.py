@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, quantize_4bit, style_corpus
-from minilora.catalog import MODELS
 from minilora.exercises import expect, experiment, numbers, progress, rate, solution
 from minilora.exercises.judging import (
     CORRECT,
@@ -25,6 +24,7 @@ from minilora.exercises.progress import load
 from minilora.exercises.question import BEGIN, END, Artifact, Choice, Number, Prose, judge_answers
 from minilora.exercises.registry import QUESTIONS, get
 from minilora.memory import plan_memory
+from minilora.memory.catalog import MODELS
 from tests.helpers import small_gpt
 
 STUDENTS = [f"student {number}" for number in range(60)]
@@ -457,6 +457,7 @@ def run_mistake(folder, **changes):
     return found.mistake
 
 
+@pytest.mark.slow
 def test_a_real_run_is_correct(run_folder):
     result = judge_run(run_folder)
     assert result.outcome == CORRECT, result
@@ -474,6 +475,7 @@ def test_counts_are_those_of_the_folder_not_of_the_proposal(tmp_path):
     assert found["trained"].outcome == found["total"].outcome == INCORRECT
 
 
+@pytest.mark.slow
 def test_wrong_counts_of_a_real_run_have_their_sentences(run_folder):
     mine = RUN.numbers(RUNNER)
     seen = mine | RUN.observe({"folder": str(run_folder), "base": "tiny-gpt"}, mine)
@@ -484,6 +486,7 @@ def test_wrong_counts_of_a_real_run_have_their_sentences(run_folder):
     assert seen["trained"] == mine["expected_trained"]
 
 
+@pytest.mark.slow
 def test_each_bad_folder_is_named(tmp_path, run_folder):
     mine = RUN.numbers(RUNNER)
     assert run_mistake(tmp_path / "nowhere") == "no-folder"
@@ -501,12 +504,13 @@ def test_each_bad_folder_is_named(tmp_path, run_folder):
 def test_a_little_training_is_too_little(tmp_path):
     model = adapter()
     data = encode_text(
-        style_corpus(RUN.numbers(RUNNER)["style"], documents=8), model.tokenizer, block_size=64
+        style_corpus(RUN.numbers(RUNNER)["style"], documents=8), model.tokenizer, sequence_length=64
     )
-    Trainer(model, data, steps=3, batch_size=4, learning_rate=1e-3, progress=False).train()
+    Trainer(model, data, max_steps=3, batch_size=4, learning_rate=1e-3, progress=False).train()
     assert run_mistake(save(model, tmp_path / "short")) == "too-little"
 
 
+@pytest.mark.slow
 def test_a_truncated_file_and_another_base_are_named(tmp_path, run_folder):
     cut = tmp_path / "cut"
     cut.mkdir()
@@ -526,8 +530,8 @@ def test_another_base_in_a_folder_may_be_used(tmp_path):
     base.save_pretrained(tmp_path / "base")
     style, r = RUN.numbers(RUNNER)["style"], RUN.numbers(RUNNER)["r"]
     model = add_lora(GPT.from_pretrained(tmp_path / "base"), LoraConfig(r=r, target_modules="all-linear"))
-    data = encode_text(style_corpus(style, documents=20), model.tokenizer, block_size=64)
-    Trainer(model, data, steps=60, batch_size=16, learning_rate=3e-2, progress=False).train()
+    data = encode_text(style_corpus(style, documents=20), model.tokenizer, sequence_length=64)
+    Trainer(model, data, max_steps=60, batch_size=16, learning_rate=3e-2, progress=False).train()
     model.save_adapter(tmp_path / "my-run")
     count = model.trainable_parameter_count()
     percent = 100 * count / count.total

@@ -8,9 +8,10 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from minilora import GPT, LoraModel, encode_text, evaluate, style_corpus
-from minilora.adapter_files import WEIGHTS
-from minilora.checkpoints import ASSETS, EMBEDDED
-from minilora.datasets import STYLES
+from minilora.files import ASSETS
+from minilora.files.adapter_files import WEIGHTS
+from minilora.files.checkpoints import EMBEDDED
+from minilora.training.datasets import STYLES
 
 FOLDER = ASSETS / "adapters"
 RECORDED = json.loads((FOLDER / "figures.json").read_text(encoding="utf-8"))["perplexity"]
@@ -25,7 +26,7 @@ def model():
 
 
 def perplexity(model, rows, style=None):
-    model.blend({style: 1.0} if style else {})
+    model.set_adapters([style] if style else [])
     return torch.tensor(evaluate(model, rows)).exp().item()
 
 
@@ -76,7 +77,7 @@ def test_the_card_shows_the_recorded_table():
 def test_the_same_beginning_reads_plainly_different(model):
     texts = set()
     for style in (None, *STYLES):
-        model.blend({style: 1.0} if style else {})
+        model.set_adapters([style] if style else [])
         texts.add(model.generate("The little dog ran to the garden and", max_new_tokens=30, seed=1))
     assert len(texts) == 4
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from minilora.checkpoints import EMBEDDED
+from minilora.files.checkpoints import EMBEDDED
 from minilora.gpt import GPT
 
 FOLDER = EMBEDDED["tiny-gpt"]
@@ -98,6 +98,7 @@ def test_words_in_order_are_far_likelier_than_words_shuffled(model):
         assert bits_per_byte(model, shuffled) > bits_per_byte(model, sentence) + 0.7
 
 
+@pytest.mark.slow
 def test_the_samples_of_the_model_card_can_be_had_again(model):
     card = (FOLDER / "MODEL_CARD.md").read_text(encoding="utf-8")
     samples = re.findall(r"```python\nmodel\.(generate\([^\n]*\))\n```\n```text\n(.*?)\n```", card, re.DOTALL)
@@ -111,6 +112,7 @@ def test_the_samples_of_the_model_card_can_be_had_again(model):
 # -- the program ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_program_runs_from_text_to_checkpoint(program, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["pretrain.py", "--smoke", "--out", str(tmp_path)])
     program.main()
@@ -156,9 +158,8 @@ def test_every_token_is_counted_once_whatever_the_stride(program, model):
 
 
 def test_soft_targets_are_a_distribution_that_belongs_to_its_position(program):
-    tokens = program.encode_works(
-        program.toy_corpus()["training"], program.train_tokenizer(program.toy_corpus()["training"], 300)
-    )
+    works = program.toy_corpus()["training"]
+    tokens = program.encode_works([works], program.train_tokenizer(works, 300))
     teacher = program.new_model(program.SMOKE.teachers[0], torch.device("cpu"))
     with torch.no_grad():
         for parameter in teacher.parameters():

@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from minilora import training
-from minilora.datasets import IGNORE, TokenData
-from minilora.linear4bit import quantize_model
 from minilora.lora import LoraConfig, add_lora
-from minilora.training import Trainer, TrainingDiverged, cross_entropy_in_pieces, evaluate, schedule
+from minilora.quantization.linear4bit import quantize_model
+from minilora.training import Trainer, TrainingDiverged, evaluate, trainer
+from minilora.training.datasets import IGNORE, TokenData
+from minilora.training.loss import cross_entropy_in_pieces
+from minilora.training.trainer import schedule
 from tests.helpers import counting_rows as data
 from tests.helpers import peer, small_gpt
 from tests.test_lora import digest, logits, tiny_llama
@@ -27,7 +28,7 @@ def lora_model(dropout: float = 0.0):
 
 
 def trained(model) -> dict[str, torch.Tensor]:
-    return {name: p.detach().clone() for name, p in training.trainable_parameters(model).items()}
+    return {name: p.detach().clone() for name, p in trainer.trainable_parameters(model).items()}
 
 
 def equal(a: dict, b: dict) -> bool:
@@ -38,7 +39,7 @@ def quiet(model, **settings) -> Trainer:
     return Trainer(
         model,
         settings.pop("train_data", data()),
-        **{"steps": 6, "batch_size": 8, "progress": False} | settings,
+        **{"max_steps": 6, "batch_size": 8, "progress": False} | settings,
     )
 
 
@@ -47,7 +48,7 @@ def quiet(model, **settings) -> Trainer:
 
 def test_the_loop_equals_one_written_by_hand():
     model = lora_model()
-    trainer = quiet(model, learning_rate=1e-2, weight_decay=0.1, warmup=0.5)
+    trainer = quiet(model, learning_rate=1e-2, weight_decay=0.1, warmup_ratio=0.5)
     order = [trainer._rows_of_step(step) for step in range(6)]
     history = trainer.train()
 
@@ -71,8 +72,8 @@ def test_the_loop_equals_one_written_by_hand():
 
 
 def test_every_row_comes_once_an_epoch_and_in_a_new_order():
-    trainer = quiet(lora_model(), epochs=2, steps=None)
-    assert trainer.steps == 6, "20 rows in steps of 8: three steps an epoch"
+    trainer = quiet(lora_model(), epochs=2, max_steps=None)
+    assert trainer.max_steps == 6, "20 rows in steps of 8: three steps an epoch"
     epochs = [torch.cat([trainer._rows_of_step(e * 3 + i) for i in range(3)]) for e in range(2)]
     assert all(sorted(rows.tolist()) == list(range(20)) for rows in epochs)
     assert epochs[0].tolist() != epochs[1].tolist()
@@ -81,7 +82,7 @@ def test_every_row_comes_once_an_epoch_and_in_a_new_order():
 def test_parts_of_a_batch_add_up_to_the_same_step():
     whole, parts = lora_model(), lora_model()
     a = quiet(whole, learning_rate=1e-2).train()
-    b = quiet(parts, learning_rate=1e-2, micro_batches=3).train()
+    b = quiet(parts, learning_rate=1e-2, gradient_accumulation_steps=3).train()
     assert a.losses == pytest.approx(b.losses, rel=1e-5)
     assert all(
         torch.allclose(x, y, atol=1e-5)
@@ -91,7 +92,7 @@ def test_parts_of_a_batch_add_up_to_the_same_step():
 
 @pytest.mark.parametrize("progress", [True, False])
 def test_the_progress_bar_tells_the_loss_and_the_speed_or_nothing_at_all(progress, capsys):
-    history = quiet(lora_model(), steps=3, progress=progress).train()
+    history = quiet(lora_model(), max_steps=3, progress=progress).train()
     shown = capsys.readouterr()
     assert shown.out == ""
     if progress:
@@ -109,7 +110,7 @@ def test_the_loss_in_pieces_is_the_loss(monkeypatch):
     targets[0, :4] = IGNORE
     results = []
     for at_once in (10**6, 50 * 4):
-        monkeypatch.setattr(training, "LOGITS_AT_ONCE", at_once)
+        monkeypatch.setattr("minilora.training.loss.LOGITS_AT_ONCE", at_once)
         loss = cross_entropy_in_pieces(hidden, layer, targets)
         results.append((loss.double(), *torch.autograd.grad(loss, [hidden, layer.weight])))
     expected = F.cross_entropy(
@@ -143,7 +144,7 @@ def test_lora_training_learns_and_leaves_the_base_alone():
     model = lora_model()
     bits = digest(model.base_model)
     history = quiet(
-        model, steps=40, learning_rate=2e-2, validation_data=data(8, seed=9), validate_every=20
+        model, max_steps=40, learning_rate=2e-2, validation_data=data(8, seed=9), eval_steps=20
     ).train()
     assert history.losses[-1] < 0.7 * history.losses[0]
     assert history.validation_steps == [0, 20, 40]
@@ -172,7 +173,7 @@ def test_full_fine_tuning_moves_every_tensor():
 
 def test_a_transformers_model_trains_too():
     model = add_lora(tiny_llama(), LoraConfig(r=4))
-    history = quiet(model, steps=30).train()
+    history = quiet(model, max_steps=30).train()
     assert history.losses[-1] < history.losses[0]
 
 
@@ -213,16 +214,16 @@ def test_a_resumed_run_is_bit_equal_to_an_uninterrupted_one(method, tmp_path):
     def build():
         return lora_model(dropout=0.3) if method == "lora" else small_gpt()
 
-    settings = {"validation_data": data(4, seed=5), "validate_every": 2}
+    settings = {"validation_data": data(4, seed=5), "eval_steps": 2}
     whole = build()
     history = quiet(whole, **settings).train()
 
     first = build()
-    trainer = quiet(first, **settings, folder=tmp_path, save_every=4)
+    trainer = quiet(first, **settings, output_dir=tmp_path, save_steps=4)
     run_steps(trainer, 4)  # and then the machine is switched off
 
     second = build()
-    resumed = quiet(second, **settings, folder=tmp_path)
+    resumed = quiet(second, **settings, output_dir=tmp_path)
     resumed.resume()
     again = resumed.train()
     assert equal(trained(whole), trained(second))
@@ -260,7 +261,7 @@ def test_stop_keeps_the_trained_state_and_train_goes_on():
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send itself an interrupt")
 def test_an_interrupt_ends_after_the_step_and_returns_the_history():
     model = lora_model()
-    trainer = quiet(model, steps=10_000)
+    trainer = quiet(model, max_steps=10_000)
     before = signal.getsignal(signal.SIGINT)
     timer = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
@@ -284,7 +285,7 @@ def test_a_stopped_run_says_where_it_stopped_and_how_to_continue(capsys):
 
 
 def test_a_trainer_goes_back_to_before_its_first_step(tmp_path):
-    trainer = quiet(lora_model(), folder=tmp_path)
+    trainer = quiet(lora_model(), output_dir=tmp_path)
     trainer.save()
     trainer.train()
     once = trained(trainer.model)
@@ -294,10 +295,10 @@ def test_a_trainer_goes_back_to_before_its_first_step(tmp_path):
 
 
 def test_a_resume_of_another_run_is_refused(tmp_path):
-    trainer = quiet(lora_model(), folder=tmp_path)
+    trainer = quiet(lora_model(), output_dir=tmp_path)
     trainer.train()
     trainer.save()
-    other = quiet(lora_model(), folder=tmp_path, learning_rate=0.5, seed=2)
+    other = quiet(lora_model(), output_dir=tmp_path, learning_rate=0.5, seed=2)
     before = trained(other.model)
     with pytest.raises(ValueError, match=r"learning_rate was 0.003 and is now 0.5; seed was 0 and is now 2"):
         other.resume()
@@ -319,9 +320,9 @@ def other_data() -> TokenData:
             {},
             "adapters was",
         ),
-        (lambda: add_lora(small_gpt(seed=1), lora_model().adapters["default"]), {}, "frozen was"),
+        (lambda: add_lora(small_gpt(seed=1), lora_model().peft_config["default"]), {}, "frozen was"),
         (
-            lambda: add_lora(quantize_model(small_gpt())[0], lora_model().adapters["default"]),
+            lambda: add_lora(quantize_model(small_gpt())[0], lora_model().peft_config["default"]),
             {},
             "frozen was",
         ),
@@ -330,21 +331,21 @@ def other_data() -> TokenData:
     ids=["dropout", "alpha", "another base", "the base in 4 bits", "other text of the same size"],
 )
 def test_a_resume_with_another_model_or_other_text_is_refused(build, settings, what, tmp_path):
-    quiet(lora_model(), folder=tmp_path).save()
+    quiet(lora_model(), output_dir=tmp_path).save()
     with pytest.raises(ValueError, match=what):
-        quiet(build(), folder=tmp_path, **settings).resume()
-    quiet(lora_model(), folder=tmp_path).resume()
+        quiet(build(), output_dir=tmp_path, **settings).resume()
+    quiet(lora_model(), output_dir=tmp_path).resume()
 
 
 def test_a_damaged_state_is_refused(tmp_path):
-    trainer = quiet(lora_model(), folder=tmp_path)
+    trainer = quiet(lora_model(), output_dir=tmp_path)
     with pytest.raises(FileNotFoundError, match=r"training_state\.safetensors"):
         trainer.resume()
     trainer.train()
     trainer.save()
     path = tmp_path / "training_state.safetensors"
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(ValueError, match="not a whole safetensors file"):
+    with pytest.raises(ValueError, match="not a valid safetensors file"):
         trainer.resume()
 
 
@@ -353,8 +354,8 @@ def test_a_damaged_state_is_refused(tmp_path):
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_adapter():
     model = lora_model()
-    trainer = quiet(model, learning_rate=1e30, warmup=0.0)
-    with pytest.raises(TrainingDiverged, match=r"step 2: the loss is nan.*lower learning_rate than 1e\+30"):
+    trainer = quiet(model, learning_rate=1e30, warmup_ratio=0.0)
+    with pytest.raises(TrainingDiverged, match=r"step 2: the loss is nan.*learning_rate below 1e\+30"):
         trainer.train()
     assert equal(trained(model), trained(lora_model())), (
         "the step before the first bad loss was already the bad one"
@@ -362,13 +363,13 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_adapter():
 
 
 def test_full_fine_tuning_that_diverges_does_not_claim_a_copy():
-    with pytest.raises(TrainingDiverged, match="there is no older copy: load it anew"):
-        quiet(small_gpt(), learning_rate=1e30, warmup=0.0).train()
+    with pytest.raises(TrainingDiverged, match="there is no earlier copy of a whole model: load it again"):
+        quiet(small_gpt(), learning_rate=1e30, warmup_ratio=0.0).train()
 
 
 def test_checkpointing_lasts_through_validation():
     model = small_gpt()
-    trainer = quiet(model, gradient_checkpointing=True, validation_data=data(4, seed=5), validate_every=2)
+    trainer = quiet(model, gradient_checkpointing=True, validation_data=data(4, seed=5), eval_steps=2)
     seen = []
     trainer.on_step = lambda trainer: seen.append(model.model.gradient_checkpointing)
     trainer.train()
@@ -395,16 +396,16 @@ def test_evaluating_text_without_targets_is_refused():
             "no token to learn",
         ),
         ({"epochs": 2}, ValueError, "give one of the two"),
-        ({"steps": None}, ValueError, "give one of the two"),
-        ({"steps": 0}, ValueError, "steps is 0"),
+        ({"max_steps": None}, ValueError, "give one of the two"),
+        ({"max_steps": 0}, ValueError, "max_steps is 0"),
         ({"batch_size": 1.5}, ValueError, "batch_size is 1.5"),
-        ({"save_every": 5}, ValueError, "needs a folder"),
-        ({"steps": True}, ValueError, "steps is True"),
-        ({"validate_every": -1}, ValueError, "validate_every is -1"),
-        ({"warmup": 3.0}, ValueError, "warmup is 3.0; it must be a number from 0 to 1"),
+        ({"save_steps": 5}, ValueError, "needs a folder"),
+        ({"max_steps": True}, ValueError, "max_steps is True"),
+        ({"eval_steps": -1}, ValueError, "eval_steps is -1"),
+        ({"warmup_ratio": 3.0}, ValueError, "warmup_ratio is 3.0; it must be a number from 0 to 1"),
         ({"weight_decay": -1}, ValueError, "weight_decay is -1"),
         ({"learning_rate": float("nan")}, ValueError, "learning_rate is nan"),
-        ({"clip": 0.0}, ValueError, "clip is 0.0"),
+        ({"max_grad_norm": 0.0}, ValueError, "max_grad_norm is 0.0"),
     ],
 )
 def test_bad_settings_say_what_is_allowed(settings, error, message):
@@ -418,22 +419,23 @@ def test_nothing_trainable_is_an_error_that_says_what_to_do(tmp_path):
     model = lora_model()
     model.save_adapter(tmp_path)
     model.load_adapter(tmp_path, "loaded")
-    with pytest.raises(ValueError, match="trainable=True"):
+    model.set_adapter("loaded")
+    with pytest.raises(ValueError, match="is_trainable=True"):
         quiet(model)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_a_gpu_is_used_and_the_model_comes_back():
     model, places = small_gpt(), []
-    trainer = quiet(model, steps=2)
+    trainer = quiet(model, max_steps=2)
     trainer.on_step = lambda trainer: places.append(next(model.parameters()).device.type)
     trainer.train()
     assert places == ["cuda", "cuda"]
     assert {p.device.type for p in model.parameters()} == {"cpu"}
-    trainer.steps = 3
+    trainer.max_steps = 3
     trainer.train()  # goes on there
     assert places == ["cuda"] * 3
 
 
 def test_a_device_may_be_named():
-    assert quiet(small_gpt(), steps=1, device="cpu").device == torch.device("cpu")
+    assert quiet(small_gpt(), max_steps=1, device="cpu").device == torch.device("cpu")

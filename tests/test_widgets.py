@@ -10,9 +10,9 @@ import ipywidgets
 import pytest
 
 from minilora import GPT, LoraConfig, Trainer, add_lora, widgets
-from minilora.catalog import MODELS
 from minilora.figures.svg import bytes_in_words
 from minilora.memory import METHODS, gigabytes, plan_memory
+from minilora.memory.catalog import MODELS
 from minilora.widgets import methods, parameters
 from minilora.widgets.methods import DISTANCES, EXAMPLES, advise
 from minilora.widgets.ranks import RECORDED
@@ -90,6 +90,7 @@ def test_every_control_has_a_name(explorer):
     assert all(control.description for control in explorer.controls.values())
 
 
+@pytest.mark.slow
 def test_nothing_grows_over_200_moves(explorer):
     """Objects alive after a collection: as many after 200 moves as after 20, or nearly."""
     control = next(c for c in explorer.controls.values() if not isinstance(c, ipywidgets.Text))
@@ -114,7 +115,7 @@ def test_nothing_grows_over_200_moves(explorer):
 
 def test_memory_explorer_shows_what_plan_memory_says():
     explorer = widgets.memory_explorer()
-    explorer.rank.value, explorer.batch_size.value, explorer.checkpointing.value = 64, 2, True
+    explorer.rank.value, explorer.batch_size.value, explorer.gradient_checkpointing.value = 64, 2, True
     for method in METHODS:
         plan = plan_memory(
             "llama-3.1-8b",
@@ -122,7 +123,7 @@ def test_memory_explorer_shows_what_plan_memory_says():
             r=64,
             batch_size=2,
             sequence_length=512,
-            checkpointing=True,
+            gradient_checkpointing=True,
             double_quant=True,
         )
         assert gigabytes(plan.total) in explorer.sentence
@@ -166,7 +167,7 @@ def test_memory_explorer_says_why_a_choice_cannot_be():
         (lambda x: None, "your function raised"),
         (lambda x: "nf4", "your function raised"),
         (lambda: 3, "your function raised TypeError"),
-        (lambda x, code: [0.0] * 9, "Did you forget a return"),
+        (lambda x, quant_type: [0.0] * 9, "Did you forget a return"),
     ],
 )
 def test_a_function_that_fails_is_a_sentence_not_a_traceback(quantize, words):
@@ -184,12 +185,12 @@ def test_a_function_of_ones_own_is_drawn():
 
 
 def test_dashboard_follows_a_run_and_stops_it():
-    trainer = Trainer(small_gpt(), counting_rows(), steps=6, batch_size=4, progress=False)
+    trainer = Trainer(small_gpt(), counting_rows(), max_steps=6, batch_size=4, progress=False)
     dashboard = widgets.training_dashboard(trainer)
     assert "Ready" in dashboard.sentence
     trainer.train()
     assert dashboard.sentence.startswith("Done: step 6 of 6")
-    trainer = Trainer(small_gpt(), counting_rows(), steps=50, batch_size=4, progress=False)
+    trainer = Trainer(small_gpt(), counting_rows(), max_steps=50, batch_size=4, progress=False)
     dashboard = widgets.training_dashboard(trainer)
     trainer.on_step = lambda t, follow=trainer.on_step: (
         follow(t),
@@ -201,10 +202,10 @@ def test_dashboard_follows_a_run_and_stops_it():
 
 def test_adapter_switcher_leaves_the_model_as_it_was():
     explorer = adapter_switcher()
-    before = explorer.adapted_model.active_adapters
+    before = explorer.adapted_model.adapter_scales
     explorer.adapter.value = "legal + code"
-    assert explorer.strengths() == {"legal": 0.5, "code": 0.5}
-    assert explorer.adapted_model.active_adapters == before
+    assert explorer.scales() == {"legal": 0.5, "code": 0.5}
+    assert explorer.adapted_model.adapter_scales == before
     assert "unchanged" in explorer.sentence
 
 
@@ -255,7 +256,9 @@ def test_advice_always_fits_and_every_reason_has_a_number_and_a_source(model):
 def test_reasons_hold_the_planners_numbers():
     advice = advise("llama-3.1-8b", 12, tasks=10)
     words = " ".join(reason for reason, _ in advice.reasons)
-    again = plan_memory("llama-3.1-8b", "qlora", 8, "all-linear", checkpointing=True, double_quant=True)
+    again = plan_memory(
+        "llama-3.1-8b", "qlora", 8, "all-linear", gradient_checkpointing=True, double_quant=True
+    )
     plain = plan_memory("llama-3.1-8b", "lora", 8, "all-linear")
     assert gigabytes(again.total) in words
     assert gigabytes(plain.total) in words

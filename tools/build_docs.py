@@ -20,11 +20,11 @@ from typing import Any
 
 import nbformat
 
-from minilora.datasets import CORPORA
 from minilora.exercises.exercise import Exercise
 from minilora.exercises.question import EXAMPLE_STUDENT
 from minilora.exercises.registry import EXERCISES
 from minilora.figures.svg import still
+from minilora.training.datasets import CORPORA
 from minilora.widgets import memory_explorer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -131,7 +131,7 @@ def sentences(exercise: Any) -> list[str]:
 def picture() -> str:
     """An explorable as it stands on page 06, without a kernel."""
     explorer = memory_explorer()
-    explorer.batch_size.value, explorer.checkpointing.value = 1, True
+    explorer.batch_size.value, explorer.gradient_checkpointing.value = 1, True
     return still(explorer.svg) + "\n"
 
 

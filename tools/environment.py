@@ -10,7 +10,10 @@
 
 What follows the command is passed on, as in `python tools/environment.py lab --no-browser`.
 
-Not here: the choice of versions (requirements.lock, written by tools/lock.py).
+The learner's commands (lab, doctor, setup) install requirements.lock; the others requirements-dev.lock, which has those
+packages and more.
+
+Not here: the choice of versions (tools/lock.py), how packages are installed (installing.py), what `lab` opens (lab.py).
 """
 
 import contextlib
@@ -22,36 +25,48 @@ import subprocess
 import sys
 from pathlib import Path
 
+import installing
+
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STARTED = VENV / "minilora-started"  # written before anything else: this folder is ours, and may be half made
 STAMP = VENV / "minilora-stamp"  # written after everything else: what the environment was made from
 LOG = VENV / "minilora-setup.log"
-FIRST_PAGE = ROOT / "notebooks" / "00_start_here.ipynb"
 OLDEST, NEWEST = (3, 10), (3, 13)  # the Pythons that the lock is resolved and tested for
 GIGABYTES_NEEDED = 3
+FOR_LEARNERS = ("setup", "lab", "doctor")  # commands that need nothing but requirements.lock
 
-# What pip writes when it fails, and what that means for the person in front of it.
-CAUSES = {
-    "No space left on device": "the disk is full; make room and run the same command again",
-    "NewConnectionError": "pip cannot reach the package index; the first set-up needs a network, later starts do not",
-    "ConnectTimeoutError": "pip cannot reach the package index; the first set-up needs a network, later starts do not",
-    "ReadTimeoutError": "the network is too slow or was cut; what has arrived is kept, run the same command again",
-    "ProxyError": "the proxy refused pip; set HTTPS_PROXY as your network asks",
-    "CERTIFICATE_VERIFY_FAILED": "pip does not trust the network's certificate; set PIP_CERT to your company's",
-    "No matching distribution found": "one package has no build for this Python and system; the line above names it",
+# What each kind of environment is made from. The second holds the first, in the same versions, so both share .venv.
+LOCKS = {"lab": "requirements.lock", "dev": "requirements-dev.lock"}
+ABOUT = {
+    "lab": "what the course needs: about 120 packages, 0.3 GB to download and 1.3 GB on disk",
+    "dev": "what tests and lint need: about 180 packages, 0.5 GB to download and 2 GB on disk",
 }
+# Two processes, a file's tests in one of them. What is slow or in a browser runs alone: it measures, or has children.
+TESTS = ["pytest", "-n", "2", "--dist", "loadfile"]
+LINT = [
+    ["ruff", "check", "."],
+    ["ruff", "format", "--check", "."],
+    ["codespell"],
+    ["mypy", "minilora"],
+    ["lint-imports", "--no-cache"],
+    # Files that programs write are what the programs would write today.
+    ["python", "tools/build_notebooks.py", "--check"],
+    ["python", "tools/build_exercises.py", "--check"],
+    ["python", "tools/build_docs.py", "--check"],
+    ["python", "benchmarks/run_all.py", "--check"],
+]
 
 
 def main() -> int:
     command, *rest = sys.argv[1:] or ["setup"]
     commands = {
         "setup": [],
-        "lab": [["jupyter", "lab", str(FIRST_PAGE), *rest]],
-        "test": [["pytest", *rest]],
-        "test-all": [["pytest", *rest], ["pytest", "-m", "slow or browser", *rest]],
-        "lint": [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy", "minilora"]],
+        "lab": [["python", str(ROOT / "tools" / "lab.py"), *rest]],
+        "test": [[*TESTS, *rest]],
+        "test-all": [[*TESTS, *rest], ["pytest", "-m", "slow or browser", *rest]],
+        "lint": LINT,
         # By its path, not as `minilora doctor`: it must still speak where the package cannot be imported.
         "doctor": [["python", str(ROOT / "minilora" / "doctor.py"), *rest]],
         "run": [rest],
@@ -60,9 +75,7 @@ def main() -> int:
         print(__doc__)
         return 0 if command in ("-h", "--help", "help") else 2
     with one_at_a_time():
-        set_up()
-    if command == "lab" and not FIRST_PAGE.exists():
-        sys.exit(f"{FIRST_PAGE} is missing; is this a complete copy of the repository?")
+        set_up("lab" if command in FOR_LEARNERS else "dev")
     for arguments in commands[command]:
         status = run_inside(arguments)
         if status:
@@ -77,9 +90,6 @@ def run_inside(arguments):
     # the threads burn each other's time, up to tenfold; so short, a quiet machine loses nothing.
     environment.setdefault("GOMP_SPINCOUNT", "10000")
     environment["PATH"] = os.pathsep.join([str(PYTHON.parent), environment.get("PATH", "")])
-    # Our settings for JupyterLab: no toast of news on the first start.
-    paths = [str(ROOT / "tools" / "jupyter"), environment.get("JUPYTER_CONFIG_PATH", "")]
-    environment["JUPYTER_CONFIG_PATH"] = os.pathsep.join(path for path in paths if path)
     program = shutil.which(arguments[0], path=environment["PATH"])
     if program is None:
         sys.exit(f"there is no program '{arguments[0]}' in {VENV} or on the PATH")
@@ -91,9 +101,10 @@ def run_inside(arguments):
             pass  # the program got the same Ctrl-C; JupyterLab asks back, so wait for what it decides
 
 
-def set_up():
+def set_up(kind):
     """Leaves .venv as the lock describes it. Without a stamp it counts as absent, however whole it looks."""
-    if STAMP.exists() and STAMP.read_text(encoding="utf-8") == wanted():
+    stamp = STAMP.read_text(encoding="utf-8") if STAMP.exists() else ""
+    if stamp in {wanted(kind), wanted("dev")}:
         return
     check_machine()
     if VENV.exists() and not usable():
@@ -102,28 +113,19 @@ def set_up():
         )
         remove(VENV)
     print(f"Setting up {VENV} (some minutes the first time; later starts take no time)", flush=True)
+    print(f"  {ABOUT[kind]}", flush=True)
     VENV.mkdir(exist_ok=True)
     STARTED.write_text(identity(), encoding="utf-8")
-    STAMP.exists() and STAMP.unlink()
+    STAMP.unlink(missing_ok=True)
+    installer = installing.Installer(PYTHON, ROOT, LOG, clean_environment())
     if not PYTHON.exists():
         # Not sys.executable: that may be the one in the .venv that was just removed.
-        step(
-            [getattr(sys, "_base_executable", sys.executable), "-m", "venv", str(VENV)],
-            "making a virtual environment",
-        )
-    pip = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--log", str(LOG)]
-    step([*pip, "--requirement", "requirements.lock"], "installing the packages")
-    step([*pip, "--quiet", "--no-deps", "--no-build-isolation", "--editable", "."], "installing minilora")
-    STAMP.write_text(wanted(), encoding="utf-8")
+        base = getattr(sys, "_base_executable", sys.executable)
+        installer.step([base, "-m", "venv", str(VENV)], "making a virtual environment")
+    installer.install(LOCKS[kind])
+    installer.install_editable()
+    STAMP.write_text(wanted(kind), encoding="utf-8")
     print("The environment is ready", flush=True)
-
-
-def step(command, what):
-    if subprocess.call(command, cwd=str(ROOT), env=clean_environment()):
-        log = LOG.read_text(encoding="utf-8", errors="replace") if LOG.exists() else ""
-        reasons = {reason for sign, reason in CAUSES.items() if sign in log}
-        advice = "; ".join(sorted(reasons)) or f"the messages above say why, and all of them are in {LOG}"
-        sys.exit(f"\n{what} failed: {advice}.\nThe next run begins anew; nothing half made is used.")
 
 
 def clean_environment():
@@ -133,10 +135,10 @@ def clean_environment():
     return dict(kept, PIP_USER="0")  # a pip.conf may ask for --user, which a virtual environment refuses
 
 
-def wanted():
+def wanted(kind):
     """What the environment is made from: if any of it changes, it is brought up to date."""
     digest = hashlib.sha256(identity().encode("utf-8"))
-    for name in ("requirements.lock", "pyproject.toml"):
+    for name in (LOCKS[kind], "pyproject.toml"):
         digest.update((ROOT / name).read_bytes().replace(b"\r\n", b"\n"))
     return digest.hexdigest()
 
@@ -162,7 +164,7 @@ def usable():
         sys.exit(
             f"{VENV} was made by hand and has no working Python 3.10 with pip; move or delete it, then run this again"
         )
-    print(f"Using {VENV}, which was made by hand; its packages become those of requirements.lock", flush=True)
+    print(f"Using {VENV}, which was made by hand; its packages become those of our lock", flush=True)
     return True
 
 

@@ -1,9 +1,9 @@
 """Trains the three adapters that ship with minilora: legal writing, a coding assistant, customer support.
 
-    python tools/train_style_adapters.py [--steps N] [--out FOLDER]      a few minutes on two processor cores
+    python tools/train_style_adapters.py [--steps N] [--out FOLDER]      ten minutes on two processor cores
 
 All three are trained on one base object, which is never written to. Each must then have the lowest perplexity on its
-own corpus, on held-out combinations; the table is written beside the adapters, once for programs and once for people,
+own corpus, on held-out combinations. The table is written beside the adapters, once for programs and once for people,
 and checked by the tests.
 """
 
@@ -17,17 +17,18 @@ from pathlib import Path
 import torch
 
 from minilora import GPT, LoraConfig, Trainer, encode_text, evaluate, style_corpus
-from minilora.checkpoints import ASSETS
-from minilora.datasets import STYLES
+from minilora.files import ASSETS
 from minilora.lora import LoraModel
+from minilora.training.datasets import STYLES
 
-CONFIG = LoraConfig(r=8, lora_alpha=16, target_modules="attention")
-LEARNING_RATE = 5e-3
+CONFIG = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
+LEARNING_RATE = 3e-3
+BATCH_SIZE = 4
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--out", type=Path, default=ASSETS / "adapters")
     options = parser.parse_args()
     model = LoraModel(GPT.from_pretrained("tiny-gpt"))
@@ -35,8 +36,11 @@ def main() -> None:
     for style in STYLES:
         torch.manual_seed(0)
         model.add_adapter(style, CONFIG)
+        model.set_adapter(style)
         rows = encode_text(style_corpus(style), tokenizer, 128)
-        history = Trainer(model, rows, steps=options.steps, learning_rate=LEARNING_RATE).train()
+        history = Trainer(
+            model, rows, max_steps=options.steps, batch_size=BATCH_SIZE, learning_rate=LEARNING_RATE
+        ).train()
         model.save_adapter(options.out / style, style)
         print(f"{style}: {model.trainable_parameter_count()}, {sum(history.seconds):.0f} s")
     figures = {"steps": options.steps, "perplexity": perplexities(model)}
@@ -81,14 +85,16 @@ def card(model: LoraModel, steps: int, perplexity: dict[str, dict[str, float]]) 
         steps=steps,
         table="\n".join([*head, *rows]),
         config=CONFIG,
+        batch_size=BATCH_SIZE,
+        learning_rate=LEARNING_RATE,
     )
 
 
 CARD = """\
 # Three adapters for the tiny GPT
 
-Legal writing, a coding assistant, customer support: three voices for one base, `tiny-gpt`. They exist to be swapped
-and blended in minilora's lessons, and are good for nothing else: the tiny GPT knows old children's books, so what they
+Legal writing, a coding assistant, customer support: three styles for one base, `tiny-gpt`. They exist to be swapped
+and combined in minilora's lessons, and are good for nothing else: the tiny GPT knows old children's books, so what they
 write has the sound of a style and no sense.
 
 ```python
@@ -104,12 +110,12 @@ print(model.generate("The little dog ran to the garden and", seed=1))
 | | |
 |---|---|
 | method | LoRA, rank {config.r}, alpha {config.lora_alpha}, on {config.target_modules}; {trained:,} weights each |
-| data | `minilora.style_corpus`: text of our own, written by seeded grammars that come with the package |
-| training | {steps} steps of 16 rows of 128 tokens; `tools/train_style_adapters.py` is the program |
-| licence | MIT, as the project; the base's data is described in [its card](../tiny-gpt/MODEL_CARD.md) |
+| data | `minilora.style_corpus`: text of our own, in [`../corpora`](../corpora/README.md) |
+| training | {steps} steps of {batch_size} rows of 128 tokens, rate {learning_rate:g}; `tools/train_style_adapters.py` |
+| license | MIT, as the project; the base's data is described in [its card](../tiny-gpt/MODEL_CARD.md) |
 
-Perplexity (e to the mean loss a token; lower is better) on validation text, whose combinations the training text does
-not have:
+Perplexity (e to the mean loss per token; lower is better) on validation text, whose combinations of words do not occur
+in the training text:
 
 {table}
 """

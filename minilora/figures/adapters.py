@@ -18,13 +18,10 @@ LINE = 20
 
 
 def draw(
-    prompt: str, base_text: str, text_now: str, strengths: Mapping[str, float], digests: tuple[str, str]
+    prompt: str, base_text: str, text_now: str, scales: Mapping[str, float], digests: tuple[str, str]
 ) -> tuple[str, str]:
-    """digests: of all base weights, when the explorer was made and now. Both texts may still be growing."""
-    names = (
-        " + ".join(f"{strength:g} × {name}" for name, strength in strengths.items() if strength)
-        or "adapter off"
-    )
+    """digests: of all base weights, when the widget was made and now. Both texts may still be growing."""
+    names = " + ".join(f"{scale:g} × {name}" for name, scale in scales.items() if scale) or "adapter off"
     unchanged = digests[0] == digests[1]
     fate = "unchanged" if unchanged else "CHANGED"
     sentence = (
@@ -32,11 +29,11 @@ def draw(
         f"The base's weights are {fate} (SHA-256 {digests[1][:12]})."
     )
     heading = (
-        "One base, one prompt, another voice" if any(strengths.values()) else "Adapter off: the base itself"
+        "One base, one prompt, another style" if any(scales.values()) else "Adapter off: the base itself"
     )
     parts = [title(heading), text(0, 40, f"Prompt: {_short(prompt, 76)}")]
     parts += _column(0, "base", base_text, "frozen")
-    parts += _column(WIDTH / 2 + 12, names, text_now, "trainable" if any(strengths.values()) else "frozen")
+    parts += _column(WIDTH / 2 + 12, names, text_now, "trainable" if any(scales.values()) else "frozen")
     bottom = 88 + LINES * LINE + 34
     parts += [
         text(

@@ -267,7 +267,7 @@ def weight_images(matrices: Mapping[str, Any], *, title: str | None = None) -> C
     chart = Chart(figsize=(7.2, 2.9), dpi=100, layout="constrained", facecolor="white")
     chart.sentence = sentence
     chart.suptitle(
-        title or "A thin B times a flat A makes a full-sized correction", x=0.01, ha="left", weight="bold"
+        title or "A thin B times a flat A makes a full-sized update", x=0.01, ha="left", weight="bold"
     )
     tint = LinearSegmentedColormap.from_list("minilora", [diverging(-1), diverging(0), diverging(1)])
     for axes, (name, array) in zip(

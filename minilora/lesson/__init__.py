@@ -27,14 +27,14 @@ from minilora import (
     quantize_model,
     style_corpus,
 )
-from minilora.catalog import DEVICES, MODELS
-from minilora.datasets import STYLES
 from minilora.exercises import check, hint, solution
 from minilora.figures import charts
 from minilora.lesson.guessing import predict, reveal
 from minilora.lesson.own_code import mine_or
 from minilora.lesson.showing import show_table, show_text
 from minilora.memory import gigabytes, measure_memory, plan_memory
+from minilora.memory.catalog import DEVICES, MODELS
+from minilora.training.datasets import STYLES
 from minilora.widgets import (
     adapter_switcher,
     lora_anatomy,

@@ -11,7 +11,7 @@ import numpy as np
 
 
 def initialize(in_features: int, out_features: int, r: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A (r, in), uniform within ±1/√in, and B (out, r), zero: the product, and so the correction, starts at zero.
+    """A (r, in), uniform within ±1/√in, and B (out, r), zero: the product, and so the update, starts at zero.
 
     B alone is zero. If both were, neither would ever get a gradient: each one's is a product with the other.
 
@@ -27,7 +27,7 @@ def initialize(in_features: int, out_features: int, r: int, seed: int = 0) -> tu
 
 
 def forward(x: np.ndarray, W: np.ndarray, A: np.ndarray, B: np.ndarray, scaling: float) -> np.ndarray:
-    """x (batch, in) -> y (batch, out): what the frozen layer says, plus the correction.
+    """x (batch, in) -> y (batch, out): the output of the frozen layer, plus the update.
 
     The narrow product comes first, x Aᵀ (batch, r); the full matrix B A (out, in) is never built.
 

@@ -1,6 +1,6 @@
 """Rounding numbers to few bits, from one scale for a whole tensor up to QLoRA's NF4 with double quantization.
 
-Read from top to bottom: each step mends what the one before it does badly.
+Read from largest to bottom: each step mends what the one before it does badly.
 
 1. absmax: one scale, equal steps. One outlier makes every step huge.
 2. blocks: one scale for every 64 numbers. An outlier spoils its own block only.
@@ -68,8 +68,8 @@ def dequantize_absmax(q: np.ndarray, step: np.float32) -> np.ndarray:
 # -- 2. blocks, 3. codes -----------------------------------------------------------------------------------------------
 
 
-def nearest(shares: np.ndarray, code: np.ndarray) -> np.ndarray:
-    """shares (n,) in -1 … 1 -> the place (n,) of the nearest value in `code` (16,); a tie goes to the smaller value.
+def nearest(normalized: np.ndarray, code: np.ndarray) -> np.ndarray:
+    """normalized (n,) in [-1, 1] -> index (n,) of the nearest value in `code` (16,); a tie goes to the smaller value.
 
     >>> nearest(np.float32([-1, 0, 0.1, 0.9]), NF4)
     array([ 0,  7,  8, 15], dtype=uint8)
@@ -77,46 +77,64 @@ def nearest(shares: np.ndarray, code: np.ndarray) -> np.ndarray:
     order = np.argsort(code, kind="stable").astype(np.uint8)  # FP4 is not listed by size
     values = code[order]
     middles = (values[:-1] + values[1:]) / 2  # (15,)
-    return order[np.searchsorted(middles, shares)]
+    return order[np.searchsorted(middles, normalized)]
 
 
 def quantize_blockwise(x: np.ndarray, code: np.ndarray, block_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """x of any shape, n values -> their places in the code, uint8 (n,), and absmax, float32 (blocks,).
+    """x of any shape, n values -> their indices in the code, uint8 (n,), and absmax, float32 (blocks,).
 
     Blocks run over the values row by row; the last one may be short.
 
-    >>> places, absmax = quantize_blockwise(np.float32([2, -1, 0.1, 4, 4, 4]), NF4, block_size=3)
-    >>> places, absmax
+    >>> indices, absmax = quantize_blockwise(np.float32([2, -1, 0.1, 4, 4, 4]), NF4, block_size=3)
+    >>> indices, absmax
     (array([15,  2,  8, 15, 15, 15], dtype=uint8), array([2., 4.], dtype=float32))
 
-    Leaves out values that are no numbers (nan, inf), which spoil their block.
+    Leaves out values that are NaN or infinite, which spoil their block.
     """
     x = x.astype(np.float32).reshape(-1)
-    places, absmax = [], []
+    indices, absmax = [], []
     for start in range(0, len(x), block_size):
         block = x[start : start + block_size]
-        top = np.abs(block).max()
+        largest = np.abs(block).max()
         if len(block) == block_size:
-            shares = block * (1 / np.maximum(top, TINY))
+            normalized = block * (1 / np.maximum(largest, TINY))
         else:  # subtle: a short block is divided instead; bitsandbytes does so, and the last bit can differ
-            top = np.maximum(top, TINY)
-            shares = block / top
-        places.append(nearest(shares, code))
-        absmax.append(top)
-    return np.concatenate(places), np.array(absmax)
+            largest = np.maximum(largest, TINY)
+            normalized = block / largest
+        indices.append(nearest(normalized, code))
+        absmax.append(largest)
+    return np.concatenate(indices), np.array(absmax)
 
 
 def dequantize_blockwise(
-    places: np.ndarray, absmax: np.ndarray, code: np.ndarray, block_size: int
+    indices: np.ndarray, absmax: np.ndarray, code: np.ndarray, block_size: int
 ) -> np.ndarray:
-    """places (n,), absmax (blocks,) -> values float32 (n,): each one's code value times its block's absmax.
+    """indices (n,), absmax (blocks,) -> values float32 (n,): each one's code value times its block's absmax.
 
     >>> dequantize_blockwise(np.uint8([15, 2, 8]), np.float32([2]), NF4, block_size=3)
     array([ 2.       , -1.0501461,  0.1591606], dtype=float32)
 
     Leaves out rounding to the type that the values once had, float16 or bfloat16.
     """
-    return code[places] * absmax.repeat(block_size)[: len(places)]
+    return code[indices] * absmax.repeat(block_size)[: len(indices)]
+
+
+def round_affine(x: np.ndarray, block_size: int) -> np.ndarray:
+    """x (n,) -> float32 (n,), each value rounded to one of 16 equal steps from its block's minimum to its maximum.
+
+    This scheme stores two constants per block, the minimum and the step, where the codes above store one: in blocks
+    of 64 it takes 4 + 64 / 64 = 5 bits per value, in blocks of 128 the 4.5 that NF4 takes in blocks of 64.
+
+    >>> round_affine(np.float32([0, 0.9, 2.2, 15]), block_size=4)
+    array([ 0.,  1.,  2., 15.], dtype=float32)
+    """
+    rounded = []
+    for start in range(0, len(x), block_size):
+        block = x[start : start + block_size]
+        minimum = block.min()
+        step = np.maximum((block.max() - minimum) / np.float32(15), TINY)
+        rounded.append(np.round((block - minimum) / step) * step + minimum)
+    return np.concatenate(rounded)
 
 
 def derive_nf4() -> np.ndarray:
@@ -140,21 +158,21 @@ def derive_nf4() -> np.ndarray:
 # -- 4. two in a byte --------------------------------------------------------------------------------------------------
 
 
-def pack(places: np.ndarray, code: np.ndarray) -> np.ndarray:
-    """places (n,), each below 16 -> bytes (ceil(n / 2),): the first of two in the high bits, the second in the low.
+def pack(indices: np.ndarray, code: np.ndarray) -> np.ndarray:
+    """indices (n,), each below 16 -> bytes (ceil(n / 2),): the first of two in the high bits, the second in the low.
 
-    An odd one out is joined by the place of zero.
+    An odd one out is joined by the index of zero.
 
     >>> [f"{byte:08b}" for byte in pack(np.uint8([15, 2, 8]), NF4)]
     ['11110010', '10000111']
     """
-    if len(places) % 2:
-        places = np.append(places, nearest(np.zeros(1, np.float32), code))
-    return places[0::2] << 4 | places[1::2]
+    if len(indices) % 2:
+        indices = np.append(indices, nearest(np.zeros(1, np.float32), code))
+    return indices[0::2] << 4 | indices[1::2]
 
 
 def unpack(packed: np.ndarray, n: int) -> np.ndarray:
-    """bytes (ceil(n / 2),) -> places (n,).
+    """bytes (ceil(n / 2),) -> indices (n,).
 
     >>> unpack(np.uint8([0b11110010, 0b10000111]), 3)
     array([15,  2,  8], dtype=uint8)
@@ -184,39 +202,39 @@ def dynamic_map() -> np.ndarray:
 
 
 def double_quantize(absmax: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.float32]:
-    """absmax (blocks,) -> its 8-bit places (blocks,), their own absmax (ceil(blocks / 256),), and the mean.
+    """absmax (blocks,) -> its 8-bit indices (blocks,), their own absmax (ceil(blocks / 256),), and the mean.
 
     The scales are all positive, so their mean is taken off first: what is left lies around zero.
 
-    >>> places, nested, mean = double_quantize(np.float32([1, 2, 3, 6]))
-    >>> places, nested, float(mean)  # -2, -1, 0 and 3 thirds of the largest deviation, 3
+    >>> indices, nested, mean = double_quantize(np.float32([1, 2, 3, 6]))
+    >>> indices, nested, float(mean)  # -2, -1, 0 and 3 thirds of the largest deviation, 3
     (array([ 23,  47, 127, 255], dtype=uint8), array([3.], dtype=float32), 3.0)
 
-    Leaves out the table that bitsandbytes searches with: there about one place in 600 is the second nearest.
+    Leaves out the table that bitsandbytes searches with: there about one index in 600 is the second nearest.
     """
     mean = np.float32(absmax.mean())
-    places, nested = [], []
+    indices, nested = [], []
     for start in range(0, len(absmax), NESTED_BLOCK_SIZE):
         block = absmax[start : start + NESTED_BLOCK_SIZE] - mean
-        top = np.abs(block).max()
-        places.append(nearest_of_many(block / max(top, TINY), dynamic_map()))
-        nested.append(top)
-    return np.concatenate(places), np.array(nested), mean
+        largest = np.abs(block).max()
+        indices.append(nearest_of_many(block / max(largest, TINY), dynamic_map()))
+        nested.append(largest)
+    return np.concatenate(indices), np.array(nested), mean
 
 
-def nearest_of_many(shares: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Like `nearest`, for up to 256 values that are sorted: shares (n,) -> places (n,).
+def nearest_of_many(normalized: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Like `nearest`, for up to 256 values that are sorted: normalized (n,) -> indices (n,).
 
     >>> nearest_of_many(np.float32([-1, 0.2, 0.6]), np.float32([-1, 0, 0.5, 1]))
     array([0, 1, 2], dtype=uint8)
     """
-    return np.searchsorted((values[:-1] + values[1:]) / 2, shares).astype(np.uint8)
+    return np.searchsorted((values[:-1] + values[1:]) / 2, normalized).astype(np.uint8)
 
 
-def double_dequantize(places: np.ndarray, nested_absmax: np.ndarray, mean: np.float32) -> np.ndarray:
+def double_dequantize(indices: np.ndarray, nested_absmax: np.ndarray, mean: np.float32) -> np.ndarray:
     """The scales back, float32 (blocks,).
 
     >>> double_dequantize(np.uint8([23, 47, 127, 255]), np.float32([3]), np.float32(3)).round(2)
     array([0.99, 2.  , 3.  , 6.  ], dtype=float32)
     """
-    return dequantize_blockwise(places, nested_absmax, dynamic_map(), NESTED_BLOCK_SIZE) + mean
+    return dequantize_blockwise(indices, nested_absmax, dynamic_map(), NESTED_BLOCK_SIZE) + mean

@@ -1,6 +1,6 @@
 """Explorable: one base, several adapters, one prompt; both texts stream side by side.
 
-Not here: training the adapters, and blending them (`LoraModel.blend`).
+Not here: training the adapters, and combining them (`LoraModel.set_adapters`).
 """
 
 from __future__ import annotations
@@ -18,15 +18,20 @@ from minilora.figures.adapters import draw
 from minilora.lora import LoraModel
 from minilora.widgets.explorer import STYLE, Explorer, choice, control_layout, slider
 
-STRENGTHS = [(f"{strength:g}", strength) for strength in (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)]
+SCALES = [(f"{scale:g}", scale) for scale in (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)]
 OFF = "none: the base"
 
 
 class AdapterSwitcher(Explorer):
-    """model: an adapted model that holds the adapters. adapters: the names to choose from, by default all.
+    """Two adapters are combined half and half. The texts grow while the kernel is idle; `finish()` completes them.
 
-    Two adapters blend half and half. The texts grow while the kernel is idle, and `finish()` completes them at once.
-    After every piece the model gets its own choice of adapters back, so the cells around notice nothing.
+    After every piece the model's own choice of active adapters is restored, so other cells notice nothing.
+
+    Args:
+        model: A model with adapters.
+        adapters: The names to choose from, by default all.
+        prompt: The text to continue.
+        max_new_tokens: Length of each text.
     """
 
     def __init__(
@@ -38,16 +43,16 @@ class AdapterSwitcher(Explorer):
     ):
         if not isinstance(model, LoraModel):
             raise TypeError(f"model is a {type(model).__name__}; give one with adapters, from add_lora(...)")
-        names = list(model.adapters if adapters is None else adapters)
-        unknown = [name for name in names if name not in model.adapters]
+        names = list(model.peft_config if adapters is None else adapters)
+        unknown = [name for name in names if name not in model.peft_config]
         if unknown or not names:
-            raise ValueError(f"adapters is {names}; the model has {', '.join(model.adapters) or 'none'}")
+            raise ValueError(f"adapters is {names}; the model has {', '.join(model.peft_config) or 'none'}")
         self.adapted_model, self.max_new_tokens = model, max_new_tokens
         self.digests = (base_digest(model),) * 2
         self.texts: dict[str, str] = {}
         self.streams: dict[str, Iterator[None]] = {}
         self.task: asyncio.Task | None = None
-        blends = [" + ".join(pair) for pair in itertools.combinations(names, 2)]
+        pairs = [" + ".join(pair) for pair in itertools.combinations(names, 2)]
         super().__init__(
             prompt=ipywidgets.Text(
                 prompt,
@@ -55,20 +60,20 @@ class AdapterSwitcher(Explorer):
                 style=STYLE,
                 layout=control_layout("420px"),
             ),
-            adapter=choice("Adapter", [OFF, *names, *blends], names[0]),
-            strength=slider("Strength", STRENGTHS, 1.0),
+            adapter=choice("Adapter", [OFF, *names, *pairs], names[0]),
+            scale=slider("Scale", SCALES, 1.0),
         )
         self._restart("base", "adapted")
         self.finish()  # the first picture, and with it the still, shows whole texts
 
-    def strengths(self) -> dict[str, float]:
-        """What is chosen now, as `LoraModel.blend` takes it."""
+    def scales(self) -> dict[str, float]:
+        """What is chosen now, adapter name -> scale."""
         names = [] if self.adapter.value == OFF else self.adapter.value.split(" + ")
-        return {name: self.strength.value / len(names) for name in names}
+        return {name: self.scale.value / len(names) for name in names}
 
-    def draw(self, prompt: str, adapter: str, strength: float) -> tuple[str, str]:
+    def draw(self, prompt: str, adapter: str, scale: float) -> tuple[str, str]:
         base, adapted = (self.texts.get(side, "") for side in ("base", "adapted"))
-        return draw(prompt, base, adapted, self.strengths(), self.digests)
+        return draw(prompt, base, adapted, self.scales(), self.digests)
 
     def finish(self) -> None:
         """Writes both texts to their end, now."""
@@ -96,7 +101,7 @@ class AdapterSwitcher(Explorer):
     def _restart(self, *sides: str) -> None:
         for side in sides:
             self.texts[side] = ""
-            self.streams[side] = self._write(side, {} if side == "base" else self.strengths())
+            self.streams[side] = self._write(side, {} if side == "base" else self.scales())
 
     def _advance(self) -> bool:
         """One more piece for each unfinished text; False once all are finished."""
@@ -109,18 +114,18 @@ class AdapterSwitcher(Explorer):
             self.digests = (self.digests[0], base_digest(self.adapted_model))
         return bool(self.streams)
 
-    def _write(self, side: str, strengths: dict[str, float]) -> Iterator[None]:
+    def _write(self, side: str, scales: dict[str, float]) -> Iterator[None]:
         model = self.adapted_model
         pieces = model.stream(self.prompt.value, self.max_new_tokens, seed=1)
         while True:
-            before = model.active_adapters
+            before = model.adapter_scales
             try:
-                model.blend(strengths)
+                model.set_adapters(list(scales), list(scales.values()))
                 piece = next(pieces, None)
-            except ValueError as error:  # an empty or too long prompt; an adapter that was removed meanwhile
+            except ValueError as error:  # an empty or too long prompt; an adapter that was deleted meanwhile
                 piece, pieces = str(error), iter(())
             finally:
-                model.selection.strengths = before
+                model.active.scales = before
             if piece is None:
                 return
             self.texts[side] += piece

@@ -66,5 +66,5 @@ def matrices(model: LoraModel) -> dict[str, torch.Tensor]:
     layer: LoraLinear = model.lora_layers()["0"]
     now = {"W": layer.base_layer.weight, "A": layer.lora_A["default"], "B": layer.lora_B["default"]}
     return {name: m.detach().clone() for name, m in now.items()} | {
-        "delta": layer.delta_weight({"default": 1.0}).detach()
+        "delta": layer.get_delta_weight("default").detach()
     }

@@ -55,17 +55,17 @@ class TrainingDashboard(Explorer):
             self.drawn_at = time.monotonic()
 
     def state(self) -> str:
-        if self.trainer.step == self.trainer.steps:
+        if self.trainer.step == self.trainer.max_steps:
             return "done"
-        return "stopped" if self.trainer._stop else "training"
+        return "stopped" if self.trainer.stop_requested else "training"
 
     def draw(self) -> tuple[str, str]:
         trainer, history = self.trainer, self.trainer.history
         recent = history.seconds[-20:]
-        left = (trainer.steps - trainer.step) * sum(recent) / max(1, len(recent))
+        left = (trainer.max_steps - trainer.step) * sum(recent) / max(1, len(recent))
         validation = list(zip(history.validation_steps, history.validation_losses, strict=True))
         speed = history.tokens_per_second
-        return draw(trainer.steps, history.losses, validation, speed, left, self.sample, self.state())
+        return draw(trainer.max_steps, history.losses, validation, speed, left, self.sample, self.state())
 
 
 def _answer_beside_a_cell(control: Any) -> None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from minilora.catalog import DEVICES, MODELS
 from minilora.figures.memory import draw
 from minilora.memory import METHODS, MemoryPlan, plan_memory
+from minilora.memory.catalog import DEVICES, MODELS
 from minilora.widgets.explorer import Explorer, choice, slider, switch
 
 CARDS = {device.name: device.gigabytes for device in DEVICES.values() if device.has_gpu}
@@ -31,7 +31,7 @@ class MemoryExplorer(Explorer):
             batch_size=slider("Batch size", BATCHES, 4),
             sequence_length=slider("Tokens in a row", LENGTHS, 512),
             rank=slider("Rank r", RANKS, 8),
-            checkpointing=switch("Checkpointing: compute again instead of keeping", False),
+            gradient_checkpointing=switch("Checkpointing: compute again instead of keeping", False),
         )
 
     def plans(self) -> dict[str, MemoryPlan]:

@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-from minilora.catalog import MODELS, model_shape
-from minilora.checkpoints import ASSETS
 from minilora.figures.memory import NAMES, TIGHT
 from minilora.figures.methods import draw
 from minilora.figures.svg import bytes_in_words, percent
+from minilora.files import ASSETS
 from minilora.memory import METHODS, MemoryPlan, gigabytes, plan_memory
+from minilora.memory.catalog import MODELS, model_shape
 from minilora.quantization import quantize_4bit
 from minilora.widgets.explorer import Explorer, choice, slider, switch
 from minilora.widgets.memory import CARDS
@@ -139,7 +139,13 @@ def _plan_on(card: float, model: str, method: str, rank: int) -> tuple[MemoryPla
     length = min(LENGTH, model_shape(model).max_position_embeddings)
     plain, thrifty = (
         plan_memory(
-            model, method, rank, "all-linear", sequence_length=length, double_quant=True, checkpointing=again
+            model,
+            method,
+            rank,
+            "all-linear",
+            sequence_length=length,
+            double_quant=True,
+            gradient_checkpointing=again,
         )
         for again in (False, True)
     )

@@ -10,11 +10,11 @@ import functools
 
 import torch
 
-from minilora.catalog import model_shape
 from minilora.figures.parameters import draw
 from minilora.gpt import GPT, GPTConfig
 from minilora.lora import LoraConfig, LoraModel, add_lora, layer_shape
 from minilora.memory import plan_memory
+from minilora.memory.catalog import model_shape
 from minilora.widgets.explorer import Explorer, choice, slider
 
 RANKS = [2**i for i in range(9)]  # 1 … 256
@@ -49,8 +49,8 @@ class ParameterExplorer(Explorer):
 def count(name: str, targets: str, rank: int) -> tuple[list[tuple[str, int, int, int]], int, int, int, int]:
     """Kinds of adapted layers (name, in, out, how many), trainable and all weights, bytes of adapter and of model."""
     model = empty_model(name)
-    if "counted" in model.adapters:
-        model.remove_adapter("counted")
+    if "counted" in model.peft_config:
+        model.delete_adapter("counted")
     chosen = list(TARGETS[targets])
     model.add_adapter("counted", LoraConfig(r=rank, target_modules=chosen))
     shapes: dict[tuple[str, int, int], int] = {}

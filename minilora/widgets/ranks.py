@@ -9,8 +9,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from minilora.checkpoints import ASSETS
 from minilora.figures.ranks import draw
+from minilora.files import ASSETS
 from minilora.widgets.explorer import Explorer, slider
 
 RECORDED = ASSETS / "rank_spectrum.json"  # made by benchmarks/rank_spectrum.py

@@ -38,7 +38,7 @@ Passage(prompt + before)
 
 # %%
 documents = style_corpus("legal", documents=160)
-train_data = encode_text(documents, base_model.tokenizer, block_size=64)
+train_data = encode_text(documents, base_model.tokenizer, sequence_length=64)
 print(train_data)
 Passage(documents[0][:240] + " ...")
 
@@ -121,7 +121,7 @@ for file in sorted(Path("my-style-adapter").iterdir()):
 # * Change `"legal"` to `"code"` or `"support"` in the cell with the documents, then run the cells below it again.
 # * Change the prompt.
 # * Your own text does too: put a file `mine.txt` beside this page and write
-#   `from minilora import load_text` and `train_data = load_text("mine.txt", base_model.tokenizer, block_size=64)`.
+#   `from minilora import load_text` and `train_data = load_text("mine.txt", base_model.tokenizer, sequence_length=64)`.
 #
 # ## Where to go next
 #

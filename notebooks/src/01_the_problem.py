@@ -14,15 +14,15 @@ print("Loading PyTorch (some seconds) ...")
 import torch
 
 from minilora import GPT, Trainer, encode_text, evaluate, style_corpus
-from minilora.catalog import MODELS
+from minilora.memory.catalog import MODELS
 from minilora.figures.charts import payoff_ladder
 from minilora.figures.tables import Table
 from minilora.memory import gigabytes, measure_memory, plan_memory
 from minilora.widgets import memory_explorer
 
 tokenizer = GPT.from_pretrained("tiny-gpt").tokenizer
-train_data = encode_text(style_corpus("legal", documents=64), tokenizer, block_size=64)
-validation_data = encode_text(style_corpus("legal", "validation", documents=6), tokenizer, block_size=64)
+train_data = encode_text(style_corpus("legal", documents=64), tokenizer, sequence_length=64)
+validation_data = encode_text(style_corpus("legal", "validation", documents=6), tokenizer, sequence_length=64)
 print("text to learn from:", train_data)
 
 # %% [markdown]
@@ -37,7 +37,7 @@ model = GPT.from_pretrained("tiny-gpt")
 before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
 loss_before = evaluate(model, validation_data)
 
-Trainer(model, train_data, steps=10, batch_size=8, learning_rate=1e-3).train()
+Trainer(model, train_data, max_steps=10, batch_size=8, learning_rate=1e-3).train()
 
 loss_after = evaluate(model, validation_data)
 changed_tensors = changed_numbers = 0

@@ -15,7 +15,7 @@ print("Loading PyTorch (some seconds) ...")
 import torch
 
 from minilora import GPT, GPTConfig, LoraConfig, Trainer, add_lora, encode_text, evaluate, style_corpus
-from minilora.catalog import MODELS
+from minilora.memory.catalog import MODELS
 from minilora.figures.charts import family, loss_curves, share_by_width
 from minilora.figures.passage import Passage
 from minilora.figures.tables import Table
@@ -95,8 +95,8 @@ share_by_width(points)
 
 # %%
 tokenizer = tiny.tokenizer
-train_data = encode_text(style_corpus("legal", documents=240), tokenizer, block_size=64)
-validation_data = encode_text(style_corpus("legal", "validation", documents=12), tokenizer, block_size=64)
+train_data = encode_text(style_corpus("legal", documents=240), tokenizer, sequence_length=64)
+validation_data = encode_text(style_corpus("legal", "validation", documents=12), tokenizer, sequence_length=64)
 loss_base = evaluate(GPT.from_pretrained("tiny-gpt"), validation_data)
 results, histories = {}, {}
 
@@ -104,7 +104,7 @@ results, histories = {}, {}
 def experiment(name, model, learning_rate):
     """Trains for 40 steps; notes the trained share, the loss on kept text, and the time of one step."""
     print(name)
-    trainer = Trainer(model, train_data, steps=40, batch_size=8, learning_rate=learning_rate)
+    trainer = Trainer(model, train_data, max_steps=40, batch_size=8, learning_rate=learning_rate)
     histories[name] = trainer.train()
     trained = sum(weight.numel() for weight in trainer.parameters.values())
     results[name] = {

@@ -25,8 +25,8 @@ from minilora.reference import lora as by_hand
 from minilora.widgets import lora_anatomy
 
 tokenizer = GPT.from_pretrained("tiny-gpt").tokenizer
-train_data = encode_text(style_corpus("legal", documents=64), tokenizer, block_size=64)
-validation_data = encode_text(style_corpus("legal", "validation", documents=6), tokenizer, block_size=64)
+train_data = encode_text(style_corpus("legal", documents=64), tokenizer, sequence_length=64)
+validation_data = encode_text(style_corpus("legal", "validation", documents=6), tokenizer, sequence_length=64)
 print("text to learn from:", train_data)
 
 # %% [markdown]
@@ -35,12 +35,12 @@ print("text to learn from:", train_data)
 # Most weights of a language model sit in *linear layers*. Such a layer is a table of numbers, the matrix **W**. It takes a
 # list of numbers in and gives a list out: each number out is a weighted sum of all numbers in, and a row of W has the weights.
 #
-# LoRA leaves W alone and adds a correction of the same shape, but does not store it as a table of that shape. It stores two
+# LoRA leaves W alone and adds an update of the same shape, but does not store it as a table of that shape. It stores two
 # thin ones: **A**, which squeezes the inputs down to `r` numbers, and **B**, which spreads these `r` numbers out again. The
-# correction is their product, `B·A`, times a fixed `scaling`.
+# update is their product, `B·A`, times a fixed `scaling`.
 #
 # **Predict**, before you move anything below: at step 0, what is in B? After the first step, which of the three tables will
-# have moved: W, A, B? (The layer in the picture has to learn a correction that really needs rank 3. What will happen with ranks
+# have moved: W, A, B? (The layer in the picture has to learn an update that really needs rank 3. What will happen with ranks
 # below 3?)
 
 # %%
@@ -76,7 +76,7 @@ torch.manual_seed(0)
 model = add_lora(
     GPT.from_pretrained("tiny-gpt"), LoraConfig(r=8, lora_alpha=16, target_modules=["attention"])
 )
-Trainer(model, train_data, steps=10, batch_size=8, learning_rate=1e-2).train()
+Trainer(model, train_data, max_steps=10, batch_size=8, learning_rate=1e-2).train()
 
 layer = model.lora_layers()["model.layers.4.self_attn.q_proj"]
 scaling = layer.configs["default"].scaling
@@ -143,7 +143,7 @@ stuck = add_lora(GPT.from_pretrained("tiny-gpt"), LoraConfig(r=8, target_modules
 with torch.no_grad():
     for some_layer in stuck.lora_layers().values():
         some_layer.lora_A["default"].zero_()
-history = Trainer(stuck, train_data, steps=5, batch_size=8, learning_rate=1e-2).train()
+history = Trainer(stuck, train_data, max_steps=5, batch_size=8, learning_rate=1e-2).train()
 largest = max(float(p.detach().abs().max()) for p in stuck.trainable_parameters().values())
 print(f"largest number in any A or B after {len(history.losses)} steps: {largest}")
 assert largest == 0
@@ -214,7 +214,7 @@ def fingerprints(model):
 prints_before = fingerprints(model)
 loss_before = evaluate(model, validation_data)
 adapters_before = {name: p.detach().clone() for name, p in model.trainable_parameters().items()}
-trainer = Trainer(model, train_data, steps=20, batch_size=8, learning_rate=1e-2)
+trainer = Trainer(model, train_data, max_steps=20, batch_size=8, learning_rate=1e-2)
 trainer.train()
 
 trainable = [name for name, p in model.named_parameters() if p.requires_grad]
@@ -277,9 +277,9 @@ assert noticed
 # %%
 with torch.no_grad():
     separate = model(rows)
-    model.merge()
+    model.merge_adapter()
     merged = model(rows)
-    model.unmerge()
+    model.unmerge_adapter()
     again = model(rows)
 print(
     f"scores up to {separate.abs().max():.0f} in size; merged, they differ by less than 0.001:", end=" "
@@ -293,7 +293,7 @@ assert torch.equal(again, separate)
 # Only nearly: `W·x + B·(A·x)` and `(W + B·A)·x` are the same mathematics in another order, and a computer rounds at other
 # places. Apart from that the merged model is an ordinary one of the old size and speed.
 #
-# Why can so thin a correction be enough? That is [page 04](04_why_it_works.ipynb).
+# Why can so thin an update be enough? That is [page 04](04_why_it_works.ipynb).
 #
 # ## Exercises
 #

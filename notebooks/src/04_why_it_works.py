@@ -28,9 +28,9 @@ from minilora.widgets import rank_explorer
 folder = Path(tempfile.mkdtemp())  # for what this page saves
 base = GPT.from_pretrained("tiny-gpt")
 before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
-train_data = encode_text(style_corpus("legal", documents=240), base.tokenizer, block_size=64)
+train_data = encode_text(style_corpus("legal", documents=240), base.tokenizer, sequence_length=64)
 validation_data = encode_text(
-    style_corpus("legal", "validation", documents=8), base.tokenizer, block_size=64
+    style_corpus("legal", "validation", documents=8), base.tokenizer, sequence_length=64
 )
 print("to learn from:", train_data)
 print("kept back:    ", validation_data)
@@ -56,7 +56,7 @@ assert strengths[2] < 1e-5
 
 # %% [markdown]
 # Two directions and four zeros: 36 numbers, and all that they say fits into two thin matrices of 12 numbers each. That is
-# the shape of LoRA's correction `B·A`. With rank 2 it could hold this matrix without loss.
+# the shape of LoRA's update `B·A`. With rank 2 it could hold this matrix without loss.
 #
 # ## First, change everything
 #
@@ -65,7 +65,7 @@ assert strengths[2] < 1e-5
 
 # %% tags=["nbval-ignore-output"]
 full = GPT.from_pretrained("tiny-gpt")
-training = {"steps": 32, "batch_size": 8, "validation_data": validation_data}
+training = {"max_steps": 32, "batch_size": 8, "validation_data": validation_data}
 full_history = Trainer(full, train_data, learning_rate=1e-3, **training).train()
 
 losses = {"base": full_history.validation_losses[0], "full": full_history.validation_losses[-1]}

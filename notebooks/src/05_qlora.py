@@ -14,17 +14,18 @@ import torch
 
 from minilora import GPT, Linear4bit, LoraConfig, Trainer, add_lora, encode_text, evaluate, quantize_4bit
 from minilora import quantize_model, style_corpus
-from minilora.catalog import MODELS
+from minilora.memory.catalog import MODELS
 from minilora.figures.charts import loss_curves, quantization_errors
 from minilora.figures.passage import Passage
 from minilora.figures.tables import Table
 from minilora.memory import gigabytes, measure_memory, plan_memory
+from minilora.reference.quantization import round_affine
 from minilora.widgets import memory_explorer, quantization_explorer
 
 base = GPT.from_pretrained("tiny-gpt")
-train_data = encode_text(style_corpus("legal", documents=240), base.tokenizer, block_size=64)
+train_data = encode_text(style_corpus("legal", documents=240), base.tokenizer, sequence_length=64)
 validation_data = encode_text(
-    style_corpus("legal", "validation", documents=12), base.tokenizer, block_size=64
+    style_corpus("legal", "validation", documents=12), base.tokenizer, sequence_length=64
 )
 print("to learn from:", train_data)
 print("kept back:    ", validation_data)
@@ -82,7 +83,7 @@ again = places / 7 * absmax
 print("weights      ", [round(x, 2) for x in block.tolist()], "  absmax:", round(absmax.item(), 2))
 print("places       ", [int(x) for x in places.tolist()])
 print("weights again", [round(x, 2) for x in again.tolist()])
-assert torch.allclose(again, quantize_4bit(block, code="int4").dequantize(), atol=1e-6)
+assert torch.allclose(again, quantize_4bit(block, quant_type="int4").dequantize(), atol=1e-6)
 
 # %% [markdown]
 # No weight is off by more than half a step. The absmax itself came back unharmed; 0.02 became 0.
@@ -113,8 +114,7 @@ assert [round(bits, 3) for bits in stored.values()] == [32, 16, 4.5, 4.127]
 # ## What does the rounding cost?
 #
 # `nf4` puts its sixteen levels where weights are: close together around zero, far apart at the ends, because weights are
-# distributed like a bell. `fp4` is a tiny floating-point number. `int4` has equal steps around zero; `int4-affine` has equal
-# steps from the smallest to the largest number of its block, and pays for it with a second constant per block.
+# distributed like a bell. `fp4` is a tiny floating-point number. `int4` has equal steps around zero.
 #
 # **Predict:** one single weight becomes 32 times as large as is usual. What happens to the *other* weights of its block? And is it
 # better then to have large blocks or small ones? Then drag the outlier.
@@ -145,9 +145,9 @@ for outlier, block_size in ((0, 64), (32, 64), (32, 4096)):
 original = dict(base.named_parameters())
 
 
-def rounded_to(code, block_size):
+def rounded_to(quant_type, block_size):
     """(loss, relative error of the weights, bits per weight) of the whole model in one scheme."""
-    model, report = quantize_model(GPT.from_pretrained("tiny-gpt"), code, block_size)
+    model, report = quantize_model(GPT.from_pretrained("tiny-gpt"), quant_type, block_size)
     lost = size = 0.0
     for path, layer in model.named_modules():
         if isinstance(layer, Linear4bit):
@@ -159,14 +159,13 @@ def rounded_to(code, block_size):
 
 exact_loss = evaluate(base, validation_data)
 schemes, rows = {}, [["float32", "32.00", "0.0%", f"{exact_loss:.3f}", ""]]
-for code, size in (
-    ("int4", None), ("int4", 64), ("fp4", 64), ("int4-affine", 128), ("nf4", 64), ("nf4", 256),
-    ("nf4", 1024), ("int4-affine", 64), ("nf4", 32),
+for quant_type, size in (
+    ("int4", None), ("int4", 64), ("fp4", 64), ("nf4", 64), ("nf4", 256), ("nf4", 1024), ("nf4", 32),
 ):  # fmt: skip
-    name = f"{code}, {f'blocks of {size}' if size else 'one block a matrix'}"
-    loss, error, bits = schemes[name] = rounded_to(code, size)
+    name = f"{quant_type}, {f'blocks of {size}' if size else 'one block a matrix'}"
+    loss, error, bits = schemes[name] = rounded_to(quant_type, size)
     rows.append([name, f"{bits:.2f}", f"{error:.1%}", f"{loss:.3f}", f"{loss - exact_loss:+.3f}"])
-    print(code, end="; ", flush=True)
+    print(quant_type, end="; ", flush=True)
 display(Table(["scheme", "bits", "weight error", "loss", "more"], rows))
 naive, good = schemes["int4, one block a matrix"], schemes["nf4, blocks of 64"]
 outliers = {}  # how wrong nf4 is about the other numbers, when one in 4,096 is 32 times as large as usual
@@ -202,16 +201,16 @@ chart
 # **What we saw.** A model whose every weight is rounded to one of sixteen levels works nearly as before, if the levels fit
 # and the blocks are small. That matters more than the number of bits: naive `int4` has almost as many, and is bad.
 #
-# **Where we differ from the textbook.** Two things, and you can see both in the table.
+# **Where we differ from the textbook.** You can see it in the table.
 #
-# * *`nf4` is not always the winner.* In blocks of 64, `int4-affine` rounds a little more finely than `nf4`. But it stores two
-#   constants per block, 5 bits for each weight in place of 4.5. With equal bits (compare its blocks of 128 with `nf4`'s of 64, or
-#   its 64 with `nf4`'s 32) `nf4` has the smaller error. Many comparisons that one reads overlook that.
 # * *The loss does not follow the error step by step.* Larger blocks round more coarsely, and yet a row with larger blocks may
 #   have a *lower* loss here. Among the good schemes the differences are as small as the luck of these few pages of text. Do
 #   not choose between two good schemes by so small a difference.
 #
 # **When it would be otherwise:** `nf4`'s levels were made for bells. Give it numbers of another shape.
+#
+# A fourth scheme enters here: `int4-affine` has equal steps from the smallest to the largest number of its block. It stores two
+# constants per block, so at equal bits its blocks are twice as large.
 #
 # **Predict:** numbers spread evenly between -1 and 1, at equal bits: does `nf4` still win? And if all lie above zero?
 
@@ -226,10 +225,13 @@ shapes = {
 contest = {"nf4": 64, "int4": 64, "fp4": 64, "int4-affine": 128}
 winners, rows = {}, []
 for name, numbers in shapes.items():
-    errors = {
-        code: ((quantize_4bit(numbers, code, size).dequantize() - numbers).norm() / numbers.norm()).item()
-        for code, size in contest.items()
-    }
+    errors = {}
+    for scheme, size in contest.items():
+        if scheme == "int4-affine":
+            rounded = torch.from_numpy(round_affine(numbers.numpy(), size))
+        else:
+            rounded = quantize_4bit(numbers, scheme, size).dequantize()
+        errors[scheme] = ((rounded - numbers).norm() / numbers.norm()).item()
     winners[name] = min(errors, key=errors.get)
     rows.append([name, *(f"{error:.1%}" for error in errors.values()), winners[name]])
 assert winners["a bell, as most weights"] == "nf4"
@@ -258,7 +260,7 @@ for name in ("LoRA", "QLoRA, nf4", "QLoRA, naive int4"):
     torch.manual_seed(0)  # the same beginning for all
     model = add_lora(model, LoraConfig(r=8, lora_alpha=8, target_modules="all-linear"))
     trainer = Trainer(
-        model, train_data, steps=32, batch_size=8, learning_rate=1e-2, validation_data=validation_data
+        model, train_data, max_steps=32, batch_size=8, learning_rate=1e-2, validation_data=validation_data
     )
     histories[name], models[name] = trainer.train(), model
     memory[name] = measure_memory(model, batch_size=1, sequence_length=64)
@@ -295,7 +297,7 @@ seconds = {"LoRA": [], "QLoRA, nf4": []}
 for _ in range(5):  # in turn, so that whatever else this machine does disturbs both alike
     for name, times in seconds.items():
         trainer = Trainer(
-            models[name], train_data, steps=1, batch_size=8, learning_rate=1e-9, progress=False
+            models[name], train_data, max_steps=1, batch_size=8, learning_rate=1e-9, progress=False
         )
         # time that this process works; what other programs take does not count
         start = time.process_time()
@@ -313,7 +315,7 @@ print(f"; QLoRA takes {best['QLoRA, nf4'] / best['LoRA']:.2f} times as much")
 # The more text a step reads, the less the decoding weighs, for it is done once for all of it.
 #
 # One more thing: an adapter that was trained on a rounded base belongs to *that* base. Merged into it and rounded again, a small
-# correction can drown in the new rounding. Keep such adapters separate.
+# update can be lost in the new rounding error. Keep such adapters separate.
 #
 # (Word embeddings stay in full precision, as QLoRA leaves them in any model. That is why the whole model shrinks less than its
 # linear layers.)
@@ -340,7 +342,7 @@ assert cards.plans()["full"].total > cards.plans()["lora"].total > cards.plans()
 # %% tags=["claim:single-gpu"]
 settings = {
     "target_modules": "all-linear",
-    "checkpointing": True,
+    "gradient_checkpointing": True,
     "double_quant": True,
 }  # one row of 512 tokens
 by_size = sorted(MODELS.values(), key=lambda shape: shape.parameter_count)

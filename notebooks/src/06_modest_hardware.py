@@ -15,7 +15,7 @@ import time
 import torch
 
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, quantize_model, style_corpus
-from minilora.catalog import DEVICES, MODELS
+from minilora.memory.catalog import DEVICES, MODELS
 from minilora.figures.charts import payoff_ladder
 from minilora.figures.passage import Passage
 from minilora.figures.tables import Table
@@ -69,7 +69,7 @@ Table(["", "planned", "measured", "apart"], rows)
 
 # %% tags=["claim:payoff-ladder"]
 names = ("llama-3.2-1b", "llama-3.1-8b", "llama-2-13b", "llama-3.1-70b")
-how = {"target_modules": "all-linear", "checkpointing": True, "double_quant": True}
+how = {"target_modules": "all-linear", "gradient_checkpointing": True, "double_quant": True}
 methods = {
     "full": {"method": "full", "optimizer": "adamw-master"},
     "LoRA": {"method": "lora"},
@@ -130,7 +130,7 @@ explorer
 # %%
 largest = {}
 for checkpointing in (False, True):
-    explorer.checkpointing.value = checkpointing
+    explorer.gradient_checkpointing.value = checkpointing
     fitting = []
     for rows in (1, 2, 4, 8, 16, 32, 64):
         explorer.batch_size.value = rows  # as if moved by hand
@@ -159,13 +159,13 @@ assert largest[True] > largest[False]
 
 # %% tags=["nbval-ignore-output"]
 train_data = encode_text(
-    style_corpus("legal", documents=60), GPT.from_pretrained("tiny-gpt").tokenizer, block_size=64
+    style_corpus("legal", documents=60), GPT.from_pretrained("tiny-gpt").tokenizer, sequence_length=64
 )
 losses, kept = {}, {}
 for parts in (1, 4):
     torch.manual_seed(0)
     model = tiny("lora")
-    losses[parts] = Trainer(model, train_data, steps=8, batch_size=16, micro_batches=parts).train().losses
+    losses[parts] = Trainer(model, train_data, max_steps=8, batch_size=16, gradient_accumulation_steps=parts).train().losses
     kept[parts] = measure_memory(model, batch_size=16 // parts, sequence_length=64).kept_by_forward
     print(
         f"16 rows in {parts} part(s): last loss {losses[parts][-1]:.5f}, kept by forward "
@@ -194,7 +194,7 @@ for checkpointing in (False, True):
 for _ in range(6):  # in turn, so that whatever else this machine does disturbs both alike
     for checkpointing, times in seconds.items():
         trainer = Trainer(
-            model, train_data, steps=1, batch_size=8, gradient_checkpointing=checkpointing, progress=False
+            model, train_data, max_steps=1, batch_size=8, gradient_checkpointing=checkpointing, progress=False
         )
         # time that this process works; what other programs take does not count
         start = time.process_time()
@@ -233,7 +233,7 @@ def way_to_fit(model, gigabytes_of_card):
             # fmt: skip
             plan = plan_memory(
                 model, method, target_modules="all-linear", batch_size=rows, optimizer=optimizer,
-                checkpointing=checkpointing, double_quant=True,
+                gradient_checkpointing=checkpointing, double_quant=True,
             )
             if plan.headroom(gigabytes_of_card) > 1:
                 extras = [f"{rows} row(s) at a time"] + ["checkpointing"] * checkpointing

@@ -2,7 +2,7 @@
 # # 07 · Swappable adapters
 #
 # **After this page you can** keep several specialities on one model, change between them in the time of a blink's tiny
-# part, blend two, serve them all in one batch, and say what this saves and what it costs. **Time:** 15 minutes, of which
+# part, combine two, serve them all in one batch, and say what this saves and what it costs. **Time:** 15 minutes, of which
 # half a minute is waiting.
 #
 # Think of one actor with three masks. The actor learned to speak long ago, once. A mask is light, it is changed between
@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 
 from minilora import GPT, LoraConfig, LoraModel, Trainer, encode_text, evaluate, style_corpus
-from minilora.catalog import MODELS
-from minilora.checkpoints import ASSETS
-from minilora.datasets import STYLES
+from minilora.memory.catalog import MODELS
+from minilora.files import ASSETS
+from minilora.training.datasets import STYLES
 from minilora.figures.charts import storage
 from minilora.figures.passage import Passage
 from minilora.figures.tables import Table
@@ -44,10 +44,10 @@ print("the base's fingerprint:", untouched[:32], "...")
 
 tokenizer = model.tokenizer
 train = {
-    style: encode_text(style_corpus(style, documents=64), tokenizer, block_size=64) for style in STYLES
+    style: encode_text(style_corpus(style, documents=64), tokenizer, sequence_length=64) for style in STYLES
 }
 kept_back = {
-    style: encode_text(style_corpus(style, "validation", documents=6), tokenizer, block_size=64)
+    style: encode_text(style_corpus(style, "validation", documents=6), tokenizer, sequence_length=64)
     for style in STYLES
 }
 rows = [[style, len(train[style]), len(kept_back[style])] for style in STYLES]
@@ -65,8 +65,9 @@ first_loss = None
 for style in STYLES:
     torch.manual_seed(0)
     model.add_adapter(f"my-{style}", LoraConfig(r=8, lora_alpha=16, target_modules="attention"))
+    model.set_adapter(f"my-{style}")
     print(f"{style}: {model.trainable_parameter_count()}")
-    Trainer(model, train[style], steps=20, batch_size=8, learning_rate=1e-2).train()
+    Trainer(model, train[style], max_steps=20, batch_size=8, learning_rate=1e-2).train()
     fingerprints.append(base_digest(model))
     if first_loss is None:  # what the first adapter can do, before the others are trained
         first_loss = evaluate(model, kept_back["legal"])
@@ -160,17 +161,17 @@ assert swap < load / 100
 assert base_digest(model) == untouched
 
 # %% [markdown]
-# A change of adapter copies nothing, whatever the size of the model: all layers look at one small note that says who
-# speaks now, and the note is rewritten. Our model is so small that even loading it is quick; the last line says what it
+# A change of adapter copies nothing, whatever the size of the model: all layers look at one small note that says which
+# adapter is active, and the note is rewritten. Our model is so small that even loading it is quick; the last line says what it
 # would be for one of the size that people use.
 #
 # ## Try the masks on
 #
 # Below, the base writes on the left and the adapted model on the right, from the same beginning and with the same rolls
-# of the dice. Choose an adapter, a pair of them, or none; turn the strength from 0 to 1.5; type a beginning of your own.
+# of the dice. Choose an adapter, a pair of them, or none; turn the scale from 0 to 1.5; type a beginning of your own.
 # The last line is the base's fingerprint, taken again after each text.
 #
-# **Predict:** what will you read at strength 0?
+# **Predict:** what will you read at scale 0?
 
 # %% tags=["nbval-ignore-output"]
 switcher = adapter_switcher(model, list(STYLES), prompt="The little dog ran to the garden and")
@@ -180,23 +181,23 @@ switcher
 # The next cell moves the controls in your place, and keeps what was written:
 
 # %% tags=["nbval-ignore-output"]
-for adapter, strength in (
+for adapter, scale in (
     ("legal", 0.0),
     ("legal", 1.0),
     ("code", 1.0),
     ("support", 1.0),
     ("legal + support", 1.0),
 ):
-    switcher.adapter.value, switcher.strength.value = adapter, strength
+    switcher.adapter.value, switcher.scale.value = adapter, scale
     switcher.finish()
-    display(Passage(switcher.texts["adapted"][:150], label=f"{strength:g} × {adapter}"))
-    if strength == 0:
+    display(Passage(switcher.texts["adapted"][:150], label=f"{scale:g} × {adapter}"))
+    if scale == 0:
         assert switcher.texts["adapted"] == switcher.texts["base"]
 assert switcher.digests == (untouched, untouched)
 
 # %% [markdown]
-# At strength 0 the base speaks, letter for letter. A blend adds the two corrections, each at half its strength; that is
-# exact arithmetic, but whether the mixture is good taste nobody promises. Read it and judge.
+# At scale 0 you read the base, letter for letter. Two active adapters add their updates, here each at half its scale; that
+# is exact arithmetic, but whether the mixture is good taste nobody promises. Read it and judge.
 #
 # ## What it saves
 #
@@ -244,24 +245,24 @@ Table(["", "model", "adapter", "20 copies / one model with 20 adapters"], rows)
 # **Predict:** will the row of "legal" in a mixed batch get the same scores as when it is computed alone with that adapter?
 
 # %% tags=["nbval-ignore-output"]
-who = ["legal", "code", "support", None]  # None: the base
+who = ["legal", "code", "support", "__base__"]  # the last: no adapter
 prompt = tokenizer.encode("Dear Sir, I want you to").ids
 ids = torch.tensor([prompt] * len(who))  # (4 rows, tokens)
 
-with torch.no_grad(), model.rows(who):
+with torch.no_grad():
     for _ in range(20):
-        mixed = model(ids)  # (4, tokens, vocabulary)
+        mixed = model(ids, adapter_names=who)  # (4, tokens, vocabulary)
         # each row goes on with its likeliest token
         ids = torch.cat([ids, mixed[:, -1:].argmax(-1)], dim=1)
-    mixed = model(ids)
+    mixed = model(ids, adapter_names=who)
 
 rows = []
 for row, name in enumerate(who):
-    model.blend({} if name is None else {name: 1.0})
+    model.set_adapters([] if name == "__base__" else [name])
     with torch.no_grad():
         alone = model(ids[row : row + 1])[0]  # (tokens, vocabulary)
     difference = (mixed[row] - alone).abs().max().item()
-    rows.append([name or "no adapter", tokenizer.decode(ids[row].tolist()), f"{difference:.0e}"])
+    rows.append([name, tokenizer.decode(ids[row].tolist()), f"{difference:.0e}"])
     assert difference < 1e-3
 Table(["row", "its text", "scores differ from alone by"], rows, names=2)
 
@@ -294,9 +295,9 @@ seconds = {"base alone": [], "with an adapter": [], "with the adapter merged": [
 for _ in range(4):  # in turn, so that a busy moment of the machine hits all three
     seconds["base alone"].append(shortest(read_without, times=1))
     seconds["with an adapter"].append(shortest(read, times=1))
-    model.merge()
+    model.merge_adapter()
     seconds["with the adapter merged"].append(shortest(read, times=1))
-    model.unmerge()
+    model.unmerge_adapter()
 least = {name: min(times) for name, times in seconds.items()}
 rows = [[name, f"{1e3 * s:.1f}", f"{s / least['base alone']:.2f}"] for name, s in least.items()]
 assert base_digest(model) == untouched  # merging and unmerging left it alone, too
@@ -319,8 +320,8 @@ Table([f"{row.numel()} tokens", "ms", "times the base"], rows)
 # ## Your turn
 #
 # * Train `my-legal` further, or with another rank, and look whether the other adapters notice.
-# * Blend unequally: `model.blend({"legal": 0.7, "support": 0.5})`, then `model.generate(...)`. `model.add_blend(...)` makes
-#   an adapter of it that you can save.
+# * Combine unequally: `model.set_adapters(["legal", "support"], [0.7, 0.5])`, then `model.generate(...)`.
+#   `model.add_weighted_adapter(...)` makes one adapter of them, which you can save.
 #
 # In [`exercises/07_swappable_adapters.ipynb`](../exercises/07_swappable_adapters.ipynb):
 #

@@ -28,7 +28,7 @@ from minilora import (
     evaluate,
     style_corpus,
 )
-from minilora.catalog import MODELS
+from minilora.memory.catalog import MODELS
 from minilora.figures.charts import loss_curves
 from minilora.figures.passage import Passage
 from minilora.figures.tables import Table
@@ -45,8 +45,8 @@ print("Ready.")
 
 # %%
 tokenizer = GPT.from_pretrained("tiny-gpt").tokenizer
-train_data = encode_text(style_corpus("legal", documents=160), tokenizer, block_size=64)
-validation_data = encode_text(style_corpus("legal", "validation", documents=16), tokenizer, block_size=64)
+train_data = encode_text(style_corpus("legal", documents=160), tokenizer, sequence_length=64)
+validation_data = encode_text(style_corpus("legal", "validation", documents=16), tokenizer, sequence_length=64)
 print("to learn from:", train_data)
 print("kept back:    ", validation_data)
 
@@ -136,11 +136,11 @@ second = add_lora(
 second_trainer = Trainer(
     second,
     train_data,
-    steps=48,
+    max_steps=48,
     batch_size=8,
     learning_rate=5e-3,
     validation_data=validation_data,
-    validate_every=12,
+    eval_steps=12,
     progress=False,  # the picture shows it
 )
 dashboard = training_dashboard(second_trainer, prompt="The parties agree that")
@@ -202,8 +202,7 @@ print(f"The weights' file takes {size / 1000:.0f} kB.")
 # **Predict:** will the scores be the same to the last bit, or nearly?
 
 # %%
-fresh = LoraModel(GPT.from_pretrained("tiny-gpt"))
-fresh.load_adapter("my-style-adapter")
+fresh = LoraModel.from_pretrained(GPT.from_pretrained("tiny-gpt"), "my-style-adapter")
 rows = validation_data.input_ids[:4]
 with torch.no_grad():
     difference = (fresh(rows) - model(rows)).abs().max().item()
@@ -240,6 +239,24 @@ else:
         largest = (theirs(rows).logits - model(rows)).abs().max().item()
     print(f"peft's scores and ours differ by at most {largest:.0e}; rounding alone may make that 1e-05")
     assert largest < 1e-3
+
+# %% [markdown]
+# The names are the same, too. What you have typed in this course you can type there:
+#
+# | here | in PEFT |
+# |---|---|
+# | `LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj"])` | `LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj"])` |
+# | `add_lora(model, config)` | `get_peft_model(model, config)` |
+# | `model.trainable_parameter_count()` | `model.print_trainable_parameters()` |
+# | `model.add_adapter("poet", config)` | `model.add_adapter("poet", config)` |
+# | `model.set_adapter("poet")` | `model.set_adapter("poet")` |
+# | `model.delete_adapter("poet")` | `model.delete_adapter("poet")` |
+# | `model(ids, adapter_names=["poet", "__base__"])` | `model(ids, adapter_names=["poet", "__base__"])` |
+# | `model.add_weighted_adapter(["a", "b"], [0.7, 0.3], "both", "cat")` | `model.add_weighted_adapter(["a", "b"], [0.7, 0.3], "both", "cat")` |
+# | `model.merge_and_unload()` | `model.merge_and_unload()` |
+# | `LoraModel.from_pretrained(base, "folder")` | `PeftModel.from_pretrained(base, "folder")` |
+#
+# [docs/peft.md](../docs/peft.md) says where minilora is stricter, and what exists only here.
 
 # %% [markdown]
 # ## The same listing on a model of another size

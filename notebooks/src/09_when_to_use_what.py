@@ -16,8 +16,8 @@ import torch
 
 from minilora import GPT, GPTConfig, LoraConfig, TokenData, Trainer, add_lora, encode_text, evaluate
 from minilora import quantize_model, style_corpus
-from minilora.checkpoints import ASSETS
-from minilora.datasets import STYLES
+from minilora.files import ASSETS
+from minilora.training.datasets import STYLES
 from minilora.figures.charts import loss_by_rank, losses_by_task
 from minilora.figures.tables import Table
 from minilora.memory import gigabytes, plan_memory
@@ -71,10 +71,10 @@ SEEDS = (0, 1)
 
 tokenizer = GPT.from_pretrained("tiny-gpt").tokenizer
 train = {
-    style: encode_text(style_corpus(style, documents=48), tokenizer, block_size=64) for style in STYLES
+    style: encode_text(style_corpus(style, documents=48), tokenizer, sequence_length=64) for style in STYLES
 }
 kept_back = {
-    style: encode_text(style_corpus(style, "validation", documents=4), tokenizer, block_size=64)
+    style: encode_text(style_corpus(style, "validation", documents=4), tokenizer, sequence_length=64)
     for style in STYLES
 }
 
@@ -88,7 +88,7 @@ def loss_after_training(style, method, seed):
         model = add_lora(model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear"))
     rate = RATES[method]
     Trainer(
-        model, train[style], steps=12, batch_size=4, learning_rate=rate, seed=seed, progress=False
+        model, train[style], max_steps=12, batch_size=4, learning_rate=rate, seed=seed, progress=False
     ).train()
     return evaluate(model, kept_back[style])
 
@@ -217,7 +217,7 @@ def known_by_heart(model, text):
 
 
 def learn(model, text, rate):
-    return Trainer(model, text, steps=150, batch_size=ROWS, learning_rate=rate, progress=False).train()
+    return Trainer(model, text, max_steps=150, batch_size=ROWS, learning_rate=rate, progress=False).train()
 
 
 old_text, new_text = random_text(1), random_text(2)
@@ -276,7 +276,7 @@ loss_by_rank(
 plans, rows = {}, []
 for method in ("full", "lora", "qlora"):
     plans[method] = plan = plan_memory(
-        "llama-3.1-8b", method, r=16, target_modules="all-linear", checkpointing=True, double_quant=True
+        "llama-3.1-8b", method, r=16, target_modules="all-linear", gradient_checkpointing=True, double_quant=True
     )
     sizes = gigabytes(plan.total), f"{plan.trained:,}", gigabytes(plan.file_bytes)
     rows.append([method, *sizes, plan.cards(24)])

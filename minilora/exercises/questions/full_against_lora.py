@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 
-from minilora.catalog import MODELS
 from minilora.exercises.question import (
     Choice,
     Number,
@@ -16,6 +15,7 @@ from minilora.exercises.question import (
     Question,
     Slip,
 )
+from minilora.memory.catalog import MODELS
 
 # Grouped-query attention, so that v_proj is no square: who takes it for one can be told so.
 CHOICES = ("tinyllama-1.1b", "llama-3.2-3b", "mistral-7b", "qwen2.5-7b", "llama-3.1-8b", "llama-3.1-70b")
@@ -227,7 +227,7 @@ per weight. What the layers compute on the way depends on the batch and is left 
                 Option(
                     "it holds the rows of W that changed, and these are few",
                     "changed-rows",
-                    "The correction reaches every entry of W. It is the product of two thin "
+                    "The update reaches every entry of W. It is the product of two thin "
                     "matrices, and these are stored.",
                 ),
             ),

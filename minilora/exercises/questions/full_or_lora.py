@@ -40,7 +40,7 @@ def cards(n: Numbers, bytes_each: float) -> int:
 
 
 def approximate_a_random_change(numbers: Numbers) -> Observed:
-    """What the best possible correction of rank 8 catches of a random change of a 64 x 64 matrix (Eckart-Young)."""
+    """What the best possible update of rank 8 catches of a random change of a 64 x 64 matrix (Eckart-Young)."""
     import numpy as np
 
     rng = np.random.default_rng(0)

@@ -34,7 +34,9 @@ def quantize_the_tiny_gpt(numbers: Numbers) -> Observed:
     from minilora import GPT, encode_text, evaluate, quantize_model, style_corpus
 
     model = GPT.from_pretrained("tiny-gpt")
-    data = encode_text(style_corpus("support", "validation", documents=8), model.tokenizer, block_size=64)
+    data = encode_text(
+        style_corpus("support", "validation", documents=8), model.tokenizer, sequence_length=64
+    )
     before = evaluate(model, data)
     quantize_model(model)
     after = evaluate(model, data)

@@ -6,7 +6,6 @@ import math
 import random
 from typing import Any
 
-from minilora.catalog import MODELS
 from minilora.exercises.question import (
     Artifact,
     Choice,
@@ -19,6 +18,7 @@ from minilora.exercises.question import (
     Question,
     Slip,
 )
+from minilora.memory.catalog import MODELS
 
 MARGIN = (
     0.3  # by so much the loss on kept-back text must fall; 40 short steps reach 0.5 and more in each style
@@ -38,10 +38,10 @@ def my_run():
 
     mine = numbers("run-a-finetune")
     base = GPT.from_pretrained("tiny-gpt")
-    train_data = encode_text(style_corpus(mine["style"], documents=120), base.tokenizer, block_size=64)
+    train_data = encode_text(style_corpus(mine["style"], documents=120), base.tokenizer, sequence_length=64)
     model = add_lora(base, LoraConfig(r=mine["r"], lora_alpha=2 * mine["r"], target_modules="attention"))
     print(model.trainable_parameter_count())
-    Trainer(model, train_data, steps=40, batch_size=8).train()
+    Trainer(model, train_data, max_steps=40, batch_size=8).train()
     model.save_adapter("my-run")
     ### END SOLUTION
 
@@ -100,7 +100,7 @@ def _measure(folder: str, base_name: str, numbers: Numbers) -> Numbers:
     model = _load(folder, base_name)
     trained = sum(p.numel() for layer in model.lora_layers().values() for p in _matrices(layer))
     data = encode_text(
-        style_corpus(numbers["style"], "validation", documents=8), model.tokenizer, block_size=64
+        style_corpus(numbers["style"], "validation", documents=8), model.tokenizer, sequence_length=64
     )  # kept back: no training text has these combinations
     with model.disable_adapter():
         before = evaluate(model, data)
@@ -130,9 +130,8 @@ def _load(folder: str, base_name: str) -> Any:
         raise _Problem(
             "no-base", f"The base {base_name!r} has no tokenizer.json, so no text can be tried on it."
         )
-    model = LoraModel(base)
     try:
-        model.load_adapter(folder)
+        model = LoraModel.from_pretrained(base, folder)
     except (ValueError, OSError) as error:
         if "no finite numbers" in str(error):
             raise _Problem(*NOT_FINITE) from None
@@ -151,7 +150,7 @@ def _matrices(layer: Any) -> list[Any]:
 
 
 def _run_problem(model: Any, numbers: Numbers, before: float, after: float) -> tuple[str, str] | None:
-    r = model.adapters["default"].r
+    r = model.peft_config["default"].r
     if r != numbers["r"]:
         return "another-rank", f"This adapter has rank {r}; yours is {numbers['r']} (see numbers())."
     if not any(layer.lora_B["default"].count_nonzero() for layer in model.lora_layers().values()):
@@ -350,7 +349,7 @@ The base may also be a larger one, such as `smollm2-135m-instruct` if you have f
         "print(model.trainable_parameter_count()) says trained and total; print it after add_lora.",
         "add_lora(GPT.from_pretrained('tiny-gpt'), LoraConfig(r=<yours>, "
         "target_modules='attention')), then Trainer(model, "
-        "data, steps=40, batch_size=8).train(), then model.save_adapter('my-run').",
+        "data, max_steps=40, batch_size=8).train(), then model.save_adapter('my-run').",
     ),
     pitfalls=(
         "`All of B is zero`: save_adapter stands before train().",

@@ -67,7 +67,7 @@ the same base, and say why this is better than three whole models. Three is the 
         "tasks": "how many tasks there are, each with its adapter",
     },
     prediction=Prediction(
-        "Two adapters are on the tiny GPT, and one of them speaks. Compared with loading the model "
+        "Two adapters are on the tiny GPT, and one of them is active. Compared with loading the model "
         "anew, switching to the "
         "other takes",
         ("about as long", "a tenth to a hundredth of the time", "less than a hundredth of the time"),
@@ -88,7 +88,7 @@ the same base, and say why this is better than three whole models. Three is the 
                 Option(
                     "are turned back from the first task and set for the second",
                     "rewritten",
-                    "That is merging and unmerging. A swap changes which correction is added, and no "
+                    "That is merging and unmerging. A swap changes which update is added, and no "
                     "weight of the base.",
                 ),
             ),
@@ -100,15 +100,14 @@ the same base, and say why this is better than three whole models. Three is the 
                 Option(
                     "works as well, since every matrix has the right shape for it",
                     "shapes-suffice",
-                    "Shapes fit, meanings do not: the correction was learned for the numbers of the "
-                    "other base.",
+                    "Shapes fit, meanings do not: the update was learned for the numbers of the other base.",
                 ),
                 Option(
                     "works after a conversion of its file",
                     "convertible",
                     "No conversion knows what the other base would have needed. It has to be trained again.",
                 ),
-                Option("does nothing sensible: its corrections fit other weights"),
+                Option("does nothing sensible: its updates fit other weights"),
             ),
         ),
         Choice(
@@ -118,7 +117,7 @@ the same base, and say why this is better than three whole models. Three is the 
                 Option(
                     "has to serve them one after the other, or in three copies",
                     "one-at-a-time",
-                    "The base's part is the same for all rows; only the thin correction differs, row by row.",
+                    "The base's part is the same for all rows; only the thin update differs, row by row.",
                 ),
                 Option(
                     "answers all three with the average of the adapters",

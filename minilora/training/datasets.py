@@ -1,6 +1,6 @@
 """Text into rows of tokens, and texts of our own to fine-tune on.
 
-`encode_text`, `load_text`, `encode_chat` and `load_jsonl` turn text into a `TokenData`, which is all that a Trainer
+`encode_text`, `load_text`, `encode_chat` and `load_jsonl` turn text into `TokenData`, which is all that a Trainer
 needs. `style_corpus` writes legal, coding-assistant and customer-support prose, `support_chat` writes conversations.
 
 Not here: the program that wrote the corpora (tools/build_corpora.py), chat templates (chat.py), shuffling (training.py
@@ -21,10 +21,10 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from minilora import chat
-from minilora.checkpoints import ASSETS
+from minilora.files.checkpoints import ASSETS
+from minilora.training import chat
 
-IGNORE = -100  # a target that counts for nothing; also the default of torch's cross entropy
+IGNORE = -100  # a target that does not count; the default of torch's cross entropy too
 STYLES = ("legal", "code", "support")
 SPLITS = ("train", "validation")
 CORPORA = ASSETS / "corpora"
@@ -33,9 +33,16 @@ DOCUMENT_END = "<|endoftext|>"  # on a line of its own between two documents of 
 
 @dataclasses.dataclass(repr=False)
 class TokenData:
-    """Rows of tokens with what to predict after each: `input_ids` and `targets`, both (rows, tokens), int64.
+    """Rows of tokens, and what to predict after each token.
 
-    `targets` are the inputs one step later, so nothing is shifted again; IGNORE (-100) where nothing is to be learned.
+    Attributes:
+        input_ids: int64 (rows, tokens).
+        targets: int64 (rows, tokens): the inputs one step later, so nothing is shifted again; IGNORE (-100) where
+            there is nothing to learn.
+
+    Raises:
+        TypeError: If one of them is not int64.
+        ValueError: If their shapes differ or are not (rows, tokens).
 
     >>> TokenData(torch.tensor([[1, 2, 3]]), torch.tensor([[2, 3, IGNORE]]))
     TokenData(1 rows of 3 tokens, 2 to learn)
@@ -48,7 +55,7 @@ class TokenData:
         inputs, targets = tuple(self.input_ids.shape), tuple(self.targets.shape)
         if inputs != targets or len(inputs) != 2:
             raise ValueError(
-                f"input_ids is {inputs} and targets {targets}; both must be one shape, (rows, tokens)"
+                f"input_ids is {inputs} and targets {targets}; both must have the same shape, (rows, tokens)"
             )
         types = (self.input_ids.dtype, self.targets.dtype)
         if types != (torch.int64, torch.int64):
@@ -62,7 +69,17 @@ class TokenData:
         return f"TokenData({len(self)} rows of {self.input_ids.shape[1]} tokens, {learned:,} to learn)"
 
     def split(self, fraction: float = 0.1, seed: int = 0) -> tuple[TokenData, TokenData]:
-        """(training rows, validation rows): `fraction` of the rows, drawn by `seed`, is kept for validation.
+        """Splits the rows at random.
+
+        Args:
+            fraction: Share of the rows that is held out, at least one row and never all.
+            seed: Of the draw.
+
+        Returns:
+            The training rows and the held-out rows.
+
+        Raises:
+            ValueError: If fraction is not between 0 and 1, or there are fewer than 2 rows.
 
         >>> rows = torch.arange(20).view(10, 2)
         >>> [len(part) for part in TokenData(rows, rows + 1).split(0.2)]
@@ -70,73 +87,121 @@ class TokenData:
         """
         if not 0 < fraction < 1 or len(self) < 2:
             raise ValueError(
-                f"cannot keep {fraction} of {len(self)} rows back; it takes 0 < fraction < 1 and 2 rows"
+                f"cannot hold out {fraction} of {len(self)} rows; it takes 0 < fraction < 1 and at least 2 rows"
             )
-        kept = min(max(1, round(fraction * len(self))), len(self) - 1)
+        held_out = min(max(1, round(fraction * len(self))), len(self) - 1)
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        drawn = (order[kept:].sort().values, order[:kept].sort().values)
+        drawn = (order[held_out:].sort().values, order[:held_out].sort().values)
         train, validation = (TokenData(self.input_ids[rows], self.targets[rows]) for rows in drawn)
         return train, validation
 
 
-def encode_text(text: str | Sequence[str], tokenizer: Tokenizer, block_size: int = 256) -> TokenData:
-    """Packs a text, or documents one after the other, into rows of `block_size` tokens; no token is lost.
+def encode_text(text: str | Sequence[str], tokenizer: Tokenizer, sequence_length: int = 256) -> TokenData:
+    """Packs a text, or documents one after the other, into rows of tokens; no token is lost.
 
-    Every token but the first is predicted exactly once; the last row is filled up with targets that do not count.
-    Documents are parted by "<|endoftext|>" if the tokenizer has it, else by a blank line. ValueError if the text does
-    not fill one row.
+    Every token but the first is predicted exactly once; the last row is padded with targets that do not count.
+    Documents are separated by "<|endoftext|>" if the tokenizer has it, otherwise by a blank line.
+
+    Args:
+        text: One text, or several documents.
+        tokenizer: The model's.
+        sequence_length: Tokens per row.
+
+    Returns:
+        Rows of `sequence_length` tokens.
+
+    Raises:
+        ValueError: If the text does not fill one row.
     """
-    _check_block_size(block_size)
+    _check_sequence_length(sequence_length)
     boundary = "\n\n" if tokenizer.token_to_id("<|endoftext|>") is None else "<|endoftext|>"
     ids = _ids(text if isinstance(text, str) else boundary.join(text), tokenizer)
-    if len(ids) <= block_size:
-        smaller = f", or block_size={len(ids) - 1} or less" if len(ids) > 1 else ""
+    if len(ids) <= sequence_length:
+        smaller = f", or sequence_length={len(ids) - 1} or less" if len(ids) > 1 else ""
         raise ValueError(
-            f"the text has {len(ids)} tokens, and one row of block_size={block_size} needs {block_size + 1}; "
-            f"give a longer text{smaller}"
+            f"the text has {len(ids)} tokens, but one row of sequence_length={sequence_length} needs "
+            f"{sequence_length + 1}; give a longer text{smaller}"
         )
-    rows = -(-(len(ids) - 1) // block_size)
-    padding = rows * block_size + 1 - len(ids)
+    rows = -(-(len(ids) - 1) // sequence_length)
+    padding = rows * sequence_length + 1 - len(ids)
     return TokenData(
-        torch.tensor(ids[:-1] + [0] * padding).view(rows, block_size),  # one long row -> (rows, tokens)
-        torch.tensor(ids[1:] + [IGNORE] * padding).view(rows, block_size),
+        torch.tensor(ids[:-1] + [0] * padding).view(rows, sequence_length),  # one long row -> (rows, tokens)
+        torch.tensor(ids[1:] + [IGNORE] * padding).view(rows, sequence_length),
     )
 
 
-def load_text(path: str | os.PathLike[str], tokenizer: Tokenizer, block_size: int = 256) -> TokenData:
-    """Your own .txt file, packed by `encode_text`. ValueError if it is not UTF-8 or has too few tokens."""
+def load_text(path: str | os.PathLike[str], tokenizer: Tokenizer, sequence_length: int = 256) -> TokenData:
+    """Reads your own .txt file and packs it with `encode_text`.
+
+    Args:
+        path: A text file in UTF-8.
+        tokenizer: The model's.
+        sequence_length: Tokens per row.
+
+    Returns:
+        Rows of `sequence_length` tokens.
+
+    Raises:
+        ValueError: If the file is not UTF-8 or has too few tokens.
+    """
     try:
-        return encode_text(_read_utf8(path), tokenizer, block_size)
+        return encode_text(_read_utf8(path), tokenizer, sequence_length)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
 def encode_chat(
-    examples: Iterable[Any], tokenizer: Tokenizer, block_size: int = 256, chat_template: str | None = None
+    examples: Iterable[Any],
+    tokenizer: Tokenizer,
+    sequence_length: int = 256,
+    chat_template: str | None = None,
 ) -> TokenData:
-    """One row for each conversation; only what the assistant says is learned, with the mark that ends its turn.
+    """Encodes one conversation per row; only the assistant's turns are learned, with the token that ends each.
 
     An example is {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}, or, for
-    one question and its answer, {"prompt": "...", "completion": "..."}. `chat_template` is the model's own (Jinja), by
-    default `chat.default_template`. What is longer than `block_size` loses its end, with a warning; ValueError if
-    nothing to learn is left. Rows are as long as the longest conversation.
+    one question and its answer, {"prompt": "...", "completion": "..."}.
+
+    Args:
+        examples: The conversations.
+        tokenizer: The model's.
+        sequence_length: Longer conversations lose their end, with a warning.
+        chat_template: The model's own (Jinja); by default `chat.default_template`.
+
+    Returns:
+        Rows as long as the longest conversation.
+
+    Raises:
+        ValueError: If an example is malformed, or nothing to learn is left of it.
     """
     named = [(f"example {n}", example) for n, example in enumerate(examples, start=1)]
-    return _encode_chat(named, tokenizer, block_size, chat_template)
+    return _encode_chat(named, tokenizer, sequence_length, chat_template)
 
 
 def load_jsonl(
     path: str | os.PathLike[str],
     tokenizer: Tokenizer,
-    block_size: int = 256,
+    sequence_length: int = 256,
     chat_template: str | None = None,
 ) -> TokenData:
-    """Your own .jsonl file of conversations, one a line, as `encode_chat` takes them; errors name the line."""
+    """Reads your own .jsonl file of conversations, one per line, and encodes them with `encode_chat`.
+
+    Args:
+        path: A file in UTF-8.
+        tokenizer: The model's.
+        sequence_length: Longer conversations lose their end, with a warning.
+        chat_template: The model's own (Jinja); by default `chat.default_template`.
+
+    Returns:
+        Rows as long as the longest conversation.
+
+    Raises:
+        ValueError: If the file is not UTF-8 or JSON, or an example is malformed; it names the line.
+    """
     try:
         # subtle: not splitlines(), which also splits at the rarer line ends that JSON allows inside a string
         lines = enumerate(_read_utf8(path).split("\n"), start=1)
         examples = [(f"line {n}", _parse(f"line {n}", line)) for n, line in lines if line.strip()]
-        return _encode_chat(examples, tokenizer, block_size, chat_template)
+        return _encode_chat(examples, tokenizer, sequence_length, chat_template)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -197,14 +262,27 @@ def _first(texts: list[str], count: int | None, what: str) -> list[str]:
     return texts[:count]
 
 
+def check_data(data: Any, name: str) -> None:
+    """Raises TypeError or ValueError, naming the argument, unless data is `TokenData` with something to learn."""
+    if not isinstance(data, TokenData):
+        raise TypeError(
+            f"{name} is a {type(data).__name__}; make it from text first, for example with "
+            "load_text('my.txt', model.tokenizer) or encode_text(documents, model.tokenizer)"
+        )
+    if len(data) == 0 or not (data.targets != IGNORE).any():
+        raise ValueError(f"{name} holds no token to learn from; give at least one whole row of text")
+
+
 def _check_choice(what: str, given: str, allowed: tuple[str, ...]) -> None:
     if given not in allowed:
         raise ValueError(f"there is no {what} {given!r}; choose from {', '.join(allowed)}")
 
 
-def _check_block_size(block_size: int) -> None:
-    if block_size < 1:
-        raise ValueError(f"block_size={block_size}: a row needs at least one token; 128 to 512 are usual")
+def _check_sequence_length(sequence_length: int) -> None:
+    if sequence_length < 1:
+        raise ValueError(
+            f"sequence_length={sequence_length}: a row needs at least one token; 128 to 512 are usual"
+        )
 
 
 def _read_utf8(path: str | os.PathLike[str]) -> str:
@@ -220,7 +298,7 @@ def _read_utf8(path: str | os.PathLike[str]) -> str:
 
 
 def _ids(text: str, tokenizer: Tokenizer) -> list[int]:
-    # Some tokenizer.json files cut or pad; here nothing may be lost.
+    # Some tokenizer.json files ask for truncation or padding; here nothing may be lost.
     if tokenizer.truncation or tokenizer.padding:
         tokenizer = Tokenizer.from_str(tokenizer.to_str())
         tokenizer.no_truncation()
@@ -236,35 +314,38 @@ def _parse(where: str, line: str) -> Any:
 
 
 def _encode_chat(
-    examples: list[tuple[str, Any]], tokenizer: Tokenizer, block_size: int, template: str | None
+    examples: list[tuple[str, Any]], tokenizer: Tokenizer, sequence_length: int, template: str | None
 ) -> TokenData:
-    _check_block_size(block_size)
+    _check_sequence_length(sequence_length)
     template = template or chat.default_template(tokenizer)
     inputs, targets, cut = [], [], []
     for where, example in examples:
-        ids, learned = [], []  # learned: the same tokens, with IGNORE for what the assistant does not say
+        ids, learned = [], []  # learned: the same tokens, with IGNORE outside the assistant's turns
         try:
-            # subtle: each piece is encoded by itself, for at generation the prompt ends where the answer begins
-            for text, spoken in chat.chat_pieces(chat.as_messages(example), template):
+            # subtle: each piece is encoded by itself, because in generation the prompt ends where the answer begins
+            for text, is_assistant in chat.chat_pieces(chat.as_messages(example), template):
                 text.encode("utf-8")  # JSON can write half a character, which no tokenizer takes
                 piece = _ids(text, tokenizer)
                 ids += piece
-                learned += piece if spoken else [IGNORE] * len(piece)
+                learned += piece if is_assistant else [IGNORE] * len(piece)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
-        if len(ids) > block_size + 1:
+        if len(ids) > sequence_length + 1:
             cut.append(f"{where} ({len(ids)} tokens)")
-        inputs.append(ids[:-1][:block_size])
-        targets.append(learned[1:][:block_size])  # what follows each input token
+        inputs.append(ids[:-1][:sequence_length])
+        targets.append(learned[1:][:sequence_length])  # what follows each input token
         if all(target == IGNORE for target in targets[-1]):
             raise ValueError(
-                f"{where}: nothing of its answer is within block_size={block_size}; shorten the question"
+                f"{where}: nothing of its answer is within sequence_length={sequence_length}; shorten the question"
             )
     if not inputs:
         raise ValueError("there is not a single example")
     if cut:
-        lost = f"{len(cut)} of {len(inputs)} examples lost their end at block_size={block_size}: {', '.join(cut[:3])}"
-        warnings.warn(lost, stacklevel=3)
+        warnings.warn(
+            f"{len(cut)} of {len(inputs)} examples lost their end at sequence_length={sequence_length}: "
+            f"{', '.join(cut[:3])}",
+            stacklevel=3,
+        )
     width = max(map(len, inputs))
     return TokenData(
         torch.tensor([row + [0] * (width - len(row)) for row in inputs]),  # (conversations, width)

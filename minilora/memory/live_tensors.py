@@ -1,7 +1,7 @@
-"""Counts the bytes of the tensors that are alive while some code runs, on any device, also one without memory.
+"""Counts the bytes of live tensors while some code runs, on any device, even "meta", which stores nothing.
 
-It looks at what each operation of PyTorch returns, as often as it runs, so the code becomes several times slower. It
-does not see room that one operation takes and gives back by itself, nor what NumPy takes.
+It inspects what each PyTorch operation returns, so the code runs several times slower. It does not see memory that an
+operation allocates and frees internally, nor what NumPy allocates.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from torch.utils._pytree import tree_leaves
 
 
 class LiveTensors(TorchDispatchMode):
-    """now, peak: bytes of all storages that operations inside the `with` block have made, alive now and at most.
+    """A context manager that counts the storages which operations inside it have made.
+
+    Attributes:
+        now: Bytes alive at the moment.
+        peak: The most bytes that were alive at a time.
 
     >>> import torch
     >>> with LiveTensors() as live:
@@ -30,10 +34,10 @@ class LiveTensors(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.now = self.peak = 0
-        self._known: dict[int, weakref.ref] = {}
+        self._known: dict[int, weakref.ref[Any]] = {}
 
     def add(self, tensors: Iterable[Any]) -> None:
-        """Counts these too, each storage once, until it goes."""
+        """Counts these tensors too, each storage once, until it is freed."""
         for tensor in tensors:
             if isinstance(tensor, Tensor):
                 storage = tensor.untyped_storage()

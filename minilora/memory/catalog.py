@@ -1,24 +1,34 @@
 """Published shapes of language models, from 5 million weights to 405 billion, and the memory of common devices.
 
-Numbers, each with where it was published: enough to count weights and to plan memory (memory.py); and the words that
-name a model's layers (`named_layers`). Nothing is downloaded. Not here: speeds, prices, mixtures of experts, encoders.
+Numbers, each with its source: enough to count weights and to plan memory (plan.py). Nothing is downloaded. Not here:
+speeds, prices, mixtures of experts, encoders.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Collection, Sequence
 from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelShape:
-    """The numbers that decide how many weights a model has; Hugging Face's words, as in `GPTConfig`.
+    """The numbers that determine how many weights a model has, under Hugging Face's names, as in `GPTConfig`.
 
-    Three fields tell the families apart. `attention_bias`: q, k and v have biases (Qwen). `gpt2_layout`: GPT-2's and
-    GPT-3's blocks, with biases everywhere, LayerNorm, and two feed-forward matrices instead of three.
-    `max_position_embeddings` counts as weights only there, where positions are learned; elsewhere they are computed.
+    Attributes:
+        name: Of the model.
+        vocab_size: Number of tokens in the vocabulary.
+        hidden_size: Width of a token's hidden state.
+        intermediate_size: Width inside the feed-forward part.
+        num_hidden_layers: Number of blocks.
+        num_attention_heads: Query heads.
+        num_key_value_heads: Key/value heads, each shared by several query heads if fewer.
+        max_position_embeddings: The longest text, in tokens. It counts as weights only in GPT-2's layout, where
+            positions are learned.
+        tie_word_embeddings: Whether the output layer is the token embedding.
+        attention_bias: Whether q, k and v have biases (Qwen).
+        gpt2_layout: GPT-2's and GPT-3's blocks: biases everywhere, LayerNorm, two feed-forward matrices instead of
+            three.
+        source: Where these numbers were published.
 
     >>> MODELS["llama-3.1-8b"].parameter_count
     8030261248
@@ -39,18 +49,19 @@ class ModelShape:
 
     @classmethod
     def from_config(cls, config: Any, name: str = "your model") -> ModelShape:
-        """The shape of a model that exists: `ModelShape.from_config(model.config)`, for our GPTConfig."""
+        """Returns the shape of an existing model: `ModelShape.from_config(model.config)`, for our `GPTConfig`."""
         own = {"name", "source", "attention_bias", "gpt2_layout"}
         shared = {f.name: getattr(config, f.name) for f in dataclasses.fields(cls) if f.name not in own}
         return cls(name=name, source="its configuration", **shared)
 
     @property
     def head_dim(self) -> int:
+        """Width of one head."""
         return self.hidden_size // self.num_attention_heads
 
     @property
     def key_value_size(self) -> int:
-        """Width of all keys of a token together; below hidden_size where query heads share a key/value head."""
+        """Width of all keys of a token together; below hidden_size if query heads share a key/value head."""
         return self.num_key_value_heads * self.head_dim
 
     @property
@@ -95,9 +106,16 @@ class ModelShape:
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """A common device. gigabytes: what its maker calls its memory, taken as 10^9 bytes each.
+    """A common device.
 
-    Makers mean 2^30 bytes, 7 % more; the driver, the CUDA context and the display take about that much away again.
+    Manufacturers mean 2^30 bytes by a gigabyte, 7 % more than the 10^9 used here; the driver, the CUDA context and the
+    display use about that much.
+
+    Attributes:
+        name: How it is usually called.
+        gigabytes: Its memory as advertised, taken as 10^9 bytes each.
+        has_gpu: Whether that is a GPU's memory.
+        source: Where this number was published.
     """
 
     name: str
@@ -172,7 +190,10 @@ DEVICES: dict[str, Device] = {
 
 
 def model_shape(name: str) -> ModelShape:
-    """The shape of that name, in any case; an unknown name lists the known ones.
+    """Returns the shape of that name, in upper or lower case.
+
+    Raises:
+        ValueError: If there is none; the message lists the names.
 
     >>> model_shape("Llama-3.1-8B").num_hidden_layers
     32
@@ -180,50 +201,3 @@ def model_shape(name: str) -> ModelShape:
     if name.lower() not in MODELS:
         raise ValueError(f"there is no model '{name}' in the catalog; it has {', '.join(MODELS)}")
     return MODELS[name.lower()]
-
-
-# -- names of layers -------------------------------------------------------------------------------------------
-
-# What the plain words stand for: the names that families give to that part of a block.
-GROUPS = {"attention": {"self_attn", "attn", "attention"}, "mlp": {"mlp", "feed_forward", "ffn"}}
-
-
-def named_layers(
-    target_modules: str | Sequence[str] | None, paths: Sequence[str], output: Collection[str] = ()
-) -> list[str]:
-    """Those of `paths`, all linear layers, that `target_modules` names; an unknown name lists the names that exist.
-
-    A list holds layer names ("q_proj"), whole paths, or the words "attention" and "mlp". A single string is a word,
-    "all-linear" (all but `output`), a name, or a regular expression for whole paths, as in PEFT.
-
-    >>> named_layers(["attention", "up_proj"], ["self_attn.q_proj", "mlp.up_proj", "mlp.down_proj"])
-    ['self_attn.q_proj', 'mlp.up_proj']
-    """
-    words = ["q_proj", "v_proj"] if target_modules is None else target_modules
-    found: set[str] = set()
-    for word in [words] if isinstance(words, str) else words:
-        hits = {path for path in paths if _names(word, path, output, pattern=isinstance(words, str))}
-        if not hits:
-            kinds = dict.fromkeys(path.split(".")[-1] for path in paths)
-            raise ValueError(
-                f"target_modules: no linear layer is called '{word}'; this model has {', '.join(kinds) or 'none'} "
-                "(or say 'attention', 'mlp' or 'all-linear')"
-            )
-        found |= hits
-    if not found:
-        raise ValueError("target_modules is empty; name at least one layer, or say 'attention'")
-    return [path for path in paths if path in found]
-
-
-def _names(word: str, path: str, output: Collection[str], pattern: bool) -> bool:
-    *groups, name = path.split(".")
-    if word == "all-linear":
-        return path not in output
-    if word in GROUPS and name != word:
-        return not GROUPS[word].isdisjoint(groups)
-    if path == word or path.endswith("." + word):
-        return True
-    try:
-        return pattern and re.fullmatch(word, path) is not None
-    except (re.error, RecursionError, OverflowError):
-        return False  # no pattern either

@@ -1,8 +1,8 @@
-"""Folders that hold a base model: config.json, model.safetensors, tokenizer.json, as Hugging Face lays them out.
+"""Folders that hold a base model, in Hugging Face's layout: config.json, model.safetensors, tokenizer.json.
 
-A checkpoint is read as plain values (a dictionary of settings, a dictionary of tensors) and knows no model class;
-gpt.py builds the model from them. Every write is atomic: the new files are complete on disk before the first old
-one is replaced. Never pickle.
+A checkpoint is read as plain values, a dictionary of settings and a dictionary of tensors; gpt.py builds the model
+from them. Every write is atomic: the new files are complete on disk before the first old one is replaced. Never
+pickle.
 
 Not here: adapters (adapter_files.py), and checkpoints in other formats than safetensors.
 """
@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-ASSETS = Path(__file__).parent / "assets"
+from minilora.files import ASSETS
+from minilora.files.safe_files import json_writer, read_json, read_tensors, replace_files
+
 EMBEDDED = {"tiny-gpt": ASSETS / "tiny-gpt"}
 
-# Settings of config.json that change what the model computes, with the only value that gpt.py computes.
+# Settings of config.json that change what the model computes, with the values that gpt.py supports.
 ONLY_SUPPORTED = {
     "model_type": ("llama", "mistral"),
     "hidden_act": ("silu",),
@@ -38,14 +39,14 @@ ONLY_SUPPORTED = {
 
 
 def _is_size(value: Any) -> bool:
-    return type(value) is int and 0 < value <= 2**24  # beyond it, we would build the model for hours
+    return type(value) is int and 0 < value <= 2**24  # a larger model would take hours to build
 
 
 def _is_factor(value: Any) -> bool:
     return type(value) in (int, float) and 0 < value < math.inf
 
 
-# The fields of gpt.py's GPTConfig, and what a value of each looks like.
+# The fields of GPTConfig, and whether a value of each is plausible.
 FIELDS: dict[str, Callable[[Any], bool]] = {
     "vocab_size": _is_size,
     "hidden_size": _is_size,
@@ -61,12 +62,22 @@ FIELDS: dict[str, Callable[[Any], bool]] = {
 
 
 def cache_folder() -> Path:
-    """Where fetched models are kept: $MINILORA_CACHE, or .cache/minilora in the home folder."""
+    """Returns where fetched models are kept: $MINILORA_CACHE, or .cache/minilora in the home folder."""
     return Path(os.environ.get("MINILORA_CACHE") or Path.home() / ".cache" / "minilora")
 
 
-def find_checkpoint(name_or_folder: str | os.PathLike) -> Path:
-    """The folder behind a name: a folder, the embedded "tiny-gpt", a fetched model, or "org/name" from the hub."""
+def find_checkpoint(name_or_folder: str | os.PathLike[str]) -> Path:
+    """Finds a checkpoint.
+
+    Args:
+        name_or_folder: A folder, the embedded "tiny-gpt", a fetched model, or "org/name" on the Hugging Face hub.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        FileNotFoundError: If there is none; the message lists the names.
+    """
     name = os.fspath(name_or_folder)
     for folder in (Path(name), EMBEDDED.get(name), cache_folder() / name):
         if folder is not None and folder.is_dir():
@@ -75,7 +86,7 @@ def find_checkpoint(name_or_folder: str | os.PathLike) -> Path:
         return _from_hub(name)
     known = ", ".join([*EMBEDDED, *sorted(p.name for p in cache_folder().glob("*") if p.is_dir())])
     raise FileNotFoundError(
-        f"no model named '{name}' and no folder of that name; there is: {known}. "
+        f"there is no model or folder '{name}'; available: {known}. "
         "'minilora fetch smollm2-135m-instruct' gets a real small model"
     )
 
@@ -87,28 +98,33 @@ def _from_hub(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=["*.json", "model*.safetensors", "*.jinja"]))
     except ImportError as error:
         raise FileNotFoundError(
-            f"'{name}' is no folder here, and huggingface_hub, which would fetch it, is not installed"
+            f"there is no folder '{name}', and huggingface_hub, which would download it, is not installed"
         ) from error
     except Exception as error:  # the library raises many kinds: no network, no such name, no permission
         raise FileNotFoundError(
-            f"'{name}' is no folder here and could not be fetched from the hub ({type(error).__name__}); "
+            f"there is no folder '{name}', and it could not be downloaded from the hub ({type(error).__name__}); "
             "check the name and the network, or give the path of a downloaded folder"
         ) from error
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The fields of `GPTConfig` from config.json; a setting that gpt.py does not compute is refused."""
+    """Reads the fields of `GPTConfig` from config.json.
+
+    Raises:
+        FileNotFoundError: If there is no config.json.
+        ValueError: If it is damaged, or has a setting that gpt.py does not support.
+    """
     path = folder / "config.json"
     raw = read_json(path)
     for key, allowed in ONLY_SUPPORTED.items():
         if raw.get(key, allowed[0]) not in allowed:
-            raise ValueError(f"{path}: {key} is {raw[key]!r}; this model computes only {allowed}")
+            raise ValueError(f"{path}: {key} is {raw[key]!r}; only {allowed} is supported")
     rope = raw.get("rope_parameters") or {}
     if not isinstance(rope, dict):
-        raise ValueError(f"{path}: rope_parameters is {rope!r:.80}, not settings in braces")
+        raise ValueError(f"{path}: rope_parameters is {rope!r:.80}, not a JSON object")
     if rope.get("rope_type", "default") != "default":
-        raise ValueError(f"{path}: rotary positions of type {rope['rope_type']!r} are not computed")
-    # What a file may leave out, or leave empty.
+        raise ValueError(f"{path}: RoPE type {rope['rope_type']!r} is not supported")
+    # What a file may leave out.
     raw["num_key_value_heads"] = raw.get("num_key_value_heads") or raw.get("num_attention_heads")
     raw["rope_theta"] = raw.get("rope_theta") or rope.get("rope_theta", 10000.0)
     raw.setdefault("tie_word_embeddings", False)
@@ -117,7 +133,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         if key not in raw:
             raise ValueError(f"{path} has no '{key}'; it does not describe a Llama-layout model")
         if not plausible(raw[key]):
-            raise ValueError(f"{path}: {key} is {raw[key]!r:.80}; no model has such a value")
+            raise ValueError(f"{path}: {key} is {raw[key]!r:.80}; no model can have such a value")
         fields[key] = raw[key]
     head_dim = fields["hidden_size"] // fields["num_attention_heads"]
     if raw.get("head_dim", head_dim) != head_dim:
@@ -126,30 +142,45 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_weights(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
-    """All tensors of a checkpoint, by name, in `dtype`; one file, or shards that an index names."""
+    """Reads all tensors of a checkpoint: one file, or the shards that an index lists.
+
+    Args:
+        folder: The checkpoint.
+        dtype: Of the result.
+
+    Returns:
+        The tensors, by Hugging Face's names.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If a file is damaged, or a tensor is not floating point.
+    """
     index = folder / "model.safetensors.index.json"
     names = _shards(index) if index.exists() else ["model.safetensors"]
     tensors: dict[str, Tensor] = {}
     for name in names:
         tensors |= read_tensors(folder / name, dtype)[0]
-    # Older checkpoints carry the rotary angles, which gpt.py computes.
+    # Older checkpoints store the rotary angles, which gpt.py computes.
     tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith("rotary_emb.inv_freq")}
     for name, tensor in tensors.items():
         if tensor.dtype != dtype:
-            raise ValueError(f"{folder}: tensor '{name}' holds {tensor.dtype}, no weights of this model")
+            raise ValueError(
+                f"{folder}: tensor '{name}' is {tensor.dtype}, which no weight of this model can be"
+            )
     return tensors
 
 
 def _shards(index: Path) -> list[str]:
-    """The files that an index names; they lie beside it."""
-    places = read_json(index).get("weight_map")
-    names = list(places.values()) if isinstance(places, dict) else []
+    """The files that an index lists; they are in its folder."""
+    weight_map = read_json(index).get("weight_map")
+    names = list(weight_map.values()) if isinstance(weight_map, dict) else []
     if not names or not all(isinstance(name, str) and name == Path(name).name for name in names):
         raise ValueError(f"{index} has no weight_map from tensors to files of this folder; copy it again")
     return sorted(set(names))
 
 
 def read_tokenizer(folder: Path) -> Tokenizer | None:
+    """Reads tokenizer.json; None if there is none, ValueError if it is damaged."""
     path = folder / "tokenizer.json"
     try:
         return Tokenizer.from_str(path.read_text(encoding="utf-8")) if path.exists() else None
@@ -157,8 +188,22 @@ def read_tokenizer(folder: Path) -> Tokenizer | None:
         raise ValueError(f"{path} is not a tokenizer: {error}") from None
 
 
+def read_stop_tokens(folder: Path) -> tuple[int, ...]:
+    """The token numbers that end a text, from generation_config.json or else config.json; empty if neither has any."""
+    for path in (folder / "generation_config.json", folder / "config.json"):
+        value = read_json(path).get("eos_token_id") if path.exists() else None
+        if value is not None:
+            tokens = value if isinstance(value, list) else [value]
+            if not all(type(token) is int for token in tokens):
+                raise ValueError(
+                    f"{path}: eos_token_id is {value!r:.80}; it must be a token number, or a list of them"
+                )
+            return tuple(tokens)
+    return ()
+
+
 def read_chat_template(folder: Path) -> str | None:
-    """The Jinja template of a chat model, from either of the two places where it is kept; None for other models."""
+    """Reads the Jinja template of a chat model, from either of the two files that may hold it; None if neither does."""
     settings_path, path = folder / "tokenizer_config.json", folder / "chat_template.jinja"
     settings = read_json(settings_path) if settings_path.exists() else {}
     try:
@@ -167,8 +212,10 @@ def read_chat_template(folder: Path) -> str | None:
         raise ValueError(f"{path} is not UTF-8 text ({error}); copy it again") from None
     if not isinstance(template, str | None):
         kind = type(template).__name__
-        raise ValueError(f"{settings_path}: chat_template is a {kind}; only one template, as text, is read")
-    for name in ("bos_token", "eos_token"):  # what a template may ask for goes along with it, as Jinja
+        raise ValueError(
+            f"{settings_path}: chat_template is a {kind}; only a single template, as text, is supported"
+        )
+    for name in ("bos_token", "eos_token"):  # what a template may refer to is put before it, as Jinja
         token = settings.get(name)
         token = token.get("content") if isinstance(token, dict) else token
         if template and name in template and isinstance(token, str):
@@ -177,13 +224,24 @@ def read_chat_template(folder: Path) -> str | None:
 
 
 def write_checkpoint(
-    folder: str | os.PathLike,
+    folder: str | os.PathLike[str],
     config: dict[str, Any],
     tensors: dict[str, Tensor],
     tokenizer: Tokenizer | None,
     chat_template: str | None = None,
 ) -> None:
-    """Writes a folder that `transformers.AutoModelForCausalLM.from_pretrained` opens."""
+    """Writes a folder that `transformers.AutoModelForCausalLM.from_pretrained` opens.
+
+    Args:
+        folder: Where to; created if missing.
+        config: The fields of `GPTConfig`.
+        tensors: By Hugging Face's names.
+        tokenizer: Written as tokenizer.json if given.
+        chat_template: Jinja; written to tokenizer_config.json if given.
+
+    Raises:
+        OSError: If the files cannot be written; the old ones are then unchanged.
+    """
     full = config | {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -199,73 +257,3 @@ def write_checkpoint(
         writers["tokenizer_config.json"] = json_writer({"chat_template": chat_template})
     writers["model.safetensors"] = lambda path: save_file(tensors, path, metadata={"format": "pt"})
     replace_files(folder, writers)
-
-
-# -- pieces that adapter_files.py shares ---------------------------------------------------------------------
-
-
-def replace_files(folder: str | os.PathLike, writers: dict[str, Callable[[Path], object]]) -> None:
-    """Writes several files of a folder so that a full disk or an interruption leaves the old ones whole.
-
-    Each writer gets a temporary path beside its target. Only when all are on disk do they take their names, in the
-    given order: put the file that decides last.
-    """
-    folder = Path(folder)
-    partial = {name: folder / f".{name}.partial" for name in writers}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, write in writers.items():
-            write(partial[name])
-            partial[name].chmod(folder.stat().st_mode & 0o666)  # who may read the folder may read the file
-            with open(partial[name], "rb+") as file:
-                os.fsync(file.fileno())  # a rename must not reach the disk before the bytes it names
-        for name, path in partial.items():
-            os.replace(path, folder / name)
-    except (OSError, SafetensorError) as error:
-        raise OSError(
-            f"could not write {', '.join(writers)} in {folder}: {error}. What stood there before is unchanged; "
-            "check the free space and your right to write, or choose another folder"
-        ) from error
-    finally:
-        for path in partial.values():
-            if path.exists():
-                path.unlink()
-
-
-def json_writer(value: dict[str, Any]) -> Callable[[Path], object]:
-    text = json.dumps(value, indent=2, sort_keys=True) + "\n"
-    return lambda path: path.write_text(text, encoding="utf-8", newline="\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    _check_exists(path)
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # the second: brackets in brackets, thousands deep
-        raise ValueError(f"{path} is not valid JSON ({error}); was it cut off or edited?") from None
-    if not isinstance(value, dict):
-        kind = type(value).__name__
-        raise ValueError(f"{path} holds a {kind}, not the settings in braces that belong there")
-    return value
-
-
-def read_tensors(path: Path, dtype: torch.dtype | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of one safetensors file; floating point converted to `dtype` if it is given."""
-    _check_exists(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no plain iteration)
-            metadata = file.metadata() or {}
-    except Exception as error:  # many kinds, for a type that torch does not have for example
-        raise ValueError(f"{path} is not a whole safetensors file ({error}); copy or save it again") from None
-    try:
-        return {
-            n: t.to(dtype or t.dtype) if t.is_floating_point() else t for n, t in tensors.items()
-        }, metadata
-    except (RuntimeError, NotImplementedError) as error:  # floats that torch can hold and not convert
-        raise ValueError(f"{path} holds numbers of a type that cannot be read as {dtype}: {error}") from None
-
-
-def _check_exists(path: Path) -> None:
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; is this the right folder, and complete?")

@@ -1,0 +1,134 @@
+"""LoRA's layer: a frozen linear layer W beside a small trained update B·A (Hu et al., arXiv 2106.09685).
+
+    y = W x  +  scaling · B (A x)          A is (r, in), B is (out, r), scaling = lora_alpha / r
+
+Not here: the other methods of the family (DoRA, biases, prompts), adapters on embeddings or convolutions, a
+different rank for each layer. What is done with a whole model is in model.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclasses.dataclass(kw_only=True)
+class LoraConfig:
+    """Which layers to adapt, and how strongly. Names, defaults and meanings are those of `peft.LoraConfig`.
+
+    Args:
+        r: Rank of the update, the width between A and B.
+        lora_alpha: The update is multiplied by lora_alpha / r.
+        target_modules: Names of linear layers (["q_proj"]); "attention", "mlp" or "all-linear"; None means q_proj
+            and v_proj.
+        lora_dropout: Fraction of A's inputs that training sets to zero at random, 0 ≤ lora_dropout < 1.
+        use_rslora: Multiply by lora_alpha / √r instead, which suits high ranks (arXiv 2312.03732).
+
+    Raises:
+        ValueError: A value is out of range.
+
+    >>> LoraConfig(r=16, lora_alpha=32).scaling
+    2.0
+    """
+
+    r: int = 8
+    lora_alpha: float = 8
+    target_modules: str | Sequence[str] | None = None
+    lora_dropout: float = 0.0
+    use_rslora: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.r, int) or self.r < 1:
+            raise ValueError(f"r is {self.r!r}; it must be a whole number, at least 1")
+        if not self.lora_alpha > 0:
+            raise ValueError(f"lora_alpha is {self.lora_alpha!r}; it must be positive")
+        if not 0 <= self.lora_dropout < 1:
+            raise ValueError(f"lora_dropout is {self.lora_dropout!r}; it must be at least 0 and less than 1")
+
+    @property
+    def scaling(self) -> float:
+        return self.lora_alpha / (math.sqrt(self.r) if self.use_rslora else self.r)
+
+
+@dataclasses.dataclass
+class ActiveAdapters:
+    """The adapters that compute now. All layers of a model share this one object, so switching is one assignment."""
+
+    scales: dict[str, float] = dataclasses.field(default_factory=dict)  # adapter name -> factor, usually 1
+    merged: bool = False
+
+
+class LoraLinear(nn.Module):
+    """A frozen linear layer with a LoRA update for each adapter.
+
+    Args:
+        base_layer: An `nn.Linear`, a `Linear4bit`, or the Conv1D of `transformers`, whose weight is transposed.
+        active: The active adapters of the whole model.
+    """
+
+    def __init__(self, base_layer: nn.Module, active: ActiveAdapters):
+        super().__init__()
+        self.base_layer: Any = base_layer
+        self.in_features, self.out_features = layer_shape(base_layer)
+        self.active = active
+        self.lora_A, self.lora_B = nn.ParameterDict(), nn.ParameterDict()  # adapter name -> (r, in), (out, r)
+        self.configs: dict[str, LoraConfig] = {}
+        self.merged_weight: Tensor | None = None  # (out, in), while merged: see merging.py
+        self.mixed_batch: Any = None  # while each row has its own adapter: see mixed_batch.py
+
+    def add_adapter(self, adapter_name: str, config: LoraConfig) -> None:
+        # A is random and B is zero, so a new adapter changes nothing. If both were zero, neither would get a gradient.
+        # Both are float32, even beside a bfloat16 or 4-bit base: training needs the precision.
+        device = self.base_layer.weight.device
+        a = torch.empty(config.r, self.in_features, device=device)
+        nn.init.kaiming_uniform_(a, a=math.sqrt(5))  # uniform within ±1/√in, as nn.Linear and PEFT do
+        self.lora_A[adapter_name] = nn.Parameter(a)
+        self.lora_B[adapter_name] = nn.Parameter(torch.zeros(self.out_features, config.r, device=device))
+        self.configs[adapter_name] = config
+
+    def delete_adapter(self, adapter_name: str) -> None:
+        if adapter_name in self.configs:
+            del self.lora_A[adapter_name], self.lora_B[adapter_name], self.configs[adapter_name]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., in) -> y (..., out)."""
+        if self.merged_weight is not None:  # W + scaling · B A, computed once
+            return F.linear(x, self.merged_weight, self.base_layer.bias)
+        out = self.base_layer(x)  # W x: what the base computes, never changed
+        if self.mixed_batch is not None:
+            return self.mixed_batch.add_updates(out, x)
+        for adapter_name, scale in self.active.scales.items():
+            if adapter_name in self.configs:  # an adapter may leave this layer alone
+                out = self._add_update(out, x, adapter_name, scale)
+        return out
+
+    def _add_update(self, out: Tensor, x: Tensor, adapter_name: str, scale: float) -> Tensor:
+        config = self.configs[adapter_name]
+        a, b = self.lora_A[adapter_name], self.lora_B[adapter_name]
+        x = x.to(a.dtype)
+        if config.lora_dropout:
+            x = F.dropout(x, config.lora_dropout, self.training)
+        # Two narrow products, A x and then B (A x). The full matrix B A (out, in) is never built.
+        low = F.linear(x, a)  # (..., in) -> (..., r)
+        update = F.linear(low, b)  # (..., r) -> (..., out)
+        return (out + update * (config.scaling * scale)).to(out.dtype)
+
+    def get_delta_weight(self, adapter: str) -> Tensor:
+        """The whole update of one adapter as a matrix: scaling · B A, (out, in)."""
+        return self.lora_B[adapter] @ self.lora_A[adapter] * self.configs[adapter].scaling
+
+
+def is_transposed(layer: nn.Module) -> bool:
+    """True for the Conv1D of `transformers` (GPT-2), a linear layer whose weight is (in, out)."""
+    return type(layer).__name__ == "Conv1D"
+
+
+def layer_shape(layer: Any) -> tuple[int, int]:
+    """(in_features, out_features) of a layer that LoRA can adapt."""
+    return tuple(layer.weight.shape) if is_transposed(layer) else (layer.in_features, layer.out_features)

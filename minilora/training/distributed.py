@@ -1,0 +1,80 @@
+"""Where training runs: on which device, and, under torchrun, as which of several processes.
+
+Data parallelism: each process has the whole model and takes its share of every batch. DistributedDataParallel sums
+the gradients.
+
+Not here: one model divided over several devices.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+def join_processes() -> tuple[int, int]:
+    """Joins the processes that torchrun started.
+
+    Returns:
+        This process's rank and the number of processes: (0, 1) without torchrun.
+
+    Raises:
+        ValueError: If this machine has GPUs, but fewer than processes.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return 0, 1
+    gpus, local = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
+    if gpus and local >= gpus:
+        raise ValueError(
+            f"{local + 1} processes or more, but {gpus} GPU(s) here; start as many processes as there are GPUs"
+        )
+    if gpus:
+        torch.cuda.set_device(local)  # each process its own GPU, also for plain "cuda"
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if gpus else "gloo")
+    return dist.get_rank(), dist.get_world_size()
+
+
+def share_gradients(loss: nn.Module, trained: Iterable[nn.Parameter]) -> Any:
+    """Wraps the module that computes the loss, so that a backward pass sums gradients over all processes."""
+    own = {id(parameter) for parameter in trained}
+    for parameter in loss.parameters():  # an inactive adapter would make the other processes wait
+        parameter.requires_grad_(id(parameter) in own)
+    # no buffer ever changes, and a packed base keeps its weights in buffers: sending them every step is expensive
+    return DistributedDataParallel(loss, broadcast_buffers=False)
+
+
+def sum_over_processes(value: Tensor, world_size: int) -> Tensor:
+    """Returns the sum of each process's value, on all of them."""
+    if world_size > 1:
+        dist.all_reduce(value)
+    return value
+
+
+def choose_device(model: nn.Module) -> torch.device:
+    """Returns the GPU if there is one, even if the model is still in main memory; otherwise the CPU."""
+    current = next(model.parameters()).device
+    if current.type != "cpu" or not torch.cuda.is_available():
+        return current
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+
+
+def peak_memory(device: torch.device) -> int:
+    """Returns the largest number of bytes so far: of the GPU's allocator, or of this whole process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB, macOS in bytes

@@ -1,0 +1,95 @@
+"""Cross entropy over the target tokens, in pieces that bound its memory; and `evaluate`, the mean held-out loss.
+
+Not here: other losses, and masks besides IGNORE.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from minilora.limits import LOGITS_AT_ONCE
+from minilora.training.datasets import IGNORE, TokenData, check_data
+
+
+class SummedLoss(nn.Module):
+    """A model and its loss as one module, which DistributedDataParallel can wrap."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model: Any = model
+        self.in_pieces = hasattr(model, "hidden_states")  # our GPT; other models return all logits at once
+
+    def forward(self, input_ids: Tensor, targets: Tensor) -> Tensor:
+        """Returns the summed cross entropy, a scalar; input_ids and targets are (batch, tokens)."""
+        if self.in_pieces:
+            return cross_entropy_in_pieces(self.model.hidden_states(input_ids), self.model.lm_head, targets)
+        output = self.model(input_ids)
+        logits = output if isinstance(output, Tensor) else output.logits  # (batch, tokens, vocab)
+        return summed_cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+def summed_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Returns a float32 scalar, in nats; logits is (tokens, vocab), targets (tokens,)."""
+    return F.cross_entropy(logits.float(), targets, ignore_index=IGNORE, reduction="sum")
+
+
+def cross_entropy_in_pieces(hidden: Tensor, output_layer: Any, targets: Tensor) -> Tensor:
+    """Summed cross entropy of output_layer(hidden), never holding more than LOGITS_AT_ONCE logits.
+
+    The logits of a long text would be the largest tensor of all. In pieces, each recomputed in the backward pass,
+    that tensor never exists as a whole.
+
+    Args:
+        hidden: (batch, tokens, hidden_size).
+        output_layer: From hidden states to logits; its weight is (vocab, hidden_size).
+        targets: (batch, tokens).
+
+    Returns:
+        A float32 scalar, in nats.
+    """
+
+    def piece(h: Tensor, t: Tensor) -> Tensor:
+        return summed_cross_entropy(output_layer(h), t)
+
+    hidden, targets = (
+        hidden.flatten(0, 1),
+        targets.flatten(),
+    )  # (batch · tokens, hidden_size), (batch · tokens,)
+    size = max(1, LOGITS_AT_ONCE // output_layer.weight.shape[0])
+    if len(targets) <= size:
+        return piece(hidden, targets)
+    total = hidden.new_zeros((), dtype=torch.float32)
+    for h, t in zip(hidden.split(size), targets.split(size), strict=True):
+        total = total + checkpoint(piece, h, t, use_reentrant=False)
+    return total
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, data: TokenData, batch_size: int = 16) -> float:
+    """Measures a model's mean loss, on the device that it is on.
+
+    Args:
+        model: As for `Trainer`.
+        data: Rows that the model should not have been trained on.
+        batch_size: Rows at a time.
+
+    Returns:
+        The mean over all target tokens, in nats; e to that power is the perplexity.
+
+    Raises:
+        TypeError: If data is not a `TokenData`.
+        ValueError: If it has no target token.
+    """
+    check_data(data, "data")
+    was_training = model.training
+    model.eval()
+    loss, device = SummedLoss(model), next(model.parameters()).device
+    batches = zip(data.input_ids.split(batch_size), data.targets.split(batch_size), strict=True)
+    total = sum(float(loss(input_ids.to(device), targets.to(device))) for input_ids, targets in batches)
+    model.train(was_training)
+    return total / int((data.targets != IGNORE).sum())

@@ -1,0 +1,362 @@
+"""The training loop: the same for full fine-tuning, LoRA and QLoRA, on a CPU, one GPU or several.
+
+To read: `Trainer._train_step` is one step (forward, loss, backward, clip, update), `Trainer.train` repeats it. The
+loss is always the mean over all target tokens of the whole batch, so computing a batch in parts, or on several
+processes, gives the same gradient. Everything random follows from the seed and the step number alone, which is why a
+resumed run is bit-identical to an uninterrupted one.
+
+Beside it: the loss (loss.py), saving and resuming (run_state.py), several processes (distributed.py).
+
+Not here: mixed-precision scaling, splitting one model over several devices, hyperparameter search, plots.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from minilora.lora import LoraModel
+from minilora.training.datasets import IGNORE, TokenData, check_data
+from minilora.training.distributed import (
+    choose_device,
+    join_processes,
+    peak_memory,
+    share_gradients,
+    sum_over_processes,
+)
+from minilora.training.interrupts import on_first_interrupt
+from minilora.training.loss import SummedLoss, evaluate
+from minilora.training.run_state import STATE_FILE, History, load_state, save_state
+
+
+class TrainingDiverged(ArithmeticError):
+    """The loss or the gradient was no longer a finite number."""
+
+
+class Trainer:
+    """Trains what is trainable in a model: the active adapter of a `LoraModel`, or all of a plain model.
+
+    Under `torchrun` the same script runs as several processes; each takes its share of every batch.
+
+    Args:
+        model: Called with input_ids (batch, tokens), returns logits (batch, tokens, vocab) or an object with `.logits`.
+        train_data: Rows of tokens to learn from.
+        epochs: How often to go through the data; give this or `max_steps`.
+        max_steps: How many optimizer steps to take.
+        validation_data: Held-out rows, evaluated before the first step and after the last.
+        batch_size: Rows per step, over all processes.
+        gradient_accumulation_steps: Parts that each batch is computed in, to need less memory. Unlike in Transformers,
+            `batch_size` counts all parts together.
+        learning_rate: By default 5e-3 for LoRA and 5e-4 for full fine-tuning: LoRA's best rate is about ten times
+            higher.
+        warmup_ratio: Fraction of the steps over which the rate rises, before it falls to zero along a cosine.
+        weight_decay: AdamW's, on matrices alone.
+        max_grad_norm: Longer gradients are scaled down to this norm.
+        seed: Of the order of the rows, and of dropout.
+        eval_steps: Evaluate `validation_data` every so many steps too.
+        save_steps: Save the state every so many steps, in `output_dir`, for `resume`.
+        output_dir: Where `save` writes and `resume` reads.
+        gradient_checkpointing: Recompute activations in the backward pass instead of keeping them.
+        device: Where to train, by default on a GPU if there is one; afterwards the model is moved back.
+        progress: Whether to show a progress bar.
+
+    Attributes:
+        step: Steps done so far.
+        history: What happened so far.
+        on_step: If set, called with the trainer after each step and its evaluation, for example to print a sample.
+
+    Raises:
+        TypeError: If the data is not `TokenData`.
+        ValueError: If a setting is out of range, or nothing in the model is trainable.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train_data: TokenData,
+        *,
+        epochs: int | None = None,
+        max_steps: int | None = None,
+        validation_data: TokenData | None = None,
+        batch_size: int = 4,
+        gradient_accumulation_steps: int = 1,
+        learning_rate: float | None = None,
+        warmup_ratio: float = 0.05,
+        weight_decay: float = 0.0,
+        max_grad_norm: float = 1.0,
+        seed: int = 0,
+        eval_steps: int | None = None,
+        save_steps: int | None = None,
+        output_dir: str | os.PathLike[str] | None = None,
+        gradient_checkpointing: bool = False,
+        device: str | torch.device | None = None,
+        progress: bool = True,
+    ):
+        check_data(train_data, "train_data")
+        if validation_data is not None:
+            check_data(validation_data, "validation_data")
+        if (epochs is None) == (max_steps is None):
+            raise ValueError(f"epochs={epochs}, max_steps={max_steps}: give one of the two")
+        _check_counts(
+            epochs=epochs,
+            max_steps=max_steps,
+            batch_size=batch_size,
+            gradient_accumulation_steps=gradient_accumulation_steps,
+            eval_steps=eval_steps,
+            save_steps=save_steps,
+        )
+        _check_range("learning_rate", learning_rate or 0.0, math.inf)
+        _check_range("weight_decay", weight_decay, math.inf)
+        _check_range("warmup_ratio", warmup_ratio, 1)
+        if not max_grad_norm > 0:
+            raise ValueError(
+                f"max_grad_norm is {max_grad_norm!r}; it must be above 0, or nothing would be learned"
+            )
+        if save_steps is not None and output_dir is None:
+            raise ValueError("save_steps needs a folder to save in; pass output_dir=...")
+        self.model: Any = model
+        self.train_data, self.validation_data = train_data, validation_data
+        self.batch_size, self.gradient_accumulation_steps = batch_size, gradient_accumulation_steps
+        self.steps_per_epoch = math.ceil(len(train_data) / batch_size)
+        self.max_steps = max_steps if max_steps is not None else (epochs or 0) * self.steps_per_epoch
+        default_rate = 5e-3 if isinstance(model, LoraModel) else 5e-4
+        self.learning_rate = default_rate if learning_rate is None else learning_rate
+        self.warmup_ratio, self.weight_decay, self.max_grad_norm = warmup_ratio, weight_decay, max_grad_norm
+        self.seed, self.eval_steps, self.save_steps, self.output_dir = (
+            seed,
+            eval_steps,
+            save_steps,
+            output_dir,
+        )
+        self.process_rank, self.world_size = join_processes()
+        self.progress = progress and self.process_rank == 0
+        self.device = choose_device(model) if device is None else torch.device(device)
+        self.parameters = trainable_parameters(model)
+        set_gradient_checkpointing(model, gradient_checkpointing)
+        self.loss: Any = SummedLoss(model)
+        if self.world_size > 1:
+            model.to(self.device)  # DistributedDataParallel needs it there from the start
+            self.loss = share_gradients(self.loss, self.parameters.values())
+        matrices = [p for p in self.parameters.values() if p.ndim >= 2]
+        others = [p for p in self.parameters.values() if p.ndim < 2]
+        groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
+        self.step = 0
+        self.history = History()
+        self.on_step: Callable[[Trainer], None] | None = None
+        self.last_good: dict[str, Tensor] = {}  # the adapter as of its last finite loss
+        self.stop_requested = False
+
+    # -- the loop --------------------------------------------------------------------------------------------
+
+    def train(self) -> History:
+        """Trains to the end.
+
+        An interrupt (the notebook's ■, Ctrl-C) or `stop()` ends it after the current step: the model keeps what it
+        has learned, and calling `train()` again continues.
+
+        Returns:
+            The history so far.
+
+        Raises:
+            TrainingDiverged: If the loss or gradient is not finite; that step is not taken.
+        """
+        self.stop_requested = False
+        was_training, home = self.model.training, next(self.model.parameters()).device
+        devices = [self.device] if self.device.type == "cuda" else []
+        bar = tqdm(total=self.max_steps, initial=self.step, unit="step", disable=not self.progress)
+        with bar, torch.random.fork_rng(devices), on_first_interrupt(self.stop):
+            try:
+                self.model.to(self.device)
+                if self.step == 0:
+                    self._evaluate()
+                while self.step < self.max_steps and not self._any_process_stopped():
+                    loss = self._train_step()
+                    bar.update()
+                    bar.set_postfix_str(f"loss {loss:.3f}, {self.history.tokens_per_second:,.0f} tokens/s")
+                    at_end = self.step == self.max_steps
+                    if at_end or (self.eval_steps and self.step % self.eval_steps == 0):
+                        self._evaluate()
+                    if self.on_step is not None:
+                        self.on_step(self)
+                    if self.save_steps and (at_end or self.step % self.save_steps == 0):
+                        self.save()
+            finally:
+                self.model.train(was_training).to(home)
+                self.history.peak_memory = peak_memory(self.device)
+        if self.progress and self.step < self.max_steps:
+            print(
+                f"Stopped after step {self.step} of {self.max_steps}. The model keeps what it has learned so far;"
+            )
+            print("call train() again to continue from there.")
+        return self.history
+
+    def _train_step(self) -> float:
+        """One update from one batch; returns the batch's mean loss."""
+        start = time.perf_counter()
+        self.model.train()
+        # subtle: seeded anew in each step, so that dropout is the same after a resume
+        torch.manual_seed(self.seed * 1_000_003 + self.step * self.world_size + self.process_rank)
+        rate = self.learning_rate * schedule(self.step, self.max_steps, self.warmup_ratio)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        rows = self._rows_of_step(self.step)
+        tokens = int((self.train_data.targets[rows] != IGNORE).sum())  # to learn, in the whole batch
+        total = torch.zeros((), device=self.device)
+
+        parts = rows[self.process_rank :: self.world_size].chunk(self.gradient_accumulation_steps)
+        for i, part in enumerate(parts):
+            input_ids, targets = self._batch(part)  # (rows, tokens) each
+            last = i == len(parts) - 1
+            with contextlib.nullcontext() if last or self.world_size == 1 else self.loss.no_sync():
+                loss = self.loss(input_ids, targets)  # forward, summed over the part's tokens
+                # DistributedDataParallel averages over processes; times their number, it is the sum we want
+                (loss * (self.world_size / max(tokens, 1))).backward()
+            total += loss.detach()
+        mean_loss = float(sum_over_processes(total, self.world_size)) / max(tokens, 1)
+        norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.max_grad_norm)
+        self._check_finite(mean_loss, float(norm))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+        self.history.add_step(mean_loss, rate, tokens, time.perf_counter() - start)
+        self.step += 1
+        return mean_loss
+
+    def _rows_of_step(self, step: int) -> Tensor:
+        """The rows of the data that make up a step: shuffled anew each epoch, a function of seed and epoch alone."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self.train_data), generator=generator)
+        return order[place * self.batch_size : (place + 1) * self.batch_size]
+
+    def _batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """input_ids and targets, (rows, tokens) each, on the training device."""
+        input_ids, targets = self.train_data.input_ids[rows], self.train_data.targets[rows]
+        if len(rows) == 0:  # a last batch with fewer rows than processes: take part, contribute nothing
+            input_ids = self.train_data.input_ids[:1]
+            targets = torch.full_like(input_ids, IGNORE)
+        return input_ids.to(self.device), targets.to(self.device)
+
+    def _check_finite(self, loss: float, norm: float) -> None:
+        """Raises on a loss or gradient that is not finite, with the weights as they were when it last was."""
+        if math.isfinite(loss) and math.isfinite(norm):
+            if isinstance(self.model, LoraModel):  # an adapter is small enough to keep a copy
+                self.last_good = {name: p.detach().clone() for name, p in self.parameters.items()}
+            return
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for name, good in self.last_good.items():
+                self.parameters[name].copy_(good)
+        kept = (
+            "the adapter keeps its last good weights"
+            if isinstance(self.model, LoraModel)
+            else "there is no earlier copy of a whole model: load it again, or resume from the last save"
+        )
+        raise TrainingDiverged(
+            f"step {self.step + 1}: the loss is {loss} and the gradient norm {norm}. The step was not taken, and "
+            f"{kept}. Try a learning_rate below {self.learning_rate:g}"
+        )
+
+    def _evaluate(self) -> None:
+        if self.validation_data is not None:
+            loss = evaluate(self.model, self.validation_data, self.batch_size)
+            self.history.validation_steps.append(self.step)
+            self.history.validation_losses.append(loss)
+
+    # -- stop, save, resume ----------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Asks a running `train()` to end after its current step; may be called from another thread."""
+        self.stop_requested = True
+
+    def _any_process_stopped(self) -> bool:
+        """All processes must leave the loop at the same step, or those that stay would wait forever."""
+        requested = torch.tensor(float(self.stop_requested), device=self.device)
+        return bool(sum_over_processes(requested, self.world_size) > 0)
+
+    def save(self, folder: str | os.PathLike[str] | None = None) -> None:
+        """Writes everything that `resume` needs, as one file, atomically: trained weights, optimizer, history.
+
+        Args:
+            folder: Where to; by default `output_dir`.
+        """
+        if self.process_rank == 0:
+            save_state(self, self._state_file(folder))
+
+    def resume(self, folder: str | os.PathLike[str] | None = None) -> None:
+        """Loads a saved state; `train()` then continues as if there had been no interruption.
+
+        Args:
+            folder: Where from; by default `output_dir`.
+
+        Raises:
+            FileNotFoundError: If there is no saved state.
+            ValueError: If it is damaged, or belongs to another run; then nothing has changed.
+        """
+        load_state(self, self._state_file(folder))
+
+    def _state_file(self, folder: str | os.PathLike[str] | None) -> Path:
+        folder = self.output_dir if folder is None else folder
+        if folder is None:
+            raise ValueError("save and resume need a folder; pass one here or to Trainer(output_dir=...)")
+        return Path(folder) / STATE_FILE
+
+
+def schedule(step: int, max_steps: int, warmup_ratio: float) -> float:
+    """Returns the factor on the learning rate: a linear warmup, then a cosine down to zero.
+
+    >>> [round(schedule(step, 8, warmup_ratio=0.25), 3) for step in range(8)]
+    [0.5, 1.0, 1.0, 0.933, 0.75, 0.5, 0.25, 0.067]
+    """
+    warmup_steps = max(1, round(max_steps * warmup_ratio))
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, max_steps - warmup_steps)))
+
+
+def set_gradient_checkpointing(model: Any, on: bool) -> None:
+    """Sets whether blocks are recomputed in the backward pass; for our GPT and `transformers` models."""
+    if hasattr(model, "hidden_states"):
+        model.model.gradient_checkpointing = on
+    elif on:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+
+
+def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Returns the parameters that a Trainer would change, by name.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    if isinstance(model, LoraModel):
+        found = model.trainable_parameters()
+        advice = "its active adapter was loaded frozen: load_adapter(..., is_trainable=True), or set_adapter another"
+    else:
+        found = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        advice = (
+            "every parameter is frozen: add_lora(model, config) adds some, requires_grad_(True) unfreezes"
+        )
+    if not found:
+        raise ValueError(f"nothing in this model is trainable; {advice}")
+    return found
+
+
+def _check_counts(**counts: int | None) -> None:
+    for name, count in counts.items():
+        if count is not None and (type(count) is not int or count < 1):
+            raise ValueError(f"{name} is {count!r}; it must be a whole number of at least 1")
+
+
+def _check_range(name: str, value: float, most: float) -> None:
+    if not 0 <= value <= most or value == math.inf:
+        raise ValueError(f"{name} is {value!r}; it must be a number from 0 to {most}")
