@@ -443,24 +443,44 @@ def test_uv_is_used_only_where_pip_has_no_index_of_its_own(monkeypatch, tmp_path
 # -- what `lab` opens ----------------------------------------------------------------------------------------
 
 
-def test_the_lab_has_the_repository_as_root_and_opens_the_first_page(monkeypatch):
+def test_the_lab_has_the_repository_as_root_and_opens_the_learners_first_page(monkeypatch, tmp_path):
     labapp = pytest.importorskip("jupyterlab.labapp")
     monkeypatch.syspath_prepend(str(PROGRAM.parent))
-    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "before")
+    monkeypatch.setattr(os, "environ", {"JUPYTER_CONFIG_PATH": "before"})
     monkeypatch.chdir(PROGRAM.parent)
     import lab
 
+    monkeypatch.setattr(lab, "ROOT", tmp_path)
+    with pytest.raises(SystemExit, match="complete copy"):
+        lab.main([])
+
+    first = tmp_path / "notebooks" / "00_start_here.ipynb"
+    first.parent.mkdir()
+    first.write_text('{"cells": []}', encoding="utf-8")
     started = []
     monkeypatch.setattr(labapp, "main", started.append)
     assert lab.main(["--no-browser"]) == 0
     [arguments] = started
     assert arguments[-1] == "--no-browser"
-    assert f"--ServerApp.root_dir={PROGRAM.parents[1]}" in arguments
-    assert "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb" in arguments
+    assert f"--ServerApp.root_dir={tmp_path}" in arguments
+    assert "--LabApp.default_url=/lab/tree/my-work/notebooks/00_start_here.ipynb" in arguments
+    assert (tmp_path / "my-work" / "notebooks" / first.name).exists()
+    assert os.environ["MINILORA_HOME"] == str(tmp_path / "my-work")
 
-    monkeypatch.setattr(lab, "first_page", lambda: PROGRAM.parents[1] / "no such page")
-    with pytest.raises(SystemExit, match="complete copy"):
-        lab.main([])
+
+def test_without_copies_the_lab_opens_the_page_itself(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(str(PROGRAM.parent))
+    monkeypatch.setattr(os, "environ", {})
+    import lab
+
+    def refuse(repository):
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(lab.learner_copies, "update", refuse)
+    monkeypatch.setattr(lab, "ROOT", tmp_path)
+    assert lab.first_page() == tmp_path / "notebooks" / "00_start_here.ipynb"
+    assert "read-only" in capsys.readouterr().out
+    assert "MINILORA_HOME" not in os.environ
 
 
 def addresses(folder: Path) -> list[str]:
@@ -491,12 +511,12 @@ def test_a_learners_jupyterlab_shows_the_whole_course_and_no_menus_of_other_tool
             assert time.monotonic() < deadline
             time.sleep(0.2)
         [address] = found
-        assert "/lab/tree/notebooks/00_start_here.ipynb?token=" in address
+        assert "/lab/tree/my-work/notebooks/00_start_here.ipynb?token=" in address
         with urllib.request.urlopen(html.unescape(address)) as answer:
             page = answer.read().decode("utf-8")
         [settings] = re.findall(r'id="jupyter-config-data"[^>]*>(.*?)</script>', page, re.DOTALL)
         assert "@jupyter/nbgrader" in json.loads(settings)["disabledExtensions"]
-        folder = address.replace("/lab/tree/notebooks/00_start_here.ipynb", "/api/contents/exercises")
+        folder = address.replace("/lab/tree/my-work/notebooks/00_start_here.ipynb", "/api/contents/exercises")
         with urllib.request.urlopen(html.unescape(folder)) as answer:
             assert json.load(answer)["type"] == "directory"
     finally:

@@ -1,4 +1,4 @@
-"""Opens JupyterLab on the first page. The repository is its root, so that links between pages and exercises work.
+"""Opens JupyterLab on the learner's copy of the first page. The repository is its root, so all links work.
 
     python tools/lab.py         in an environment that has the packages, for example conda's; options are passed on
 
@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+
+import learner_copies
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = ROOT / "tools" / "jupyter"  # no news on the first start, no menus of tools that only tests need
@@ -31,8 +33,17 @@ def main(options: list[str]) -> int:
 
 
 def first_page() -> Path:
-    """The page that JupyterLab opens."""
-    return ROOT / "notebooks" / "00_start_here.ipynb"
+    """The page that JupyterLab opens: the learner's copy, or the page itself where no copy can be made."""
+    try:
+        mine = learner_copies.update(ROOT)
+    except OSError as error:
+        print(
+            f"No copies of the pages could be made ({error}); what you change is not kept apart", flush=True
+        )
+        mine = ROOT
+    else:
+        os.environ.setdefault("MINILORA_HOME", str(mine))  # one progress file for pages and exercises
+    return mine / "notebooks" / "00_start_here.ipynb"
 
 
 if __name__ == "__main__":
