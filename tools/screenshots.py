@@ -3,17 +3,11 @@
     python tools/screenshots.py --out shots                     all of them
     python tools/screenshots.py --out shots 03 explorables      pages that begin so, and the live explorables
 
-<<<<<<< HEAD
 Opens executed copies of the pages (`python tools/build_notebooks.py --execute` makes them) and saves the whole page
 1280 and 800 pixels wide, light and dark. Then the same of one notebook in which every explorable is alive. A long page
 is cut into pieces of 1500 pixels.
 
 Not here: any judgement; the tests measure contrast and what is cut off (tests/browser).
-=======
-Opens executed copies of the pages, made by `python tools/build_notebooks.py --execute`, and saves each whole page 1280
-and 800 pixels wide, light and dark. Then the same of one notebook in which every explorable is alive. A long page is
-cut into pieces of 1500 pixels. Not here: any judgement; the tests measure contrast and what is cut off (tests/browser).
->>>>>>> lesson
 """
 
 from __future__ import annotations
