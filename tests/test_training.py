@@ -300,7 +300,7 @@ def test_a_resume_of_another_run_is_refused(tmp_path):
     trainer.save()
     other = quiet(lora_model(), output_dir=tmp_path, learning_rate=0.5, seed=2)
     before = trained(other.model)
-    with pytest.raises(ValueError, match=r"learning_rate was 0.003 and is now 0.5; seed was 0 and is now 2"):
+    with pytest.raises(ValueError, match=r"learning_rate was 0.005 and is now 0.5; seed was 0 and is now 2"):
         other.resume()
     assert equal(trained(other.model), before)
 
