@@ -33,7 +33,7 @@ def text_file(tmp_path) -> Path:
 @pytest.fixture
 def small_base(tmp_path, story_model) -> str:
     """A checkpoint folder with a model that takes a hundredth of the tiny GPT's time, and its tokenizer."""
-    model = small_gpt(vocab_size=2048, max_position_embeddings=128)
+    model = small_gpt(vocab_size=3072, max_position_embeddings=128)
     model.tokenizer = story_model.tokenizer
     model.save_pretrained(tmp_path / "small base")
     return str(tmp_path / "small base")

@@ -585,7 +585,7 @@ def test_a_truncated_file_and_another_base_are_named(tmp_path, run_folder):
 
 def test_another_base_in_a_folder_may_be_used(tmp_path):
     """As a larger model would be: here a small random one, in a checkpoint folder."""
-    base = small_gpt(vocab_size=2048, max_position_embeddings=128)
+    base = small_gpt(vocab_size=3072, max_position_embeddings=128)
     base.tokenizer = GPT.from_pretrained("tiny-gpt").tokenizer
     base.save_pretrained(tmp_path / "base")
     style, r = RUN.numbers(RUNNER)["style"], RUN.numbers(RUNNER)["r"]
