@@ -206,7 +206,7 @@ fresh = LoraModel.from_pretrained(GPT.from_pretrained("tiny-gpt"), "my-style-ada
 rows = validation_data.input_ids[:4]
 with torch.no_grad():
     difference = (fresh(rows) - model(rows)).abs().max().item()
-print(f"largest difference between {rows.numel() * 2048:,} scores: {difference}")
+print(f"largest difference between {rows.numel() * model.config.vocab_size:,} scores: {difference}")
 assert difference == 0
 
 # %% [markdown]
