@@ -6,8 +6,8 @@ its weight with the embedding. Every parameter has Hugging Face's name, so check
 
 So are Llama 3.1's stretched rotary positions, Qwen2.5's biases, and Qwen3's norms of queries and keys.
 
-Not here: generating text (generation.py); other stretched positions, sliding windows, experts, prompts of unequal length
-in one batch. A checkpoint that needs one of them is refused when it is read (checkpoints.py).
+Not here: generating text (generation.py); other stretched positions, sliding windows, experts, prompts of unequal
+length in one batch. A checkpoint that needs one of them is refused when it is read (checkpoints.py).
 """
 
 from __future__ import annotations
