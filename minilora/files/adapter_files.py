@@ -13,6 +13,7 @@ import json
 import math
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +27,30 @@ from minilora.files.safe_files import json_writer, read_json, read_tensors, repl
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # The adapters in this package, made for tiny-gpt.
 EMBEDDED = {path.parent.name: path.parent for path in sorted(ASSETS.glob("adapters/*/" + CONFIG))}
-PREFIX = "base_model.model."  # PEFT's path from its own wrapper to the model inside
-LORA_FIELDS = ("r", "lora_alpha", "target_modules", "lora_dropout", "use_rslora")
-
-# Fields of PEFT's configuration that change what is computed, with the values that mean "plain LoRA".
-REQUIRED_DEFAULTS: dict[str, tuple[Any, ...]] = {
-    "use_dora": (False, None),
-    "bias": ("none", None),
-    "modules_to_save": (None, []),
-    "rank_pattern": ({}, None),
-    "alpha_pattern": ({}, None),
-    "layers_to_transform": (None, []),
-    "exclude_modules": (None, []),
-    "trainable_token_indices": (None, []),
-    "lora_bias": (False, None),
+PREFIX = "base_model.model."  # the path from PEFT's wrapper to the base model
+REQUIRED = ("r", "lora_alpha", "target_modules")
+OPTIONAL: dict[str, Any] = {
+    "lora_dropout": 0.0,
+    "use_rslora": False,
+    "rank_pattern": {},
+    "alpha_pattern": {},
+    "exclude_modules": None,
+    "layers_to_transform": None,
+    "layers_pattern": None,
 }
+LORA_FIELDS = (*REQUIRED, *OPTIONAL)  # those of LoraConfig
 
+# Keys of PEFT's config that change nothing about what a trained adapter computes.
+HARMLESS = {
+    *("peft_type", "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"),
+    *("inference_mode", "fan_in_fan_out", "runtime_config", "megatron_core", "merge_weights"),
+    *("eva_config", "corda_config", "lora_ga_config", "loftq_config"),  # settings of init_lora_weights
+    "qalora_group_size",  # of use_qalora
+}
+# Values that mean "plain LoRA" in every other key: PEFT has over forty, and gets new ones with each release.
+PLAIN = (None, False, "none", {}, [])
+# Ways to fill A and B before training. All others (PiSSA, OLoRA, LoftQ, CorDA, LoRA-GA) change the base as well.
+INITS = (None, True, False, "gaussian", "eva", "orthogonal", "mica")
 
 Matrices = dict[str, tuple[Tensor, Tensor]]  # layer path -> (A (r, in), B (out, r))
 
@@ -51,9 +60,9 @@ class AdapterFile:
     """What a folder holds.
 
     Attributes:
-        settings: The fields of `LoraConfig`.
-        tensors: Layer path -> (A (r, in), B (out, r)).
-        fingerprint: Of the base model that it was trained on, if known.
+        settings: The fields of LoraConfig.
+        tensors: Layer path -> A (r, in) and B (out, r).
+        fingerprint: Those of the base it was trained on, in one text; None if another tool saved it.
     """
 
     settings: dict[str, Any]
@@ -62,7 +71,11 @@ class AdapterFile:
 
 
 def write_adapter(
-    folder: str | os.PathLike[str], settings: dict[str, Any], tensors: Matrices, fingerprint: str
+    folder: str | os.PathLike[str],
+    settings: dict[str, Any],
+    about: dict[str, Any],
+    tensors: Matrices,
+    fingerprint: str,
 ) -> None:
     """Writes an adapter folder, atomically.
 
@@ -70,24 +83,27 @@ def write_adapter(
     between the two files can never pair new settings with old weights.
 
     Args:
-        folder: Where to; created if missing.
-        settings: The fields of `LoraConfig`, and others that PEFT should find.
-        tensors: Layer path -> (A, B); stored as float32.
-        fingerprint: Of the base model.
+        folder: Where to write; it is created if needed.
+        settings: The fields of LoraConfig.
+        about: What other tools ask about the base: task_type, base_model_name_or_path, fan_in_fan_out.
+        tensors: Layer path -> A (r, in) and B (out, r).
+        fingerprint: Those of the base, in one text.
 
     Raises:
         OSError: If the files cannot be written; the old ones are then unchanged.
     """
-    config = settings | {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": None,
-        "bias": "none",
-        "use_dora": False,
-        "modules_to_save": None,
-        "init_lora_weights": True,
-        "inference_mode": True,
-    }
+    config = (
+        settings
+        | about
+        | {
+            "peft_type": "LORA",
+            "bias": "none",
+            "use_dora": False,
+            "modules_to_save": None,
+            "init_lora_weights": True,
+            "inference_mode": True,
+        }
+    )
     flat = {}
     for path, (a, b) in tensors.items():
         flat[f"{PREFIX}{path}.lora_A.weight"] = a.detach().float().cpu().contiguous()
@@ -128,6 +144,7 @@ def read_adapter(folder: str | os.PathLike[str]) -> AdapterFile:
                 f"{folder} holds several adapters, {', '.join(inside)}; give one of these folders"
             )
     settings = _read_settings(folder / CONFIG)
+    _check_format(folder)
     flat, metadata = read_tensors(folder / WEIGHTS)
     if "minilora_settings" in metadata:
         saved = _settings_in(metadata["minilora_settings"], folder / WEIGHTS)
@@ -143,17 +160,44 @@ def read_adapter(folder: str | os.PathLike[str]) -> AdapterFile:
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
-    config = {"lora_dropout": 0.0, "use_rslora": False} | read_json(path)
+    config = read_json(path)
     if config.get("peft_type") != "LORA":
         kind = config.get("peft_type")
         raise ValueError(f"{path}: peft_type is {kind!r}; only 'LORA' adapters can be read")
-    for key in ("r", "lora_alpha", "target_modules"):
+    for key in REQUIRED:
         if config.get(key) is None:
-            raise ValueError(f"{path} has no {key}; without it the effect is unknown. Save it again")
-    for key, plain in REQUIRED_DEFAULTS.items():
-        if config.get(key) not in plain:
-            raise ValueError(f"{path}: {key} is {config[key]!r}; only plain LoRA is supported")
-    return _checked({key: config[key] for key in LORA_FIELDS}, path)
+            raise ValueError(
+                f"{path} has no {key}; without it the adapter's effect is unknown. Save it again"
+            )
+    init = config.pop("init_lora_weights", None)
+    if init not in INITS:
+        raise ValueError(
+            f"{path}: init_lora_weights is {init!r:.80}; this way to start changes the base as well, and PEFT repeats "
+            "that when it loads the adapter. Let PEFT turn it into plain LoRA first: save_pretrained(..., "
+            "path_initial_model_for_weight_conversion=...), or load it there and merge it"
+        )
+    for key in config.keys() - HARMLESS - {*LORA_FIELDS}:
+        if config[key] not in PLAIN:
+            raise ValueError(f"{path}: {key} is {config[key]!r:.80}; only plain LoRA is supported")
+    given = {key: value for key, value in config.items() if key in LORA_FIELDS and value is not None}
+    return _checked(OPTIONAL | given, path)
+
+
+def _check_format(folder: Path) -> None:
+    """Says what older and other files are, where the one that is read is missing."""
+    pickled = next((p.name for p in folder.glob("adapter_model*.bin")), None)
+    if not (folder / WEIGHTS).exists() and pickled is not None:
+        raise FileNotFoundError(
+            f"{folder} has no {WEIGHTS}, only {pickled}, an older format of PEFT's (pickle, which can run code when it "
+            "is opened, and is not read here). If you trust it, open it in PEFT once and save it again: "
+            "PeftModel.from_pretrained(base, folder).save_pretrained(new_folder)"
+        )
+    shards = sorted(p.name for p in folder.glob("adapter_model-*-of-*.safetensors"))
+    if not (folder / WEIGHTS).exists() and shards:
+        raise FileNotFoundError(
+            f"{folder} has no {WEIGHTS}, only {len(shards)} shards ({shards[0]} ...); open it in PEFT once and save it "
+            "again, into one file"
+        )
 
 
 def _settings_in(text: str, path: Path) -> dict[str, Any]:
@@ -164,21 +208,26 @@ def _settings_in(text: str, path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path}: the settings in its metadata are not JSON ({error}); save it again"
         ) from None
-    if not isinstance(saved, dict) or set(saved) != set(LORA_FIELDS):
+    if not isinstance(saved, dict) or not {*REQUIRED} <= {*saved} <= {*LORA_FIELDS}:
         raise ValueError(
             f"{path}: the settings in its metadata are not {', '.join(LORA_FIELDS)}; save it again"
         )
-    return _checked(saved, path)
+    return _checked(OPTIONAL | saved, path)
 
 
 def _checked(settings: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The same settings, if types and ranges are right; `LoraConfig` checks most of it, but can't name the file."""
-    targets, numbers = settings["target_modules"], (int, float)
-    names = targets if isinstance(targets, list) else [targets]
+    """The same settings, if their types and ranges are right. LoraConfig checks most of this too, but names no file."""
+    numbers, blocks = (int, float), settings["layers_to_transform"]
     fine = {
-        "r": type(settings["r"]) is int and settings["r"] > 0,
-        "lora_alpha": type(settings["lora_alpha"]) in numbers and 0 < settings["lora_alpha"] < math.inf,
-        "target_modules": targets is None or all(isinstance(name, str) for name in names),
+        "r": _is_rank(settings["r"]),
+        "lora_alpha": _is_alpha(settings["lora_alpha"]),
+        "target_modules": _are_names(settings["target_modules"]),
+        "rank_pattern": _is_pattern(settings["rank_pattern"], _is_rank),
+        "alpha_pattern": _is_pattern(settings["alpha_pattern"], _is_alpha),
+        "exclude_modules": _are_names(settings["exclude_modules"]),
+        "layers_to_transform": blocks is None
+        or all(type(block) is int for block in (blocks if isinstance(blocks, list) else [blocks])),
+        "layers_pattern": _are_names(settings["layers_pattern"]),
         "lora_dropout": type(settings["lora_dropout"]) in numbers and 0 <= settings["lora_dropout"] < 1,
         "use_rslora": isinstance(settings["use_rslora"], bool),
     }
@@ -188,6 +237,24 @@ def _checked(settings: dict[str, Any], path: Path) -> dict[str, Any]:
                 f"{path}: {key} is {settings[key]!r:.80}, which no adapter can have; save it again"
             )
     return settings
+
+
+def _is_rank(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _is_alpha(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < math.inf
+
+
+def _are_names(value: Any) -> bool:
+    return value is None or all(
+        isinstance(name, str) for name in (value if isinstance(value, list) else [value])
+    )
+
+
+def _is_pattern(value: Any, fits: Callable[[Any], bool]) -> bool:
+    return isinstance(value, dict) and all(map(fits, value.values()))
 
 
 def _pair_up(path: Path, flat: dict[str, Tensor]) -> Matrices:

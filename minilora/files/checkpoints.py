@@ -26,16 +26,29 @@ from minilora.files.safe_files import json_writer, read_json, read_tensors, repl
 
 EMBEDDED = {"tiny-gpt": ASSETS / "tiny-gpt"}
 
-# Settings of config.json that change what the model computes, with the values that gpt.py supports.
+# What each kind of model computes beyond its config.json. "mistral" is Llama's layout, with a window that must be off.
+KINDS: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "mistral": {},
+    "qwen2": {"attention_bias": True},
+    "qwen3": {"qk_norm": True},
+}
+# Settings of config.json that change what the model computes, with the only values that gpt.py computes.
 ONLY_SUPPORTED = {
-    "model_type": ("llama", "mistral"),
-    "hidden_act": ("silu",),
+    "model_type": (*KINDS,),
+    "hidden_act": ("silu", "swish", None),  # two names of one function
     "attention_bias": (False, None),
     "mlp_bias": (False, None),
-    "rope_scaling": (None,),
-    "sliding_window": (None,),
+    "use_sliding_window": (False, None),
+    "partial_rotary_factor": (1.0, None),
     "quantization_config": (None,),
 }
+ROPE_KEYS = (
+    "factor",
+    "low_freq_factor",
+    "high_freq_factor",
+    "original_max_position_embeddings",
+)  # of "llama3"
 
 
 def _is_size(value: Any) -> bool:
@@ -58,6 +71,7 @@ FIELDS: dict[str, Callable[[Any], bool]] = {
     "rms_norm_eps": _is_factor,
     "rope_theta": _is_factor,
     "tie_word_embeddings": lambda value: isinstance(value, bool),
+    "head_dim": _is_size,
 }
 
 
@@ -118,27 +132,66 @@ def read_config(folder: Path) -> dict[str, Any]:
     raw = read_json(path)
     for key, allowed in ONLY_SUPPORTED.items():
         if raw.get(key, allowed[0]) not in allowed:
-            raise ValueError(f"{path}: {key} is {raw[key]!r}; only {allowed} is supported")
-    rope = raw.get("rope_parameters") or {}
-    if not isinstance(rope, dict):
-        raise ValueError(f"{path}: rope_parameters is {rope!r:.80}, not a JSON object")
-    if rope.get("rope_type", "default") != "default":
-        raise ValueError(f"{path}: RoPE type {rope['rope_type']!r} is not supported")
-    # What a file may leave out.
-    raw["num_key_value_heads"] = raw.get("num_key_value_heads") or raw.get("num_attention_heads")
-    raw["rope_theta"] = raw.get("rope_theta") or rope.get("rope_theta", 10000.0)
+            raise ValueError(f"{path}: {key} is {raw[key]!r}; this model computes only {allowed}")
+    if raw.get("sliding_window") is not None and raw.get("use_sliding_window") is None:
+        raise ValueError(
+            f"{path}: sliding_window is {raw['sliding_window']!r:.80}; this model sees the whole text"
+        )
+    layers = raw.get("layer_types") or []
+    if any(kind != "full_attention" for kind in layers):
+        raise ValueError(f"{path}: layer_types is {layers!r:.80}; this model computes full attention only")
+    rope = _rope(raw, path)
+    # What a file may leave out, or leave empty.
+    heads = raw.get("num_attention_heads")
+    raw["num_key_value_heads"] = raw.get("num_key_value_heads") or heads
+    raw["rope_theta"] = rope.pop("rope_theta") or 10000.0
     raw.setdefault("tie_word_embeddings", False)
-    fields = {}
+    if raw.get("model_type", "llama") == "llama":  # Llama 1 left it out
+        raw.setdefault("max_position_embeddings", 2048)
+    raw["head_dim"] = raw.get("head_dim") or (128 if raw.get("model_type") == "qwen3" else None)
+    if raw["head_dim"] is None and _is_size(heads) and _is_size(raw.get("hidden_size")):
+        raw["head_dim"] = max(1, raw["hidden_size"] // heads)
+    fields: dict[str, Any] = {}
     for key, plausible in FIELDS.items():
-        if key not in raw:
+        if raw.get(key) is None:
             raise ValueError(f"{path} has no '{key}'; it does not describe a Llama-layout model")
         if not plausible(raw[key]):
             raise ValueError(f"{path}: {key} is {raw[key]!r:.80}; no model can have such a value")
         fields[key] = raw[key]
-    head_dim = fields["hidden_size"] // fields["num_attention_heads"]
-    if raw.get("head_dim", head_dim) != head_dim:
-        raise ValueError(f"{path}: head_dim {raw['head_dim']!r:.80} is not hidden_size / heads")
-    return fields
+    return fields | KINDS[raw.get("model_type", "llama")] | rope
+
+
+def _rope(raw: dict[str, Any], path: Path) -> dict[str, Any]:
+    """rope_theta, and rope_scaling as four numbers if there is one; from either of two places, in either spelling."""
+    places = [raw.get("rope_parameters") or {}, raw.get("rope_scaling") or {}]
+    for place in places:
+        if not isinstance(place, dict):
+            raise ValueError(
+                f"{path}: rope_parameters or rope_scaling is {place!r:.80}, not settings in braces"
+            )
+    given: dict[str, Any] = {}
+    for place in [*places, {"rope_theta": raw.get("rope_theta")}]:
+        for key, value in place.items():
+            key = "rope_type" if key == "type" else key
+            if value is not None and given.setdefault(key, value) != value:
+                raise ValueError(
+                    f"{path}: {key} is {given[key]!r:.80} in one place and {value!r:.80} in another"
+                )
+    kind, theta = given.pop("rope_type", "default"), given.pop("rope_theta", None)
+    if kind == "llama3":
+        given.setdefault("original_max_position_embeddings", raw.get("max_position_embeddings"))
+        values = [given.pop(key, None) for key in ROPE_KEYS]
+        if not all(map(_is_factor, values)) or not values[1] < values[2]:
+            raise ValueError(f"{path}: {', '.join(ROPE_KEYS)} are {values!r:.120}; llama3 needs all four")
+        scaling = {"rope_scaling": tuple(values)}
+    elif kind == "default":
+        scaling = {}
+    else:
+        raise ValueError(f"{path}: rotary positions of type {kind!r:.80} (rope_scaling) are not computed")
+    given = {key: value for key, value in given.items() if (key, value) != ("partial_rotary_factor", 1.0)}
+    if given:
+        raise ValueError(f"{path}: rotary settings {given!r:.80} are not computed")
+    return {"rope_theta": theta} | scaling
 
 
 def read_weights(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -188,15 +241,15 @@ def read_tokenizer(folder: Path) -> Tokenizer | None:
         raise ValueError(f"{path} is not a tokenizer: {error}") from None
 
 
-def read_stop_tokens(folder: Path) -> tuple[int, ...]:
-    """The token numbers that end a text, from generation_config.json or else config.json; empty if neither has any."""
+def read_token_ids(folder: Path, key: str) -> tuple[int, ...]:
+    """The token numbers under a key, from generation_config.json or else config.json; empty if neither has any."""
     for path in (folder / "generation_config.json", folder / "config.json"):
-        value = read_json(path).get("eos_token_id") if path.exists() else None
+        value = read_json(path).get(key) if path.exists() else None
         if value is not None:
             tokens = value if isinstance(value, list) else [value]
             if not all(type(token) is int for token in tokens):
                 raise ValueError(
-                    f"{path}: eos_token_id is {value!r:.80}; it must be a token number, or a list of them"
+                    f"{path}: {key} is {value!r:.80}; it must be a token number, or a list of them"
                 )
             return tuple(tokens)
     return ()
@@ -218,7 +271,7 @@ def read_chat_template(folder: Path) -> str | None:
     for name in ("bos_token", "eos_token"):  # what a template may refer to is put before it, as Jinja
         token = settings.get(name)
         token = token.get("content") if isinstance(token, dict) else token
-        if template and name in template and isinstance(token, str):
+        if template and name in template and isinstance(token, str) and f"set {name} =" not in template:
             template = f"{{%- set {name} = {json.dumps(token)} -%}}\n{template}"
     return template
 
@@ -230,30 +283,44 @@ def write_checkpoint(
     tokenizer: Tokenizer | None,
     chat_template: str | None = None,
 ) -> None:
-    """Writes a folder that `transformers.AutoModelForCausalLM.from_pretrained` opens.
-
-    Args:
-        folder: Where to; created if missing.
-        config: The fields of `GPTConfig`.
-        tensors: By Hugging Face's names.
-        tokenizer: Written as tokenizer.json if given.
-        chat_template: Jinja; written to tokenizer_config.json if given.
-
-    Raises:
-        OSError: If the files cannot be written; the old ones are then unchanged.
-    """
-    full = config | {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
+    """Writes a folder that `transformers.AutoModelForCausalLM.from_pretrained` opens."""
+    own = dict(config)
+    bias, norm, scaling = (own.pop(key, None) for key in ("attention_bias", "qk_norm", "rope_scaling"))
+    if bias and norm:
+        raise ValueError(
+            "attention_bias together with qk_norm is the layout of no published model; choose one"
+        )
+    kind, name = ("qwen3", "Qwen3") if norm else ("qwen2", "Qwen2") if bias else ("llama", "Llama")
+    rope = {"rope_theta": own["rope_theta"], "rope_type": "llama3" if scaling else "default"}
+    full = own | {
+        "architectures": [f"{name}ForCausalLM"],
+        "model_type": kind,
         "hidden_act": "silu",
         "dtype": str(next(iter(tensors.values())).dtype).removeprefix("torch."),
-        "rope_parameters": {"rope_theta": config["rope_theta"], "rope_type": "default"},
+        "rope_parameters": rope | dict(zip(ROPE_KEYS, scaling or (), strict=bool(scaling))),
     }
     writers: dict[str, Callable[[Path], object]] = {"config.json": json_writer(full)}
     if tokenizer is not None:
         text = tokenizer.to_str()
         writers["tokenizer.json"] = lambda path: path.write_text(text, encoding="utf-8", newline="\n")
-    if chat_template is not None:
-        writers["tokenizer_config.json"] = json_writer({"chat_template": chat_template})
+    settings = _tokenizer_settings(config, tokenizer, chat_template)
+    if settings:
+        writers["tokenizer_config.json"] = json_writer(settings)
     writers["model.safetensors"] = lambda path: save_file(tensors, path, metadata={"format": "pt"})
     replace_files(folder, writers)
+
+
+def _tokenizer_settings(
+    config: dict[str, Any], tokenizer: Tokenizer | None, chat_template: str | None
+) -> dict[str, Any]:
+    """What tokenizer_config.json says: the class that reads tokenizer.json as it is, special tokens, the template."""
+    settings: dict[str, Any] = {} if chat_template is None else {"chat_template": chat_template}
+    if tokenizer is None:
+        return settings
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    for name in ("bos_token", "eos_token"):
+        ids = config.get(name + "_id")
+        token = None if ids is None else tokenizer.id_to_token(ids[0] if isinstance(ids, list) else ids)
+        if token is not None:
+            settings[name] = token
+    return settings

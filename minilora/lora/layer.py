@@ -2,14 +2,15 @@
 
     y = W x  +  scaling · B (A x)          A is (r, in), B is (out, r), scaling = lora_alpha / r
 
-Not here: the other methods of the family (DoRA, biases, prompts), adapters on embeddings or convolutions, a
-different rank for each layer. What is done with a whole model is in model.py.
+Not here: the other methods of the family (DoRA, biases, prompts), adapters on embeddings or convolutions. Which layers
+a config names is decided in targets.py; what is done with a whole model is in model.py.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,11 @@ class LoraConfig:
             and v_proj.
         lora_dropout: Fraction of A's inputs that training sets to zero at random, 0 ≤ lora_dropout < 1.
         use_rslora: Multiply by lora_alpha / √r instead, which suits high ranks (arXiv 2312.03732).
+        rank_pattern: Another rank for some layers: layer name, or regular expression for the end of its path -> r.
+        alpha_pattern: The same for lora_alpha.
+        exclude_modules: Layers to leave out: a list of names, or one regular expression for whole paths.
+        layers_to_transform: Adapt only the blocks with these numbers; target_modules is a list then.
+        layers_pattern: Names of the list of blocks, if it is not the first one in a path.
 
     Raises:
         ValueError: A value is out of range.
@@ -42,18 +48,51 @@ class LoraConfig:
     target_modules: str | Sequence[str] | None = None
     lora_dropout: float = 0.0
     use_rslora: bool = False
+    rank_pattern: dict[str, int] = dataclasses.field(default_factory=dict)
+    alpha_pattern: dict[str, float] = dataclasses.field(default_factory=dict)
+    exclude_modules: str | Sequence[str] | None = None
+    layers_to_transform: int | Sequence[int] | None = None
+    layers_pattern: str | Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.r, int) or self.r < 1:
-            raise ValueError(f"r is {self.r!r}; it must be a whole number, at least 1")
-        if not self.lora_alpha > 0:
-            raise ValueError(f"lora_alpha is {self.lora_alpha!r}; it must be positive")
+        for r in (self.r, *self.rank_pattern.values()):
+            if not isinstance(r, int) or r < 1:
+                raise ValueError(f"r is {r!r}; it must be a whole number, at least 1")
+        for alpha in (self.lora_alpha, *self.alpha_pattern.values()):
+            if not alpha > 0:
+                raise ValueError(f"lora_alpha is {alpha!r}; it must be positive")
+        if self.layers_to_transform is not None and isinstance(self.target_modules, str):
+            raise ValueError(
+                f"layers_to_transform needs target_modules as a list, as in PEFT: [{self.target_modules!r}]"
+            )
+        if self.layers_pattern and self.layers_to_transform is None:
+            raise ValueError(
+                "layers_pattern has no effect without layers_to_transform; name the blocks there"
+            )
         if not 0 <= self.lora_dropout < 1:
             raise ValueError(f"lora_dropout is {self.lora_dropout!r}; it must be at least 0 and less than 1")
 
     @property
     def scaling(self) -> float:
         return self.lora_alpha / (math.sqrt(self.r) if self.use_rslora else self.r)
+
+    def for_layer(self, path: str) -> LoraConfig:
+        """The config of one layer: with the rank and alpha that the patterns give it.
+
+        >>> LoraConfig(r=8, rank_pattern={"v_proj": 2}).for_layer("layers.0.v_proj").r
+        2
+        """
+        r = self.rank_pattern.get(pattern_for(path, self.rank_pattern), self.r)
+        alpha = self.alpha_pattern.get(pattern_for(path, self.alpha_pattern), self.lora_alpha)
+        return dataclasses.replace(self, r=r, lora_alpha=alpha, rank_pattern={}, alpha_pattern={})
+
+
+def pattern_for(path: str, patterns: Sequence[str] | dict[str, Any]) -> str:
+    """The first of `patterns` that fits the end of `path`, as in PEFT; the path itself if none does."""
+    try:
+        return next((pattern for pattern in patterns if re.match(rf"(.*\.)?({pattern})$", path)), path)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"rank_pattern or alpha_pattern {list(patterns)}: {error}") from None
 
 
 @dataclasses.dataclass
@@ -79,7 +118,10 @@ class LoraLinear(nn.Module):
         self.active = active
         self.lora_A, self.lora_B = nn.ParameterDict(), nn.ParameterDict()  # adapter name -> (r, in), (out, r)
         self.configs: dict[str, LoraConfig] = {}
-        self.merged_weight: Tensor | None = None  # (out, in), while merged: see merging.py
+        self.merged_weight: Tensor | None
+        self.register_buffer(
+            "merged_weight", None, persistent=False
+        )  # (out, in), while merged: see merging.py
         self.mixed_batch: Any = None  # while each row has its own adapter: see mixed_batch.py
 
     def add_adapter(self, adapter_name: str, config: LoraConfig) -> None:
@@ -118,6 +160,24 @@ class LoraLinear(nn.Module):
         low = F.linear(x, a)  # (..., in) -> (..., r)
         update = F.linear(low, b)  # (..., r) -> (..., out)
         return (out + update * (config.scaling * scale)).to(out.dtype)
+
+    @property
+    def weight(self) -> Tensor:
+        """W plus the active updates, for code that reads a layer's weight instead of calling it (T5, TRL's loss).
+
+        Computed anew each time, with gradients for A and B. Dropout, and the rows of a mixed batch, are not in it.
+        """
+        base = self.base_layer.dequantize() if hasattr(self.base_layer, "quantized") else self.base_layer
+        weight = base.weight
+        if self.merged_weight is not None:
+            return self.merged_weight.T if is_transposed(base) else self.merged_weight
+        if not weight.is_floating_point():  # packed by another library, which must unpack it
+            return weight
+        for name, scale in self.active.scales.items():
+            if name in self.configs:
+                delta = self.get_delta_weight(name) * scale  # (out, in)
+                weight = (weight + (delta.T if is_transposed(base) else delta)).to(weight.dtype)
+        return weight
 
     def get_delta_weight(self, adapter: str) -> Tensor:
         """The whole update of one adapter as a matrix: scaling · B A, (out, in)."""

@@ -41,6 +41,17 @@ def merge_layers(layers: dict[str, LoraLinear], dequantize: bool) -> None:
             "small adapter would be lost in the rounding error. Keep the adapter separate, or pass dequantize=True "
             "to keep the merged weights unquantized"
         )
+    foreign = [
+        path
+        for path, layer in layers.items()
+        if not _dequantized(layer.base_layer).weight.is_floating_point()
+    ]
+    if foreign:
+        kind = type(layers[foreign[0]].base_layer).__name__
+        raise ValueError(
+            f"{foreign[0]} is packed by another library ({kind}), and only that library can merge into it; load the "
+            "base in full precision, or quantize it with quantize_model"
+        )
     for layer in layers.values():
         layer.merged_weight = merged_weight(layer)
 

@@ -9,7 +9,6 @@ Not here: the formula (layer.py), adding and switching (switching.py), and the d
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from minilora.files import adapter_files
 from minilora.lora import combining, files, merging
 from minilora.lora.layer import LoraConfig, LoraLinear
 from minilora.lora.switching import AdaptedModel
+from minilora.quantization.linear4bit import Linear4bit
 
 
 def add_lora(model: nn.Module, peft_config: LoraConfig, adapter_name: str = "default") -> LoraModel:
@@ -87,14 +87,15 @@ class LoraModel(AdaptedModel):
             ValueError: A name, weight, type or rank is impossible; nothing was added.
         """
         self._check_new_name(adapter_name)
-        self._check_not_merged()
+        self._check_free()
         checked = self._checked_weights(adapters, weights)
         if not checked:
             raise ValueError("adapters is empty; give at least one adapter and its weight")
         config, error = combining.add_combination(
-            self.base_model, self.lora_layers(), checked, adapter_name, combination_type, svd_rank
+            self.lora_layers(), checked, adapter_name, combination_type, svd_rank
         )
         self.peft_config[adapter_name] = config
+        self._set_trainable({adapter_name}, False)
         return error
 
     # -- merge -----------------------------------------------------------------------------------------------
@@ -111,7 +112,7 @@ class LoraModel(AdaptedModel):
         Raises:
             ValueError: The base is stored in 4 bits and `dequantize` is not set, or the model is merged already.
         """
-        self._check_not_merged()
+        self._check_free()
         merging.merge_layers(self.lora_layers(), dequantize)
         self.active.merged = True
 
@@ -133,25 +134,33 @@ class LoraModel(AdaptedModel):
 
     def _replace_layers(self, replacement: Callable[[LoraLinear], nn.Module]) -> nn.Module:
         for path, layer in self.lora_layers().items():
-            self.base_model.set_submodule(path, replacement(layer))
-        for name, parameter in self.base_model.named_parameters():
+            self.base.set_submodule(path, replacement(layer))
+        if not any(isinstance(module, Linear4bit) for module in self.base.modules()):
+            vars(self.base).pop("save_pretrained", None)  # a plain model can be saved again
+        for name, parameter in self.base.named_parameters():
             parameter.requires_grad_(name in self.was_trainable)
-        return self.base_model
+        return self.base
 
     # -- files -----------------------------------------------------------------------------------------------
 
-    @functools.cached_property
+    @property
     def fingerprint(self) -> str:
-        """Tells this base from another; computed when a file needs it."""
-        return files.base_fingerprint(self.base_model)
+        """Tells this base from another; computed from the weights as they are now."""
+        return files.base_fingerprint(self.base)
 
     def save_adapter(self, folder: str | os.PathLike, adapter_name: str | None = None) -> None:
         """Writes one adapter alone, in PEFT's format; `peft.PeftModel.from_pretrained(base, folder)` loads it.
 
+        llama.cpp's converter takes the folder too, but it ignores use_rslora: for llama.cpp, train with lora_alpha / r.
+
         Args:
             folder: Where to write adapter_config.json and adapter_model.safetensors.
             adapter_name: By default the active adapter, if there is exactly one.
+
+        Raises:
+            ValueError: No such adapter, or weights of the base are trainable too, which the file could not hold.
         """
+        self._check_base_is_frozen()
         if adapter_name is None:
             if len(self.active.scales) != 1:
                 raise ValueError(
@@ -160,9 +169,7 @@ class LoraModel(AdaptedModel):
             [adapter_name] = self.active.scales
         self._check_known(adapter_name)
         config = self.peft_config[adapter_name]
-        files.write_adapter(
-            folder, self.base_model, self.lora_layers(), adapter_name, config, self.fingerprint
-        )
+        files.write_adapter(folder, self.base, self.lora_layers(), adapter_name, config)
 
     def save_pretrained(
         self, save_directory: str | os.PathLike, *, selected_adapters: Sequence[str] | None = None
@@ -202,26 +209,28 @@ class LoraModel(AdaptedModel):
             FileNotFoundError, ValueError: The files are missing or wrong, or do not fit; the model is as it was.
         """
         adapter = adapter_files.read_adapter(model_id)
-        if adapter.fingerprint not in (None, self.fingerprint) and not any_base:
+        if not any_base and not files.same_base(adapter.fingerprint, self.base):
             raise ValueError(
                 f"the adapter in {model_id} was trained on another base model; load that base, or pass any_base=True "
                 "if you know that this is the right one"
             )
         config = LoraConfig(**adapter.settings)
-        files.check_fits(self.base_model, model_id, config, adapter.tensors)
+        files.check_fits(self.base, model_id, config, adapter.tensors)
         before = self.active.scales
         if replace and adapter_name in self.peft_config:
-            self._check_not_merged()
+            self._check_free()
             self._remove(adapter_name)
         self.add_adapter(adapter_name, config)
+        if not is_trainable:
+            self.frozen.add(adapter_name)
+            self._set_trainable({adapter_name}, False)
+            self.eval()
         if adapter_name in before:  # a replaced adapter stays active
-            self.active.scales = before
+            self._activate(before)
         layers = self.lora_layers()
         for path, (a, b) in adapter.tensors.items():
-            layers[path].lora_A[adapter_name].copy_(a).requires_grad_(is_trainable)
-            layers[path].lora_B[adapter_name].copy_(b).requires_grad_(is_trainable)
-        if not is_trainable:
-            self.eval()
+            layers[path].lora_A[adapter_name].copy_(a)
+            layers[path].lora_B[adapter_name].copy_(b)
 
     @classmethod
     def from_pretrained(

@@ -9,6 +9,8 @@ Not here: the formula (layer.py); `add_lora` and what else a `LoraModel` does: c
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -19,7 +21,7 @@ from torch import nn
 from minilora.lora.files import check_name
 from minilora.lora.layer import ActiveAdapters, LoraConfig, LoraLinear
 from minilora.lora.mixed_batch import BASE, mixing
-from minilora.lora.targets import count_weights, targets_for
+from minilora.lora.targets import count_weights, targets_for, warn_about_rank
 
 
 class AdaptedModel(nn.Module):
@@ -29,15 +31,23 @@ class AdaptedModel(nn.Module):
         base_model: The model to adapt. It is frozen, in place.
 
     Attributes:
+        base: The base model, with LoRA layers in it.
         peft_config: Adapter name -> LoraConfig, of all adapters.
     """
 
     def __init__(self, base_model: nn.Module):
         super().__init__()
-        self.base_model = base_model
+        # subtle: the class says which parameters this base's forward takes; see below
+        self.__class__ = _class_for(type(self), type(base_model))
+        self.base: Any = base_model
         self.training = base_model.training
         self.active = ActiveAdapters()
         self.peft_config: dict[str, LoraConfig] = {}
+        self.frozen: set[str] = set()  # adapters that were loaded frozen
+        self.disabled = False  # inside disable_adapter()
+        if hasattr(base_model, "save_pretrained") and "save_pretrained" not in vars(base_model):
+            # instead of the class's method, which would write adapted layers under names that nothing reads
+            self.base.save_pretrained = _refuse_to_save
         self.was_trainable = {name for name, p in base_model.named_parameters() if p.requires_grad}
         base_model.requires_grad_(False)
 
@@ -45,7 +55,7 @@ class AdaptedModel(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            return getattr(super().__getattr__("base_model"), name)
+            return getattr(super().__getattr__("base"), name)
 
     def forward(self, *args: Any, adapter_names: Sequence[str] | None = None, **kwargs: Any) -> Any:
         """The base's forward pass, with the active adapters.
@@ -60,23 +70,42 @@ class AdaptedModel(nn.Module):
             ValueError: `adapter_names` does not fit the batch, or is given in training mode or while merged.
         """
         if adapter_names is None:
-            return self.base_model(*args, **kwargs)
-        self._check_not_merged()
+            return self.base(*args, **kwargs)
+        self._check_free()
         if self.training:
             raise ValueError("adapter_names works for inference only; call model.eval() first")
         for name in {*adapter_names} - {BASE}:
             self._check_known(name)
         with mixing(self.lora_layers().values(), adapter_names):
-            return self.base_model(*args, **kwargs)
+            return self.base(*args, **kwargs)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickles under the name that an import finds; the class of this base is made again on loading."""
+        state = super().__reduce_ex__(protocol)[2]
+        return _unpickled, (type(self).__mro__[1], type(self.base)), state
+
+    def get_base_model(self) -> nn.Module:
+        """The base model, with its LoRA layers in it; `unload` takes them off."""
+        return self.base
 
     def lora_layers(self) -> dict[str, LoraLinear]:
         """Every adapted layer by its path in the base model."""
-        return {path: m for path, m in self.base_model.named_modules() if isinstance(m, LoraLinear)}
+        return {path: m for path, m in self.base.named_modules() if isinstance(m, LoraLinear)}
 
     # -- what trains -----------------------------------------------------------------------------------------
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
-        """The matrices that training changes: those of the active adapters that were not loaded frozen."""
+        """The matrices that training changes: those of the active adapters that were not loaded frozen.
+
+        Raises:
+            ValueError: The model is merged, or weights of the base are trainable too, which no adapter file could hold.
+        """
+        if self.active.merged:
+            raise ValueError("merged adapters cannot be trained; call unmerge_adapter() first")
+        self._check_base_is_frozen()
+        return self._trainable()
+
+    def _trainable(self) -> dict[str, nn.Parameter]:
         return {
             f"{path}.lora_{side}.{name}": matrices[name]
             for path, layer in self.lora_layers().items()
@@ -90,8 +119,23 @@ class AdaptedModel(nn.Module):
 
         A 4-bit layer counts with all the weights that it stands for.
         """
-        trainable = sum(p.numel() for p in self.trainable_parameters().values())
-        return ParameterCount(trainable, count_weights(self))
+        trainable = [*self._trainable().values(), *self._thawed().values()]
+        return ParameterCount(sum(p.numel() for p in trainable), count_weights(self))
+
+    def _thawed(self) -> dict[str, nn.Parameter]:
+        """Weights of the base that someone made trainable by hand."""
+        return {
+            name: p for name, p in self.base.named_parameters() if p.requires_grad and ".lora_" not in name
+        }
+
+    def _check_base_is_frozen(self) -> None:
+        thawed = self._thawed()
+        if thawed:
+            raise ValueError(
+                f"{', '.join([*thawed][:3])} ({len(thawed)} weights of the base) are trainable beside the adapter, and "
+                "an adapter's file holds no such weights. Freeze them with requires_grad_(False), after saving what "
+                "they have learned yourself, or add LoRA to those layers"
+            )
 
     # -- add, switch, delete -----------------------------------------------------------------------------------
 
@@ -104,20 +148,23 @@ class AdaptedModel(nn.Module):
             ValueError: The name is taken or unusable, or the config does not fit the model; nothing was added.
         """
         self._check_new_name(adapter_name)
-        self._check_not_merged()
-        for path in targets_for(self.base_model, peft_config):  # all checks before the first change
-            layer = self.base_model.get_submodule(path)
+        self._check_free()
+        paths = targets_for(self.base, peft_config)  # all checks before the first change
+        warn_about_rank(self.base, paths, peft_config)
+        for path in paths:
+            layer = self.base.get_submodule(path)
             if not isinstance(layer, LoraLinear):
                 layer = LoraLinear(layer, self.active)
                 layer.training = self.training
-                self.base_model.set_submodule(path, layer)
-            layer.add_adapter(adapter_name, peft_config)
+                self.base.set_submodule(path, layer)
+            layer.add_adapter(adapter_name, peft_config.for_layer(path))
         self.peft_config[adapter_name] = peft_config
+        self._set_trainable({adapter_name}, False)
         if len(self.peft_config) == 1:
             self.set_adapter(adapter_name)
 
     def set_adapter(self, adapter_name: str, *, scale: float = 1.0) -> None:
-        """Makes one adapter the only active one. It takes microseconds and copies nothing.
+        """Makes one adapter the only active one, and the only one that training changes; it copies nothing.
 
         Args:
             adapter_name: An adapter of this model.
@@ -137,11 +184,24 @@ class AdaptedModel(nn.Module):
         Raises:
             ValueError: A name is unknown or given twice, the lengths differ, or a weight is not finite.
         """
-        self._check_not_merged()
-        self.active.scales = self._checked_weights(adapter_names, adapter_weights)
+        self._check_free()
+        self._activate(self._checked_weights(adapter_names, adapter_weights))
+
+    def _activate(self, scales: dict[str, float]) -> None:
+        before, self.active.scales = self.active.scales, scales
+        self._set_trainable({*before} - {*scales}, False)
+        self._set_trainable({*scales} - {*before} - self.frozen, True)
+
+    def _set_trainable(self, adapter_names: set[str], on: bool) -> None:
+        """As in PEFT, only active adapters require gradients, so that other tools count and synchronize no others."""
+        for layer in self.lora_layers().values() if adapter_names else ():
+            for name in adapter_names & layer.configs.keys():
+                layer.lora_A[name].requires_grad_(on)
+                layer.lora_B[name].requires_grad_(on)
 
     def set_scale(self, adapter: str, scale: float) -> None:
         """Changes the factor of one active adapter, and leaves the others as they are."""
+        self._check_free()
         if adapter in self.peft_config and adapter not in self.active.scales:
             raise ValueError(
                 f"'{adapter}' is not active; set_adapter('{adapter}', scale={scale}) activates it"
@@ -161,7 +221,7 @@ class AdaptedModel(nn.Module):
     def delete_adapter(self, adapter_name: str) -> None:
         """Removes an adapter. If no other was active, the first that is left becomes active, with a warning."""
         self._check_known(adapter_name)
-        self._check_not_merged()
+        self._check_free()
         was_active = adapter_name in self.active.scales
         self._remove(adapter_name)
         if was_active and not self.active.scales and self.peft_config:
@@ -173,13 +233,14 @@ class AdaptedModel(nn.Module):
 
     @contextlib.contextmanager
     def disable_adapter(self) -> Iterator[None]:
-        """Inside the `with` block the model is the base, bit for bit."""
+        """Inside the `with` block the model is the base, bit for bit; adapters cannot be changed there."""
         self._check_not_merged()
-        before, self.active.scales = self.active.scales, {}
+        before, was_disabled = self.active.scales, self.disabled
+        self.active.scales, self.disabled = {}, True
         try:
             yield
         finally:
-            self.active.scales = before
+            self.active.scales, self.disabled = before, was_disabled
 
     # -- checks ----------------------------------------------------------------------------------------------
 
@@ -187,6 +248,7 @@ class AdaptedModel(nn.Module):
         for layer in self.lora_layers().values():
             layer.delete_adapter(adapter_name)
         del self.peft_config[adapter_name]
+        self.frozen.discard(adapter_name)
         self.active.scales = {
             name: scale for name, scale in self.active.scales.items() if name != adapter_name
         }
@@ -219,11 +281,53 @@ class AdaptedModel(nn.Module):
             raise ValueError(
                 f"an adapter '{adapter_name}' exists already; delete it, or load with replace=True"
             )
-        check_name(self.base_model, adapter_name)
+        check_name(self.base, adapter_name)
+
+    def _check_free(self) -> None:
+        """Raises a ValueError while the adapters cannot be changed."""
+        self._check_not_merged()
+        if self.disabled:
+            raise ValueError(
+                "the adapters are disabled here, and a change would be undone at the end of the `with` block; leave "
+                "disable_adapter() first"
+            )
 
     def _check_not_merged(self) -> None:
         if self.active.merged:
             raise ValueError("the adapter is merged into the weights now; call unmerge_adapter() first")
+
+
+def _refuse_to_save(*args: Any, **kwargs: Any) -> None:
+    raise ValueError(
+        "this base has LoRA layers in it, and save_pretrained would write them into a checkpoint that nothing opens. "
+        "Call save_pretrained of the LoraModel for the adapters, or merge_and_unload() first for a plain model"
+    )
+
+
+@functools.cache
+def _class_for(cls: type, base: type) -> type:
+    """A subclass of `cls` whose forward() has the parameters of `base`'s, and adapter_names.
+
+    HF Trainer drops the columns of a data set that forward() does not name, and finds the labels by their names; it
+    and accelerate look at the class or at the model.
+    """
+
+    def forward(self: Any, *args: Any, adapter_names: Sequence[str] | None = None, **kwargs: Any) -> Any:
+        return cls.forward(self, *args, adapter_names=adapter_names, **kwargs)  # type: ignore[attr-defined]
+
+    forward.__doc__ = cls.forward.__doc__  # type: ignore[attr-defined]
+    own = inspect.signature(forward).parameters["adapter_names"]
+    parameters = list(inspect.signature(base.forward).parameters.values())  # type: ignore[attr-defined]
+    if own.name not in [parameter.name for parameter in parameters]:
+        parameters.insert(len(parameters) - (parameters[-1].kind is own.VAR_KEYWORD), own)
+    forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    name = f"{cls.__name__}[{base.__name__}]"  # HF Trainer reads "QuestionAnswering" in it
+    return type(name, (cls,), {"forward": forward, "__module__": cls.__module__, "__doc__": cls.__doc__})
+
+
+def _unpickled(cls: type, base: type) -> Any:
+    made = _class_for(cls, base)
+    return made.__new__(made)
 
 
 class ParameterCount(int):

@@ -49,8 +49,16 @@ class ModelShape:
 
     @classmethod
     def from_config(cls, config: Any, name: str = "your model") -> ModelShape:
-        """Returns the shape of an existing model: `ModelShape.from_config(model.config)`, for our `GPTConfig`."""
-        own = {"name", "source", "attention_bias", "gpt2_layout"}
+        """Returns the shape of an existing model: `ModelShape.from_config(model.config)`, for our `GPTConfig`.
+
+        Raises:
+            ValueError: The model has a part that is not counted here.
+        """
+        if config.qk_norm or config.head_dim * config.num_attention_heads != config.hidden_size:
+            raise ValueError(
+                f"{name} has norms of queries and keys, or a head_dim of its own; that is not counted"
+            )
+        own = {"name", "source", "gpt2_layout"}
         shared = {f.name: getattr(config, f.name) for f in dataclasses.fields(cls) if f.name not in own}
         return cls(name=name, source="its configuration", **shared)
 

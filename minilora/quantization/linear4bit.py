@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minilora.layer_names import output_layers
+from minilora.layer_names import bypassed, expert_layers, output_layers
 from minilora.quantization.blockwise import Quantized4bit, quantize_4bit
 from minilora.quantization.bnb_format import from_state, to_state
 
@@ -80,6 +80,10 @@ class Linear4bit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiplies: x (..., in) -> (..., out)."""
+        if not x.is_floating_point():  # T5 and its kin convert x to the weight's type, which is bytes here
+            raise ValueError(
+                f"a 4-bit layer got {x.dtype}; its weight is stored as bytes, so do not convert to weight.dtype"
+            )
         dtype = self.compute_dtype or x.dtype
         bias = None if self.bias is None else self.bias.to(dtype)
         product: Tensor = _ProductWithPacked.apply(x.to(dtype), bias, self.quantized)
@@ -185,6 +189,8 @@ class QuantizationReport:
         bytes_after: The same after packing.
         model_before: Measured size of the whole model before, in bytes.
         model_after: The same after packing.
+        left_out: Paths of layers that hold large weights and stay as they are: experts and routers of a mixture of
+            experts, and layers whose weight other code reads (T5's wo, torch's encoder, Mamba's kernels).
     """
 
     layers: list[str]
@@ -193,6 +199,7 @@ class QuantizationReport:
     bytes_after: int
     model_before: int
     model_after: int
+    left_out: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def bits_per_weight(self) -> float:
@@ -202,9 +209,11 @@ class QuantizationReport:
     def __str__(self) -> str:
         sizes = (self.bytes_before, self.bytes_after, self.model_before, self.model_after)
         mb = [f"{size / 1e6:,.2f} MB" for size in sizes]
+        some = ", ".join(self.left_out[:3]) + (" ..." if len(self.left_out) > 3 else "")
+        left_out = f"; left out, in full precision: {some}" if self.left_out else ""
         return (
             f"{len(self.layers)} linear layers: {mb[0]} -> {mb[1]} ({self.bits_per_weight:.3f} bits per weight); "
-            f"the whole model: {mb[2]} -> {mb[3]}"
+            f"the whole model: {mb[2]} -> {mb[3]}{left_out}"
         )
 
 
@@ -237,7 +246,7 @@ def quantize_model(
     >>> print(report)
     2 linear layers: 0.33 MB -> 0.05 MB (4.625 bits per weight); the whole model: 0.33 MB -> 0.05 MB
     """
-    layers = _layers_to_pack(model)
+    layers, left_out = _layers_to_pack(model)
     packed: dict[str, Linear4bit] = {}
     for path, layer in layers.items():
         try:
@@ -254,11 +263,24 @@ def quantize_model(
         sum(_stored_bytes(layer) for layer in packed.values()),
         before,
         _stored_bytes(model),
+        left_out,
     )
+    if hasattr(
+        model, "save_pretrained"
+    ):  # instead of the class's, which would write the bytes as if they were weights
+        model.save_pretrained = _refuse_to_save  # type: ignore[assignment]
     return model, report
 
 
-def _layers_to_pack(model: nn.Module) -> dict[str, nn.Linear]:
+def _refuse_to_save(*args: Any, **kwargs: Any) -> None:
+    raise ValueError(
+        "save_pretrained would write 4-bit bytes as if they were plain weights, and nothing could open the folder. "
+        "Save the model before quantize_model; adapters on it are saved by LoraModel.save_pretrained"
+    )
+
+
+def _layers_to_pack(model: Any) -> tuple[dict[str, nn.Linear], list[str]]:
+    """The layers to pack, and the paths of those that are left out for a reason."""
     if any(hasattr(module, "lora_A") for module in model.modules()):
         raise ValueError(
             "this model has LoRA adapters, which stay in full precision: call quantize_model(base) first, then add_lora"
@@ -270,6 +292,11 @@ def _layers_to_pack(model: nn.Module) -> dict[str, nn.Linear]:
         for path, module in model.named_modules()
         if type(module) is nn.Linear and path and path not in output
     }
+    # transformers' list of layers whose weight.dtype their model reads
+    kept = {*(getattr(model, "_keep_in_fp32_modules", None) or ())}
+    kept |= {*(getattr(model, "_keep_in_fp32_modules_strict", None) or ())}
+    left_out = [path for path in layers if path.split(".")[-1] in kept or bypassed(model, path)]
+    layers = {path: layer for path, layer in layers.items() if path not in left_out}
     if not layers:
         packed = any(isinstance(module, Linear4bit) for module in model.modules())
         raise ValueError(
@@ -278,7 +305,7 @@ def _layers_to_pack(model: nn.Module) -> dict[str, nn.Linear]:
             else f"{type(model).__name__} holds no nn.Linear besides its output layer, so there is nothing to pack "
             "(to pack a single layer, use Linear4bit.from_linear)"
         )
-    return layers
+    return layers, left_out + expert_layers(model)
 
 
 def _stored_bytes(module: nn.Module) -> int:

@@ -46,7 +46,7 @@ def cross_entropy_in_pieces(hidden: Tensor, output_layer: Any, targets: Tensor) 
 
     Args:
         hidden: (batch, tokens, hidden_size).
-        output_layer: From hidden states to logits; its weight is (vocab, hidden_size).
+        output_layer: From hidden states to logits, a linear layer.
         targets: (batch, tokens).
 
     Returns:
@@ -60,7 +60,7 @@ def cross_entropy_in_pieces(hidden: Tensor, output_layer: Any, targets: Tensor) 
         hidden.flatten(0, 1),
         targets.flatten(),
     )  # (batch · tokens, hidden_size), (batch · tokens,)
-    size = max(1, LOGITS_AT_ONCE // output_layer.weight.shape[0])
+    size = max(1, LOGITS_AT_ONCE // output_layer.out_features)
     if len(targets) <= size:
         return piece(hidden, targets)
     total = hidden.new_zeros((), dtype=torch.float32)

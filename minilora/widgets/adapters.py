@@ -135,7 +135,7 @@ class AdapterSwitcher(Explorer):
 def base_digest(model: LoraModel) -> str:
     """SHA-256 over the bytes of every tensor of the base, adapters left out."""
     digest = hashlib.sha256()
-    for name, tensor in [*model.base_model.named_parameters(), *model.base_model.named_buffers()]:
+    for name, tensor in [*model.base.named_parameters(), *model.base.named_buffers()]:
         if ".lora_" not in name:
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

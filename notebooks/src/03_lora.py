@@ -251,7 +251,7 @@ with model.disable_adapter():
 
 # one number, moved by the smallest step there is, to see that a fingerprint would notice
 with torch.no_grad():
-    weight = model.get_parameter("base_model.model.norm.weight")
+    weight = model.get_parameter("base.model.norm.weight")
     kept = weight[0].clone()
     weight[0] = torch.nextafter(kept, kept + 1)
     noticed = fingerprints(model) != prints_before

