@@ -81,7 +81,7 @@ def card(model: LoraModel, steps: int, perplexity: dict[str, dict[str, float]]) 
     ]
     head = [f"| perplexity on text of style | {' | '.join(names)} |", "|---|" + "---:|" * len(names)]
     return CARD.format(
-        trained=int(model.trainable_parameter_count()),
+        trained=sum(p.numel() for name, p in model.named_parameters() if f".{STYLES[0]}" in name),
         steps=steps,
         table="\n".join([*head, *rows]),
         config=CONFIG,
