@@ -12,9 +12,11 @@ from minilora.figures import (
     anatomy,
     charts,
     dashboard,
+    flow,
     memory,
     methods,
     parameters,
+    patterns,
     quantization,
     ranks,
 )
@@ -43,21 +45,31 @@ PICTURES = {
     ),
     "adapters off": adapters.draw("A dog", "ran " * 300, "", {}, ("ab" * 32, "cd" * 32)),
     "anatomy": anatomy.draw(
-        small_matrix(10, 14), small_matrix(2, 14), small_matrix(10, 2), small_matrix(10, 14), MOVED, 3, 0.5
+        small_matrix(10, 14),
+        small_matrix(4, 14),
+        small_matrix(10, 4),
+        small_matrix(10, 14),
+        small_matrix(10, 14),
+        MOVED,
+        0.5,
+        3,
     ),
     "anatomy at the start": anatomy.draw(
         small_matrix(10, 14),
-        small_matrix(8, 14),
-        [[0.0] * 8] * 10,
+        small_matrix(1, 14),
+        [[0.0]] * 10,
         [[0.0] * 14] * 10,
+        small_matrix(10, 14),
         dict.fromkeys("WAB", 0.0),
-        0,
         1.0,
+        0,
     ),
     "dashboard": dashboard.draw(
         40, [3.0, 2.0, 1.5], [(2, 2.2)], 900.0, 12.0, "once upon a time " * 20, "training"
     ),
     "dashboard before": dashboard.draw(40, [], [], 0.0, 0.0, "", "ready"),
+    "flow": flow.draw([0.5, -1.0] * 128, [1.0, -2.0] * 128, [0.1] * 8, [0.2, 0.3] * 128, 2.0, "“Seller”"),
+    "flow before training": flow.draw([1.0] * 256, [1.0] * 64, [0.1] * 4, [0.0] * 64, 1.0),
     "memory": memory.draw(plans(batch_size=4), 24, CARDS, "a note"),
     "memory of a small model": memory.draw(plans("tiny-gpt"), 141, CARDS),
     "memory of a large model": memory.draw(plans("gpt3-175b"), 8, CARDS),
@@ -73,6 +85,10 @@ PICTURES = {
         "none", "No fine-tuning yet, find examples first", [("No need.", "plan_memory")], plans(), 24
     ),
     "parameters": parameters.draw("tiny-gpt", 8, [("q_proj", 256, 256, 8)], 32768, 5804288, 131072, 23086080),
+    "patterns": patterns.draw(
+        small_matrix(24, 24), small_matrix(24, 24), [0.1] * 24, [-1.0] * 24, 8, (256, 256), 0.4
+    ),
+    "no patterns": patterns.draw(small_matrix(8, 8), [[0.0] * 8] * 8, [], [], 0, (8, 8), 0.0),
     "quantization": quantization.draw([0.1, -1.0], [0.08, -1.0], [-1.0, 0.08, 1.0], [("nf4", 0.09, 4.5)], 0),
     "quantization of zeros": quantization.draw([0.0], [0.0], [0.0], [("nf4", 0.0, 4.5)], 0),
     "ranks": ranks.draw(8, SPECTRA, LOSSES),

@@ -8,12 +8,14 @@ from xml.etree import ElementTree
 
 import ipywidgets
 import pytest
+import torch
 
 from minilora import GPT, LoraConfig, Trainer, add_lora, widgets
 from minilora.figures.svg import bytes_in_words
 from minilora.memory import METHODS, gigabytes, plan_memory
 from minilora.memory.catalog import MODELS
 from minilora.widgets import methods, parameters
+from minilora.widgets.anatomy import RANKS, train
 from minilora.widgets.methods import DISTANCES, EXAMPLES, advise
 from minilora.widgets.ranks import RECORDED
 from tests.helpers import counting_rows, randomize_adapter, small_gpt
@@ -33,6 +35,7 @@ MAKERS = {
     "parameter_explorer": widgets.parameter_explorer,
     "memory_explorer": widgets.memory_explorer,
     "lora_anatomy": widgets.lora_anatomy,
+    "pattern_builder": lambda: widgets.pattern_builder(torch.tensor([[2.0, 0, 1], [0, 1, 0], [1, 0, 5]])),
     "rank_explorer": lambda: widgets.rank_explorer(SPECTRA, {"base": 3.0, "full": 1.0, 1: 2.0, 8: 1.1}),
     "quantization_explorer": widgets.quantization_explorer,
     "adapter_switcher": adapter_switcher,
@@ -207,6 +210,28 @@ def test_adapter_switcher_leaves_the_model_as_it_was():
     assert explorer.scales() == {"legal": 0.5, "code": 0.5}
     assert explorer.adapted_model.adapter_scales == before
     assert "unchanged" in explorer.sentence
+
+
+def test_pattern_builder_ends_at_the_whole_change():
+    change = torch.randn(40, 30, generator=torch.Generator().manual_seed(0))
+    explorer = widgets.pattern_builder(change)
+    assert "Move the slider" in explorer.sentence, "it opens in a state that tells nothing"
+    explorer.rank.value = values_of(explorer.rank)[-1]
+    assert "100.0% of the change" in explorer.sentence
+    shown = explorer.change[explorer.rows][:, explorer.columns]
+    assert shown.square().sum() > change.square().sum() * (24 * 24) / (40 * 30), "those that changed most"
+
+
+def test_anatomy_opens_untold_and_only_b_moves_first():
+    explorer = widgets.lora_anatomy()
+    assert "moved" not in explorer.sentence.split(".")[0].replace("move the step slider", "")
+    explorer.step.value = 1
+    assert "B moved, W and A did not" in explorer.sentence
+
+
+def test_anatomy_needs_the_rank_of_its_update():
+    missing = {rank: train(rank)[100]["missing"] for rank in RANKS}
+    assert missing[1] > missing[2] > 0.05 > missing[3], "the update was made with rank 3"
 
 
 # -- the advice --------------------------------------------------------------------------------------------------------

@@ -29,9 +29,12 @@ from minilora import (
 )
 from minilora.exercises import check, hint, solution
 from minilora.figures import charts
+from minilora.lesson.directions import keep_strongest, random_like, share_held, weight_changes
 from minilora.lesson.guessing import predict, reveal
+from minilora.lesson.layers import changed_tensors, fingerprints, layer_flow, look_into
 from minilora.lesson.own_code import mine_or
 from minilora.lesson.showing import show_table, show_text
+from minilora.lesson.storage import saved_sizes
 from minilora.memory import gigabytes, measure_memory, plan_memory
 from minilora.memory.catalog import DEVICES, MODELS
 from minilora.training.datasets import STYLES
@@ -41,6 +44,7 @@ from minilora.widgets import (
     memory_explorer,
     method_chooser,
     parameter_explorer,
+    pattern_builder,
     quantization_explorer,
     rank_explorer,
     training_dashboard,
@@ -59,13 +63,18 @@ __all__ = [
     "Trainer",
     "adapter_switcher",
     "add_lora",
+    "changed_tensors",
     "charts",
     "check",
     "encode_text",
     "evaluate",
+    "fingerprints",
     "gigabytes",
     "hint",
+    "keep_strongest",
+    "layer_flow",
     "load_text",
+    "look_into",
     "lora_anatomy",
     "measure_memory",
     "memory_explorer",
@@ -73,17 +82,22 @@ __all__ = [
     "mine_or",
     "np",
     "parameter_explorer",
+    "pattern_builder",
     "plan_memory",
     "predict",
     "quantization_explorer",
     "quantize_4bit",
     "quantize_model",
+    "random_like",
     "rank_explorer",
     "reveal",
+    "saved_sizes",
+    "share_held",
     "show_table",
     "show_text",
     "solution",
     "style_corpus",
     "torch",
     "training_dashboard",
+    "weight_changes",
 ]

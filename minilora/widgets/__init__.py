@@ -13,6 +13,7 @@ from minilora.widgets.dashboard import TrainingDashboard as training_dashboard
 from minilora.widgets.memory import MemoryExplorer as memory_explorer
 from minilora.widgets.methods import MethodChooser as method_chooser
 from minilora.widgets.parameters import ParameterExplorer as parameter_explorer
+from minilora.widgets.patterns import PatternBuilder as pattern_builder
 from minilora.widgets.quantization import QuantizationExplorer as quantization_explorer
 from minilora.widgets.ranks import RankExplorer as rank_explorer
 
@@ -22,6 +23,7 @@ __all__ = [
     "memory_explorer",
     "method_chooser",
     "parameter_explorer",
+    "pattern_builder",
     "quantization_explorer",
     "rank_explorer",
     "training_dashboard",

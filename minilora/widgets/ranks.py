@@ -35,7 +35,7 @@ class RankExplorer(Explorer):
         self.losses = losses
         longest = len(next(iter(self.spectra.values())))
         ranks = [2**i for i in range(20) if 2**i <= longest]
-        super().__init__(rank=slider("Rank r", ranks, min(8, ranks[-1])))
+        super().__init__(rank=slider("Rank r", ranks, 1))
 
     def draw(self, rank: int) -> tuple[str, str]:
         return draw(rank, self.spectra, self.losses)

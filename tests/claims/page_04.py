@@ -7,11 +7,17 @@ from tests.claims import claim
 
 @claim(
     "update-low-rank",
-    broken=[lambda page: {"of_change": page["of_chance"]}, lambda page: {"ahead": page["ahead"] - 1}],
+    broken=[
+        lambda page: {"held": page["chance"]},
+        lambda page: {"ahead": page["ahead"] - 1},
+        lambda page: {"changes": {}},
+    ],
 )
 def a_few_directions_hold_much(page):
-    assert page["of_change"] > 2 * page["of_chance"]
-    assert page["ahead"] == len(page["linear"])
+    layer = "model.layers.4.self_attn.q_proj.weight"
+    assert page["held"][layer] > 2 * page["chance"][layer]
+    assert page["ahead"] == len(page["held"])
+    assert len(page["changes"]) == 56
 
 
 @claim(
@@ -29,11 +35,14 @@ def a_small_rank_reaches_most(page):
 
 @claim(
     "tiny-to-train",
-    broken=[{"share_of_memory": 0.9}, lambda page: {"bookkeeping": page["bookkeeping"] | {"LoRA": 1e9}}],
+    broken=[
+        lambda page: {"needs": page["needs"] | {"LoRA": page["needs"]["full"]}},
+        lambda page: {"on_top": page["on_top"] | {"LoRA": page["on_top"]["full"]}},
+    ],
 )
 def far_less_memory(page):
-    assert page["share_of_memory"] < 0.6
-    assert page["bookkeeping"]["LoRA"] < 0.05 * page["bookkeeping"]["full"]
+    assert page["needs"]["LoRA"].peak < 0.6 * page["needs"]["full"].peak
+    assert page["on_top"]["LoRA"] < 0.3 * page["on_top"]["full"]
 
 
 @claim(

@@ -1,0 +1,88 @@
+"""One adapted layer of a model while it reads, as NumPy arrays and as a picture; and fingerprints of its tensors.
+
+Not here: the arithmetic of LoRA (minilora/reference/lora.py), and the drawing (minilora/figures/flow.py).
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+
+import numpy as np
+import torch
+
+from minilora.figures import flow
+from minilora.lesson.pictures import Picture
+from minilora.lora import LoraModel
+
+
+@dataclasses.dataclass(frozen=True)
+class AdaptedLayer:
+    """One layer and what went through it, in double precision.
+
+    Attributes:
+        W: The frozen weight (out, in).
+        A: (r, in).
+        B: (out, r).
+        alpha: The setting lora_alpha; the update is multiplied by alpha / r.
+        x: What came in (tokens, in).
+        y: What PyTorch computed from it (tokens, out).
+        word: The last token.
+    """
+
+    W: np.ndarray
+    A: np.ndarray
+    B: np.ndarray
+    alpha: float
+    x: np.ndarray
+    y: np.ndarray
+    word: str
+
+
+def look_into(model: LoraModel, name: str, words: str) -> AdaptedLayer:
+    """Lets the model read some words, and keeps what goes through one of its adapted layers.
+
+    Args:
+        model: With one active adapter.
+        name: Of the layer, as in `model.lora_layers()`.
+        words: What the model reads.
+    """
+    layer = model.lora_layers()[name]
+    (adapter,) = layer.active.scales
+    ids = model.tokenizer.encode(words).ids
+    seen: list[torch.Tensor] = []
+    hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        with torch.no_grad():
+            model(torch.tensor([ids]))
+    finally:
+        hook.remove()
+    x = seen[0][0].double()  # (tokens, in)
+    with torch.no_grad():
+        y = copy.deepcopy(layer).double()(x)
+    W, A, B = layer.base_layer.weight, layer.lora_A[adapter], layer.lora_B[adapter]
+    arrays = [tensor.detach().double().numpy() for tensor in (W, A, B)]
+    alpha = layer.configs[adapter].lora_alpha
+    return AdaptedLayer(*arrays, alpha, x.numpy(), y.numpy(), model.tokenizer.decode(ids[-1:]).strip())
+
+
+def layer_flow(layer: AdaptedLayer) -> Picture:
+    """The two paths of the last token through the layer, as a picture for the end of a cell."""
+    x, scaling = layer.x[-1], layer.alpha / len(layer.A)
+    low = layer.A @ x  # (r,)
+    steps = (x, layer.W @ x, low, layer.B @ low)
+    return Picture(*flow.draw(*(step.tolist() for step in steps), scaling, f"“{layer.word}”"))
+
+
+def fingerprints(model: torch.nn.Module) -> dict[str, str]:
+    """A checksum (SHA-256) of all bits of each of the model's tensors, by name."""
+    return {
+        name: hashlib.sha256(weight.detach().cpu().numpy().tobytes()).hexdigest()
+        for name, weight in model.named_parameters()
+    }
+
+
+def changed_tensors(before: dict[str, str], model: torch.nn.Module) -> list[str]:
+    """The names of the tensors of which any bit differs from when these fingerprints were taken."""
+    return [name for name, print_now in fingerprints(model).items() if before.get(name) != print_now]

@@ -1,0 +1,20 @@
+"""What an adapter and a whole model take on disk."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from minilora.gpt import GPT
+from minilora.lora import LoraModel
+
+
+def saved_sizes(adapted: LoraModel, full: GPT) -> dict[str, int]:
+    """Saves an adapter and a whole model, and says how many bytes their weights take: {"lora": ..., "full": ...}."""
+    with tempfile.TemporaryDirectory() as folder:
+        adapted.save_adapter(Path(folder) / "lora")
+        full.save_pretrained(Path(folder) / "full")
+        return {
+            name: sum(file.stat().st_size for file in (Path(folder) / name).glob("*.safetensors"))
+            for name in ("lora", "full")
+        }
