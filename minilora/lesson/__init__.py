@@ -31,7 +31,9 @@ from minilora.exercises import check, hint, solution
 from minilora.figures import charts
 from minilora.lesson.guessing import predict, reveal
 from minilora.lesson.own_code import mine_or
+from minilora.lesson.pictures import layer_and_additions, one_weight
 from minilora.lesson.showing import show_table, show_text
+from minilora.lesson.watching import Snapshot, show_files, watch, write
 from minilora.memory import gigabytes, measure_memory, plan_memory
 from minilora.memory.catalog import DEVICES, MODELS
 from minilora.training.datasets import STYLES
@@ -55,6 +57,7 @@ __all__ = [
     "Linear4bit",
     "LoraConfig",
     "LoraModel",
+    "Snapshot",
     "TokenData",
     "Trainer",
     "adapter_switcher",
@@ -65,6 +68,7 @@ __all__ = [
     "evaluate",
     "gigabytes",
     "hint",
+    "layer_and_additions",
     "load_text",
     "lora_anatomy",
     "measure_memory",
@@ -72,6 +76,7 @@ __all__ = [
     "method_chooser",
     "mine_or",
     "np",
+    "one_weight",
     "parameter_explorer",
     "plan_memory",
     "predict",
@@ -80,10 +85,13 @@ __all__ = [
     "quantize_model",
     "rank_explorer",
     "reveal",
+    "show_files",
     "show_table",
     "show_text",
     "solution",
     "style_corpus",
     "torch",
     "training_dashboard",
+    "watch",
+    "write",
 ]
