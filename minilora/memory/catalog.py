@@ -146,7 +146,7 @@ MODELS: dict[str, ModelShape] = {
     shape.name: shape
     for shape in (
         # name, source, vocabulary, hidden, feed-forward, layers, heads, key/value heads, context
-        _llama("tiny-gpt", "minilora/assets/tiny-gpt/config.json", 2048, 256, 640, 8, 8, 2, 1024, tied=True),
+        _llama("tiny-gpt", "minilora/assets/tiny-gpt/config.json", 3072, 256, 640, 8, 8, 2, 1024, tied=True),
         _llama("smollm2-135m", _SMOLLM2 + "SmolLM2-135M", 49152, 576, 1536, 30, 9, 3, 8192, tied=True),
         _llama("smollm2-360m", _SMOLLM2 + "SmolLM2-360M", 49152, 960, 2560, 32, 15, 5, 8192, tied=True),
         _llama("smollm2-1.7b", _SMOLLM2 + "SmolLM2-1.7B", 49152, 2048, 8192, 24, 32, 32, 8192, tied=True),
