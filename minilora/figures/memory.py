@@ -1,6 +1,8 @@
-"""Draws what training takes: a stacked bar for each method against the card's memory, and the parts in a table.
+"""Draws what training takes: a stacked bar for each method against the GPU's memory, and the parts in a table.
 
-Every number comes from the plans (`plan_memory`); this module only adds up parts that share a colour.
+Every number comes from the plans (`plan_memory`); this module only adds up parts that share a color. Each part has the
+size of its own peak. Not all parts exist at the same moment, so the peak of the whole, a mark in the bar, may be less
+than their sum; whether a plan fits depends on that mark.
 Not here: any formula for bytes, and the catalogs of models and cards.
 """
 
@@ -9,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from minilora.figures.colors import COLORS, ink
-from minilora.figures.svg import WIDTH, line, polygon, rect, scale, svg, text, title
+from minilora.figures.svg import WIDTH, line, rect, scale, svg, text, title
 from minilora.memory import MemoryPlan, gigabytes
 
 LEFT = 66.0  # where the bars begin
@@ -71,25 +73,30 @@ def _heading(plans: Mapping[str, MemoryPlan], card: float) -> str:
 def _bars(
     plans: Mapping[str, MemoryPlan], verdicts: Mapping[str, str], card: float, cards: Mapping[str, float]
 ) -> list[str]:
-    """The axis reaches to twice the card at most: a longer bar breaks off, and its verdict says how long it is."""
-    largest = max(plan.total for plan in plans.values()) / 1e9
-    reach = min(2 * card, 1.15 * max(largest, card)) if largest > card / 10 else 1.15 * largest
+    """All bars are whole, on one axis, so that their lengths can be compared; each has a mark at the peak."""
+    largest = max(sum(size for _, size, *_ in _shares(method, plan)) for method, plan in plans.items()) / 1e9
+    reach = 1.05 * max(largest, card) if largest > card / 10 else 1.05 * largest
     x = scale(0, reach, LEFT, WIDTH)
     parts = _axis(x, reach, card, cards)
     for i, (method, plan) in enumerate(plans.items()):
         y = TOP + i * ROW
-        parts += [text(0, y + 20, NAMES[method], bold=True), *_bar(method, plan, x, reach, y, card)]
-        parts += [text(LEFT, y + BAR + 17, f"{gigabytes(plan.total)}: {verdicts[method]}")]
+        parts += [text(0, y + 20, NAMES[method], bold=True), *_bar(method, plan, x, y, card)]
+        peak = x(plan.total / 1e9)
+        parts += [
+            line(peak, y - 2, peak, y + BAR + 2, "#ffffff", thick=5),
+            line(peak, y - 2, peak, y + BAR + 2, "#000000", thick=2),
+        ]
+        parts += [text(LEFT, y + BAR + 17, f"peak {gigabytes(plan.total)}: {verdicts[method]}")]
         if card <= reach:
             parts += [line(x(card), y - 6, x(card), y + BAR + 3, thick=2.5)]
     return parts
 
 
-def _bar(method: str, plan: MemoryPlan, x, reach: float, y: float, card: float) -> list[str]:
+def _bar(method: str, plan: MemoryPlan, x, y: float, card: float) -> list[str]:
     parts, so_far = [], 0.0
     for name, size, color, formula in _shares(method, plan):
         start, so_far = so_far, so_far + size / 1e9
-        left, right = x(min(start, reach)), x(min(so_far, reach))
+        left, right = x(start), x(so_far)
         if right - left < 0.3:  # less than the eye can see
             continue
         parts.append(rect(left, y, right - left, BAR, color, hint=f"{name}, {gigabytes(size)}: {formula}"))
@@ -98,13 +105,7 @@ def _bar(method: str, plan: MemoryPlan, x, reach: float, y: float, card: float) 
         at = x(card) if left < x(card) < left + wide else left  # beside the card's line, not under it
         if right - at > wide:
             parts.append(text(at + 7, y + 20, word, size=13, fill=ink(color)))
-    return parts + (_torn(y) if so_far > reach else [])
-
-
-def _torn(y: float) -> list[str]:
-    """The zigzag end of a bar that goes on beyond the picture."""
-    edge = [(WIDTH - (8 if i % 2 else 14), y + i * BAR / 6) for i in range(7)]
-    return [polygon([*edge, *((x + 5, y) for x, y in edge[::-1])], "#ffffff")]
+    return parts
 
 
 def _axis(x, reach: float, card: float, cards: Mapping[str, float]) -> list[str]:
@@ -126,20 +127,20 @@ def _axis(x, reach: float, card: float, cards: Mapping[str, float]) -> list[str]
 
 
 def _shares(method: str, plan: MemoryPlan) -> list[tuple[str, int, str, str]]:
-    """(name, bytes at the peak, colour, the arithmetic) for each row of the table."""
+    """(name, bytes at its own peak, color, the arithmetic) for each row of the table."""
     shares = []
     for name, (together, role) in ROWS.items():
-        parts = [plan.parts[part] for part in together if plan.parts[part].bytes]
+        parts = [plan.parts[part] for part in together if plan.parts[part].largest]
         role = WEIGHT_ROLES.get(method, role) if name == "base weights" else role
         formula = "; ".join(part.formula for part in parts)
-        shares.append((name, sum(part.bytes for part in parts), COLORS[role], formula))
+        shares.append((name, sum(part.largest for part in parts), COLORS[role], formula))
     return shares
 
 
 def _table(plans: Mapping[str, MemoryPlan], y: float) -> list[str]:
     """The parts in numbers; the chip before each is the colour that it has in that bar."""
     right = [300 + i * (WIDTH - 300) / (len(plans) - 1 or 1) for i in range(len(plans))]
-    parts = [text(0, y, "At the peak", bold=True)]
+    parts = [text(0, y, "Each part at its own peak", bold=True)]
     parts += [text(at, y, NAMES[m], bold=True, anchor="end") for at, m in zip(right, plans, strict=True)]
     for at, (method, plan) in zip(right, plans.items(), strict=True):
         for i, (name, size, color, _) in enumerate(_shares(method, plan), start=1):
@@ -149,7 +150,10 @@ def _table(plans: Mapping[str, MemoryPlan], y: float) -> list[str]:
             if size:
                 parts.append(rect(at - 96, y + i * LINE - 10, 11, 11, color))
     below = y + (len(ROWS) + 1) * LINE
-    parts += [line(0, below - 15, WIDTH, below - 15, COLORS["neutral"]), text(0, below, "all", bold=True)]
+    parts += [
+        line(0, below - 15, WIDTH, below - 15, COLORS["neutral"]),
+        text(0, below, "peak of the whole", bold=True),
+    ]
     return parts + [
         text(at, below, gigabytes(plan.total), bold=True, anchor="end")
         for at, plan in zip(right, plans.values(), strict=True)

@@ -33,8 +33,10 @@ from minilora.lesson.directions import keep_strongest, random_like, share_held, 
 from minilora.lesson.guessing import predict, reveal
 from minilora.lesson.layers import changed_tensors, fingerprints, layer_flow, look_into
 from minilora.lesson.own_code import mine_or
+from minilora.lesson.pictures import layer_and_additions, one_weight
 from minilora.lesson.showing import show_table, show_text
 from minilora.lesson.storage import saved_sizes
+from minilora.lesson.watching import Snapshot, show_files, watch, write
 from minilora.memory import gigabytes, measure_memory, plan_memory
 from minilora.memory.catalog import DEVICES, MODELS
 from minilora.training.datasets import STYLES
@@ -59,6 +61,7 @@ __all__ = [
     "Linear4bit",
     "LoraConfig",
     "LoraModel",
+    "Snapshot",
     "TokenData",
     "Trainer",
     "adapter_switcher",
@@ -72,6 +75,7 @@ __all__ = [
     "gigabytes",
     "hint",
     "keep_strongest",
+    "layer_and_additions",
     "layer_flow",
     "load_text",
     "look_into",
@@ -81,6 +85,7 @@ __all__ = [
     "method_chooser",
     "mine_or",
     "np",
+    "one_weight",
     "parameter_explorer",
     "pattern_builder",
     "plan_memory",
@@ -93,11 +98,14 @@ __all__ = [
     "reveal",
     "saved_sizes",
     "share_held",
+    "show_files",
     "show_table",
     "show_text",
     "solution",
     "style_corpus",
     "torch",
     "training_dashboard",
+    "watch",
     "weight_changes",
+    "write",
 ]

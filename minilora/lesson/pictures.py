@@ -1,12 +1,18 @@
-"""A drawing in a page's output: it follows the page's theme, and leaves a still where no kernel runs."""
+"""Pictures of this model's own numbers, one call each, for the last line of a cell.
+
+Not here: how they are drawn (minilora/figures), and pictures with controls (minilora/widgets).
+"""
 
 from __future__ import annotations
 
 from html import escape
 from typing import Any
 
+import torch
 from ipywidgets import HTML, VBox
 
+from minilora.figures import one_weight as one_weight_figure
+from minilora.figures import thin_additions
 from minilora.figures.svg import still_html
 
 
@@ -24,3 +30,27 @@ class Picture(VBox):
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         bundle = super()._repr_mimebundle_(**kwargs)
         return bundle | {"text/plain": repr(self), "text/html": still_html(self.svg, self.sentence)}
+
+
+def one_weight(weight: torch.nn.Parameter, optimizer: torch.optim.Optimizer) -> Picture:
+    """Draws the first number of a weight tensor, with its gradient and the two averages that Adam keeps.
+
+    Args:
+        weight: A trained tensor that still has its gradient.
+        optimizer: Adam or AdamW, after a step.
+    """
+    state = optimizer.state[weight]
+    tensors = [weight.detach(), weight.grad, state["exp_avg"], state["exp_avg_sq"]]
+    numbers = [float(tensor.flatten()[0]) for tensor in tensors]
+    return Picture(*one_weight_figure.draw(numbers, [tensor.element_size() for tensor in tensors]))
+
+
+def layer_and_additions(name: str, layer: torch.nn.Linear, r: int) -> Picture:
+    """Draws a linear layer and the two matrices that LoRA would add to it, to scale.
+
+    Args:
+        name: Of the layer.
+        layer: The layer itself.
+        r: The rank.
+    """
+    return Picture(*thin_additions.draw(name, layer.out_features, layer.in_features, r))

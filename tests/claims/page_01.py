@@ -1,20 +1,22 @@
 """What page 01 claims: full fine-tuning moves and holds everything."""
 
-from tests.claims import claim
+from minilora.memory import plan_memory
+from tests.claims import altered, claim
 
 
 @claim(
     "full-updates-all",
     broken=[
         lambda page: {"loss_after": page["loss_before"]},
-        lambda page: {"changed_tensors": page["changed_tensors"] - 1},
-        lambda page: {"changed_numbers": page["total"] // 2},
+        lambda page: {"changes": altered(page["changes"], tensors=page["changes"].tensors - 1)},
+        lambda page: {"changes": altered(page["changes"], numbers=page["changes"].all_numbers // 2)},
     ],
 )
 def every_tensor_moves(page):
+    changes = page["changes"]
     assert page["loss_after"] < page["loss_before"]
-    assert page["changed_tensors"] == len(page["before"])
-    assert page["changed_numbers"] / page["total"] > 0.999
+    assert changes.tensors == changes.all_tensors == len(list(page["model"].parameters()))
+    assert changes.numbers / changes.all_numbers > 0.999
 
 
 @claim(
@@ -27,7 +29,7 @@ def every_tensor_moves(page):
     ],
 )
 def sixteen_bytes_a_weight(page):
-    plan = page["plan"]
+    plan = plan_memory("tiny-gpt", "full", dtype="fp32", batch_size=4, sequence_length=64)
     assert page["weight_bytes"] == plan.parts["weights"].largest
     assert page["gradient_bytes"] == plan.parts["gradients"].largest
     assert page["adam_bytes"] == plan.parts["optimizer"].largest
@@ -37,12 +39,12 @@ def sixteen_bytes_a_weight(page):
 @claim(
     "full-needs-fleet",
     broken=[
-        lambda page: {"cards": {**page["cards"], "7B": 1}},
-        lambda page: {"cards": {**page["cards"], "70B": 9}},
-        lambda page: {"thrifty": {**page["thrifty"], "70B": 4}},
+        lambda page: {"gpus": {**page["gpus"], "7B": 1}},
+        lambda page: {"gpus": {**page["gpus"], "70B": 9}},
+        lambda page: {"in_16_bits": {**page["in_16_bits"], "70B": 4}},
     ],
 )
 def several_gpus(page):
-    assert all(number > 1 for number in page["cards"].values())
-    assert page["cards"]["70B"] >= 10
-    assert page["thrifty"]["70B"] >= 5
+    assert all(number > 1 for number in page["gpus"].values())
+    assert page["gpus"]["70B"] >= 10
+    assert page["in_16_bits"]["70B"] >= 5
