@@ -65,7 +65,7 @@ def test_a_sharded_bf16_checkpoint_of_transformers_loads(tmp_path):
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
         ({"attention_bias": True}, "attention_bias is True"),
         ({"rope_scaling": {"factor": 8.0}}, "'factor': 8.0"),
-        ({"rope_scaling": {"type": "linear", "factor": 8.0}}, "type 'linear'"),
+        ({"rope_scaling": {"type": "linear", "factor": 8.0}}, "'default' in one place and 'linear'"),
         ({"rope_parameters": {"type": "yarn", "rope_theta": 1e4}}, "type 'yarn'"),
         ({"rope_parameters": {"rope_type": "default", "type": "yarn"}}, "'default' in one place and 'yarn'"),
         ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}}, "llama3 needs all four"),
