@@ -269,9 +269,8 @@ def test_the_small_models_that_people_fine_tune_have_equal_logits_both_ways(fami
         wanted = theirs(ids).logits
         assert (ours(ids) - wanted).abs().max() < 1e-5
         # through the cache, one token at a time, the same text
-        greedy = theirs.generate(
-            ids[:1, :20], max_new_tokens=20, do_sample=False, eos_token_id=None, pad_token_id=0
-        )
+        prompt, whole = ids[:1, :20], {"attention_mask": torch.ones(1, 20, dtype=torch.long)}
+        greedy = theirs.generate(prompt, **whole, max_new_tokens=20, do_sample=False, eos_token_id=None)
         assert list(ours.generate_tokens(ids[0, :20].tolist(), 20, temperature=0)) == greedy[0, 20:].tolist()
         ours.save_pretrained(tmp_path / "ours")
         back = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours").eval()
