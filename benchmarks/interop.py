@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -111,7 +112,8 @@ def cell(measure: Callable[[], str]) -> str:
         left_out = any("mixture of experts" in str(w.message) for w in caught)
         return result + ", experts left out with a warning" if left_out else result
     except (ValueError, TypeError, FileNotFoundError) as error:
-        return f"refused: {str(error).split(';')[0][:110]}"
+        message = re.sub(r"\S*[/\\](\w+\.json)", r"\1", str(error))  # no path of this machine
+        return f"refused: {message.split(';')[0][:110]}"
 
 
 def noise(model: torch.nn.Module) -> None:
