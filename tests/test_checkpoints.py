@@ -65,7 +65,7 @@ def test_a_sharded_bf16_checkpoint_of_transformers_loads(tmp_path):
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
         ({"attention_bias": True}, "attention_bias is True"),
         ({"rope_scaling": {"factor": 8.0}}, "'factor': 8.0"),
-        ({"rope_scaling": {"type": "linear", "factor": 8.0}}, "type 'linear'"),
+        ({"rope_scaling": {"type": "linear", "factor": 8.0}}, "'default' in one place and 'linear'"),
         ({"rope_parameters": {"type": "yarn", "rope_theta": 1e4}}, "type 'yarn'"),
         ({"rope_parameters": {"rope_type": "default", "type": "yarn"}}, "'default' in one place and 'yarn'"),
         ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}}, "llama3 needs all four"),
@@ -269,9 +269,8 @@ def test_the_small_models_that_people_fine_tune_have_equal_logits_both_ways(fami
         wanted = theirs(ids).logits
         assert (ours(ids) - wanted).abs().max() < 1e-5
         # through the cache, one token at a time, the same text
-        greedy = theirs.generate(
-            ids[:1, :20], max_new_tokens=20, do_sample=False, eos_token_id=None, pad_token_id=0
-        )
+        prompt, whole = ids[:1, :20], {"attention_mask": torch.ones(1, 20, dtype=torch.long)}
+        greedy = theirs.generate(prompt, **whole, max_new_tokens=20, do_sample=False, eos_token_id=None)
         assert list(ours.generate_tokens(ids[0, :20].tolist(), 20, temperature=0)) == greedy[0, 20:].tolist()
         ours.save_pretrained(tmp_path / "ours")
         back = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours").eval()

@@ -14,6 +14,7 @@ from torch import nn
 from minilora.files.adapter_files import HARMLESS, LORA_FIELDS
 from minilora.gpt import GPT
 from minilora.lora import LoraConfig, LoraModel, add_lora
+from minilora.memory import measure_memory
 from minilora.quantization import Linear4bit, quantize_model
 from minilora.training import Trainer
 from tests.helpers import counting_rows, peer, randomize_adapter, small_gpt
@@ -487,3 +488,18 @@ def test_an_adapted_model_survives_copy_and_pickle():
         again.set_adapter("b")
         assert not torch.equal(logits(again), logits(model))
         assert digest(again.base) == digest(model.base)
+
+
+def test_memory_of_another_layout_is_refused_by_name():
+    with pytest.raises(TypeError, match="GPT2LMHeadModel"):
+        measure_memory(tiny_gpt2(), sequence_length=8)
+
+
+def test_the_table_of_what_works_has_no_silent_mistake_and_is_the_page():
+    import interop
+
+    result = json.loads((interop.ROOT / "benchmarks/results/interop.json").read_text(encoding="utf-8"))
+    assert {*result["adapters"]} == {*interop.ADAPTERS}
+    assert {*result["architectures"]} == {*interop.ARCHITECTURES}
+    assert "SILENTLY WRONG" not in json.dumps(result)
+    assert (interop.ROOT / "docs/interop.md").read_text(encoding="utf-8") == interop.page(result)

@@ -52,6 +52,9 @@ def measure_memory(
     Returns:
         On a GPU the allocator's figures; on a CPU the sum of the live tensors, without the workspaces of operations.
 
+    Raises:
+        TypeError: The model has another layout.
+
     >>> from minilora import GPT, GPTConfig
     >>> measured = measure_memory(GPT(GPTConfig(num_hidden_layers=1)), sequence_length=8)
     >>> measured.parts["optimizer"] == 2 * measured.parts["weights"]
@@ -66,7 +69,12 @@ def measure_memory(
 
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(model.config.vocab_size, (batch_size, sequence_length), generator=generator)
-    decoder = model.model  # also through a LoraModel
+    decoder = getattr(model, "model", None)  # also through a LoraModel
+    if not hasattr(decoder, "embed_tokens"):
+        raise TypeError(
+            f"{type(model).__name__} cannot be measured; give a GPT, or a `transformers` model of the same layout "
+            "(Llama, Qwen, Mistral, Gemma, Phi-3)"
+        )
     before = decoder.gradient_checkpointing
     trainer = Trainer(
         model, TokenData(ids, ids), max_steps=1, batch_size=batch_size, learning_rate=0.0, progress=False,
