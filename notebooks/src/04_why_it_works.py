@@ -36,7 +36,7 @@ reveal("times-table", "one" if rank == 1 else "all ten")
 # %%
 base, full = GPT.from_pretrained("tiny-gpt"), GPT.from_pretrained("tiny-gpt")
 train_data = encode_text(style_corpus("legal", documents=240), base.tokenizer, sequence_length=64)
-held_out = encode_text(style_corpus("legal", "validation", documents=8), base.tokenizer, sequence_length=64)
+held_out = encode_text(style_corpus("legal", "validation", documents=8), base.tokenizer, 64)
 training = {"max_steps": 32, "batch_size": 8, "validation_data": held_out}
 history = Trainer(full, train_data, learning_rate=1e-3, **training).train()
 changes = weight_changes(base, full)
@@ -159,7 +159,7 @@ predict("share-of-memory")
 # %% tags=["claim:tiny-to-train"]
 lora = add_lora(GPT.from_pretrained("tiny-gpt"), LoraConfig(r=4, target_modules="all-linear"))
 models = {"full": GPT.from_pretrained("tiny-gpt"), "LoRA": lora}
-needs = {name: measure_memory(model, batch_size=1, sequence_length=64) for name, model in models.items()}
+needs = {name: measure_memory(each, batch_size=1, sequence_length=64) for name, each in models.items()}
 weights = needs["full"].parts["weights"]
 on_top = {name: need.peak - weights for name, need in needs.items()}
 rows = [[name, *map(gigabytes, (weights, on_top[name], need.peak))] for name, need in needs.items()]
