@@ -51,7 +51,6 @@ def draw(
     words = f"1 to {rank}, added up" if rank > 1 else "added up"
     parts += table(LEFTS[1], TOP, rebuilt, cell, size, "trainable", words)
     parts += table(LEFTS[2], TOP, change, cell, size, "neutral", "the real change")
-
     parts += share_bar(TOP + PANEL + 54, held, f"{percent(held)} of the change is rebuilt, in {numbers}")
     return svg(TOP + PANEL + 78, parts, sentence), sentence
 

@@ -25,10 +25,10 @@ trainer = Trainer(model, train_data, max_steps=20, batch_size=8, learning_rate=1
 trainer.train()
 
 # %% [markdown]
-# Now the model reads a few words, and we watch a single layer while it handles the last of them.
+# Now the model reads four words, and we watch a single layer while it handles the last of them, *pay*.
 
 # %%
-layer = look_into(model, "model.layers.4.self_attn.q_proj", "The Buyer shall pay the Seller")
+layer = look_into(model, "model.layers.4.self_attn.q_proj", "The Buyer shall pay")
 layer_flow(layer)
 
 # %% [markdown]
@@ -149,7 +149,7 @@ with torch.no_grad():
     scores = GPT.from_pretrained("tiny-gpt")(rows)  # (rows, tokens, vocabulary)
     adapted = add_lora(GPT.from_pretrained("tiny-gpt"), LoraConfig(r=8, target_modules="all-linear"))
     difference = (adapted(rows) - scores).abs().max().item()
-reveal("fresh-adapter", "by a rounding error" if difference else "not by a single bit")
+reveal("fresh-adapter", "different by rounding" if difference else "identical to the last bit")
 
 # %% [markdown]
 # B is zero, so the update is zero, and adding zero is exact. Training starts from the model as it is, not from a

@@ -13,8 +13,8 @@ PREDICTIONS: dict[str, Prediction] = {
         ["only A", "only B", "both"],
     ),
     "fresh-adapter": Choice(
-        "Before any training, how far do the adapted model's scores differ from the original model's?",
-        ["clearly", "by a rounding error", "not by a single bit"],
+        "Before any training, how do the adapted model's scores compare with the original model's?",
+        ["clearly different", "different by rounding", "identical to the last bit"],
     ),
     "both-zero": Choice(
         "Let A start at zero, too. How does the adapter learn now?",

@@ -5,7 +5,7 @@ from minilora.lesson.prediction import Choice, Prediction
 PREDICTIONS: dict[str, Prediction] = {
     "times-table": Choice(
         "How many rows have to be stretched and added up to make the multiplication table?",
-        {"one": 1, "five": 5, "all ten": 10},
+        ["one", "five", "all ten"],
     ),
     "eight-patterns": Choice(
         "Of the 256 patterns in one layer's change, the strongest 8 hold how much?",
