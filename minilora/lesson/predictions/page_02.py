@@ -15,7 +15,7 @@ PREDICTIONS: dict[str, Prediction] = {
     ),
     "share-of-time": Choice(
         "How long does a training step with LoRA take, compared with full fine-tuning?",
-        {"a twentieth": 5, "a third": 33, "two thirds": 67, "as long": 100},
+        {"a twentieth": 5, "a third": 33, "two thirds": 67, "as long, or longer": 100},
         "%",
     ),
     "share-of-memory": Choice(
