@@ -66,6 +66,7 @@ def test_hf_trainer_with_its_defaults(build, tmp_path):
 
 def test_accelerate(tmp_path):
     model = lora_llama()
+    accelerate.state.AcceleratorState._reset_state(True)  # a trainer in the same process has made one
     accelerator = accelerate.Accelerator(cpu=True, mixed_precision="bf16")
     optimizer = torch.optim.AdamW(model.trainable_parameters().values(), lr=1e-2)
     model, optimizer = accelerator.prepare(model, optimizer)

@@ -383,12 +383,16 @@ def test_an_error_leaves_the_model_as_it_was_and_names_the_layer():
     assert before == list(model.modules())
 
 
-def test_attention_of_torch_itself_still_works():
-    # Its output projection is read as a bare weight, not called: packed, it would compute nonsense.
-    model = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True).eval()
+def test_layers_that_torch_reads_as_bare_weights_are_left_alone():
+    # In evaluation mode torch's encoder reads its layers' weights and calls none: packed, it would compute nonsense.
+    model = nn.Sequential(nn.Linear(32, 32), nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)).eval()
+    x = torch.randn(2, 5, 32)
+    wanted = model[1](x)
     quantize_model(model)
-    assert isinstance(model.linear1, Linear4bit)
-    assert model(torch.randn(2, 5, 32)).shape == (2, 5, 32)
+    assert isinstance(model[0], Linear4bit)
+    assert torch.equal(model[1](x), wanted)
+    with pytest.raises(ValueError, match="nothing to pack"):
+        quantize_model(nn.TransformerEncoderLayer(32, 4, 64, batch_first=True))
 
 
 def test_transformers_opens_our_4_bit_checkpoint_with_bitsandbytes(tmp_path):

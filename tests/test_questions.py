@@ -525,7 +525,7 @@ def test_adapters_that_ship_are_no_run(tmp_path, change):
     """Also where one is cut to the rank that is asked for, or disguised a little."""
     mine = RUN.numbers(RUNNER)
     model = LoraModel(GPT.from_pretrained("tiny-gpt"))
-    model.load_adapter(ADAPTERS / mine["style"])
+    model.load_adapter(ADAPTERS / mine["style"], "default")
     r = mine["r"] if change == "cut" else model.adapters["default"].r
     targets = sorted({name.rpartition(".")[2] for name in model.lora_layers()})
     copy = add_lora(

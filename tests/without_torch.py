@@ -40,7 +40,6 @@ def modules_run_their_examples() -> int:
         "exercises.exercise",
         "exercises.feedback",
         "exercises.registry",
-        "grammar",
     ]
     for name in names:
         for test in doctest.DocTestFinder().find(importlib.import_module(f"minilora.{name}")):

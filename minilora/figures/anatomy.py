@@ -63,7 +63,7 @@ def _sentence(rank: int, rows: int, columns: int, moved: dict[str, float], missi
     counted = f"Rank {rank}: A and B hold {rank * (rows + columns)} numbers, W holds {rows * columns}"
     if not step:
         return f"Nothing is learned yet; move the step slider. {counted}."
-    names = {True: [], False: []}
+    names: dict[bool, list[str]] = {True: [], False: []}
     for name in ("W", "A", "B"):
         names[moved[name] > 0].append(name)
     changed = f"{' and '.join(names[True]) or 'nothing'} moved, {' and '.join(names[False])} did not"

@@ -111,7 +111,7 @@ def _bar(method: str, plan: MemoryPlan, x, y: float, card: float) -> list[str]:
 def _axis(x, reach: float, card: float, cards: Mapping[str, float]) -> list[str]:
     """The sizes of cards along the top, the chosen one in bold; sizes that would overlap are left out."""
     y = TOP - 14
-    parts = [line(LEFT, y, WIDTH, y, COLORS["neutral"]), text(0, y - 7, "cards, GB", size=13)]
+    parts = [line(LEFT, y, WIDTH, y, COLORS["neutral"]), text(0, y - 7, "GPUs, GB", size=13)]
     written = [x(card), WIDTH + 24]
     for size in sorted(cards.values()):
         if size <= reach and all(abs(x(size) - other) > 36 for other in written):

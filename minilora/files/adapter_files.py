@@ -48,7 +48,7 @@ HARMLESS = {
     "qalora_group_size",  # of use_qalora
 }
 # Values that mean "plain LoRA" in every other key: PEFT has over forty, and gets new ones with each release.
-PLAIN = (None, False, "none", {}, [])
+PLAIN: tuple[Any, ...] = (None, False, "none", {}, [])
 # Ways to fill A and B before training. All others (PiSSA, OLoRA, LoftQ, CorDA, LoRA-GA) change the base as well.
 INITS = (None, True, False, "gaussian", "eva", "orthogonal", "mica")
 

@@ -38,7 +38,7 @@ class AdaptedModel(nn.Module):
     def __init__(self, base_model: nn.Module):
         super().__init__()
         # subtle: the class says which parameters this base's forward takes; see below
-        self.__class__ = _class_for(type(self), type(base_model))
+        self.__class__ = _class_for(type(self), type(base_model))  # type: ignore[assignment, arg-type]
         self.base: Any = base_model
         self.training = base_model.training
         self.active = ActiveAdapters()
@@ -47,7 +47,7 @@ class AdaptedModel(nn.Module):
         self.disabled = False  # inside disable_adapter()
         if hasattr(base_model, "save_pretrained") and "save_pretrained" not in vars(base_model):
             # instead of the class's method, which would write adapted layers under names that nothing reads
-            self.base.save_pretrained = _refuse_to_save
+            vars(base_model)["save_pretrained"] = _refuse_to_save
         self.was_trainable = {name for name, p in base_model.named_parameters() if p.requires_grad}
         base_model.requires_grad_(False)
 
@@ -326,7 +326,7 @@ def _class_for(cls: type, base: type) -> type:
 
 
 def _unpickled(cls: type, base: type) -> Any:
-    made = _class_for(cls, base)
+    made: Any = _class_for(cls, base)
     return made.__new__(made)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
@@ -119,7 +120,7 @@ def count_weights(model: nn.Module) -> int:
     """The number of weights of a model: shared tensors once, packed layers with all the weights they stand for."""
     count = sum(p.numel() for p in model.parameters())
     for layer in linear_layers(model).values():
-        base = layer.base_layer if isinstance(layer, LoraLinear) else layer
+        base: Any = layer.base_layer if isinstance(layer, LoraLinear) else layer
         if isinstance(base, Linear4bit):
             count += base.in_features * base.out_features  # its bytes are a buffer
         elif not base.weight.is_floating_point():  # bitsandbytes': its bytes are a parameter

@@ -69,7 +69,7 @@ def measure_memory(
 
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(model.config.vocab_size, (batch_size, sequence_length), generator=generator)
-    decoder = getattr(model, "model", None)  # also through a LoraModel
+    decoder: Any = getattr(model, "model", None)  # also through a LoraModel
     if not hasattr(decoder, "embed_tokens"):
         raise TypeError(
             f"{type(model).__name__} cannot be measured; give a GPT, or a `transformers` model of the same layout "

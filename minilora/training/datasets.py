@@ -21,7 +21,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from minilora.files.checkpoints import ASSETS
+from minilora.files import ASSETS
 from minilora.training import chat
 
 IGNORE = -100  # a target that does not count; the default of torch's cross entropy too

@@ -17,7 +17,7 @@ from minilora.memory import plan_memory
 from minilora.memory.catalog import model_shape
 from minilora.widgets.explorer import Explorer, choice, slider
 
-RANKS = [2**i for i in range(9)]  # 1 … 256
+RANKS = [2**i for i in range(7)]  # 1 … 64: no layer of the models below has room for more
 TARGETS = {
     "q_proj, v_proj": ("q_proj", "v_proj"),
     "attention": ("attention",),

@@ -60,7 +60,7 @@ print(train_data)
 predict("old-numbers-changed")
 
 # %% [markdown]
-# Now watch. Before training starts, and again every eight steps, the model continues the same opening. You can stop early
+# Now watch. Before training starts, and again every ten steps, the model continues the same opening. You can stop early
 # with the ■ button at the top; the model keeps what it has learned so far.
 
 # %%
@@ -69,8 +69,8 @@ old_numbers = Snapshot(base_model)
 torch.manual_seed(0)  # the same start every time
 model = add_lora(base_model, LoraConfig(r=8, target_modules="all-linear"))
 
-trainer = Trainer(model, train_data, max_steps=40)
-watch(trainer, opening, every=8)
+trainer = Trainer(model, train_data, max_steps=60)
+watch(trainer, opening, every=10)
 trainer.train()
 print(
     f"loss: {trainer.history.losses[0]:.2f} at the first step, {trainer.history.losses[-1]:.2f} at the last"

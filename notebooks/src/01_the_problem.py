@@ -133,14 +133,9 @@ memory_explorer("gpt2", dtype="fp32")
 # %%
 shapes = sorted(MODELS.values(), key=lambda shape: shape.parameter_count)
 full = {shape: plan_memory(shape, "full", dtype="fp32") for shape in shapes}
-show_table(
-    ["model", "weights", "peak", "in 24 GB?"],
-    [
-        [s.name, f"{s.parameter_count:,}", gigabytes(p.total), "yes" * (p.headroom(24) >= 0)]
-        for s, p in full.items()
-    ],
-)
-reveal("largest-that-fits", max(s.parameter_count for s, p in full.items() if p.headroom(24) >= 0) / 1e9)
+rows = [[s.name, f"{s.parameter_count:,}", gigabytes(p.total), p.headroom(24) >= 0] for s, p in full.items()]
+show_table(["model", "weights", "peak", "fits in 24 GB"], rows)
+reveal("largest-that-fits", max(s.parameter_count for s in full if full[s].headroom(24) >= 0) / 1e9)
 
 # %% [markdown]
 # ## How many GPUs?
