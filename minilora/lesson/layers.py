@@ -62,17 +62,20 @@ def look_into(model: LoraModel, name: str, words: str) -> AdaptedLayer:
     with torch.no_grad():
         y = copy.deepcopy(layer).double()(x)
     W, A, B = layer.base_layer.weight, layer.lora_A[adapter], layer.lora_B[adapter]
-    arrays = [tensor.detach().double().numpy() for tensor in (W, A, B)]
+    w, a, b = (tensor.detach().double().numpy() for tensor in (W, A, B))
     alpha = layer.configs[adapter].lora_alpha
-    return AdaptedLayer(*arrays, alpha, x.numpy(), y.numpy(), model.tokenizer.decode(ids[-1:]).strip())
+    return AdaptedLayer(w, a, b, alpha, x.numpy(), y.numpy(), model.tokenizer.decode(ids[-1:]).strip())
 
 
 def layer_flow(layer: AdaptedLayer) -> Picture:
     """The two paths of the last token through the layer, as a picture for the end of a cell."""
     x, scaling = layer.x[-1], layer.alpha / len(layer.A)
     low = layer.A @ x  # (r,)
-    steps = (x, layer.W @ x, low, layer.B @ low)
-    return Picture(*flow.draw(*(step.tolist() for step in steps), scaling, f"“{layer.word}”"))
+    frozen, update = layer.W @ x, layer.B @ low
+    drawing = flow.draw(
+        x.tolist(), frozen.tolist(), low.tolist(), update.tolist(), scaling, f"“{layer.word}”"
+    )
+    return Picture(*drawing)
 
 
 def fingerprints(model: torch.nn.Module) -> dict[str, str]:

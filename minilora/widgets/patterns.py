@@ -31,11 +31,12 @@ class PatternBuilder(Explorer):
 
     def draw(self, rank: int) -> tuple[str, str]:
         tall, wide = (self.u * self.s)[self.rows], self.v[:, self.columns]  # (window, k), (k, window)
-        newest = (tall[:, rank - 1].tolist(), wide[rank - 1].tolist()) if rank else ([], [])
+        column, row = (tall[:, rank - 1].tolist(), wide[rank - 1].tolist()) if rank else ([], [])
         return draw(
             self.change[self.rows][:, self.columns].tolist(),
             (tall[:, :rank] @ wide[:rank]).tolist(),
-            *newest,
+            column,
+            row,
             rank,
             tuple(self.change.shape),
             captured_energy(self.s.tolist(), rank),

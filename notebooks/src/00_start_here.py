@@ -73,7 +73,8 @@ trainer = Trainer(model, train_data, max_steps=60)
 watch(trainer, opening, every=10)
 trainer.train()
 print(
-    f"loss: {trainer.history.losses[0]:.2f} at the first step, {trainer.history.losses[-1]:.2f} at the last"
+    f"loss: {trainer.history.losses[0]:.2f} at the first step,",
+    f"{trainer.history.losses[-1]:.2f} at the last",
 )
 
 # %% [markdown]

@@ -89,7 +89,8 @@ weight_bytes = sum(weight.nbytes for weight in weights)
 gradient_bytes = sum(weight.grad.nbytes for weight in weights)
 adam_bytes = sum(average.nbytes for average in averages)
 held, total = weight_bytes + gradient_bytes + adam_bytes, sum(weight.numel() for weight in weights)
-print(f"{gigabytes(weight_bytes)} + {gigabytes(gradient_bytes)} + {gigabytes(adam_bytes)}, {total:,} weights")
+print(gigabytes(weight_bytes), "+", gigabytes(gradient_bytes), "+", gigabytes(adam_bytes))
+print(f"for {total:,} weights")
 reveal("bytes-per-weight", held / total)
 
 # %% [markdown]
@@ -133,7 +134,9 @@ memory_explorer("gpt2", dtype="fp32")
 # %%
 shapes = sorted(MODELS.values(), key=lambda shape: shape.parameter_count)
 full = {shape: plan_memory(shape, "full", dtype="fp32") for shape in shapes}
-rows = [[s.name, f"{s.parameter_count:,}", gigabytes(p.total), p.headroom(24) >= 0] for s, p in full.items()]
+rows = [
+    [s.name, f"{s.parameter_count:,}", gigabytes(p.total), p.headroom(24) >= 0] for s, p in full.items()
+]
 show_table(["model", "weights", "peak", "fits in 24 GB"], rows)
 reveal("largest-that-fits", max(s.parameter_count for s in full if full[s].headroom(24) >= 0) / 1e9)
 
@@ -150,7 +153,8 @@ predict("gpus-for-70b")
 names = {"llama-2-7b": "7B", "llama-2-13b": "13B", "llama-2-70b": "70B", "gpt3-175b": "175B"}
 gpus = {size: plan_memory(name, "full", dtype="fp32").cards(80) for name, size in names.items()}
 in_16_bits = {size: plan_memory(name, "full", dtype="bf16").cards(80) for name, size in names.items()}
-show_table(["", "GPUs with 80 GB", "all in 16 bits"], [[size, gpus[size], in_16_bits[size]] for size in gpus])
+rows = [[size, gpus[size], in_16_bits[size]] for size in gpus]
+show_table(["", "GPUs with 80 GB", "all in 16 bits"], rows)
 reveal("gpus-for-70b", gpus["70B"])
 
 # %% [markdown]

@@ -52,7 +52,9 @@ check("count-trainable", count_trainable)
 
 # %%
 count = mine_or("count-trainable", count_trainable)
-shapes = {path.removesuffix(".weight"): list(weight.shape) for path, weight in base_model.named_parameters()}
+shapes = {
+    path.removesuffix(".weight"): list(weight.shape) for path, weight in base_model.named_parameters()
+}
 trainable, total = count(shapes, ["q_proj", "k_proj", "v_proj", "o_proj"], r=8)
 print(f"your rule:   {trainable:,} trainable of {total:,}")
 
@@ -75,7 +77,8 @@ parameter_explorer("SmolLM2-135M")
 
 # %% tags=["claim:small-fraction"]
 points, rows = {}, []
-for name in ("tiny-gpt", "smollm2-135m", "smollm2-1.7b", "llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b"):
+names = ["tiny-gpt", "smollm2-135m", "smollm2-1.7b", "llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b"]
+for name in names:
     added, frozen = plan_memory(name, "lora", r=8).trained, MODELS[name].parameter_count
     points[name] = (MODELS[name].hidden_size, added / (frozen + added))
     rows.append([name, f"{frozen:,}", f"{added:,}", f"{points[name][1]:.3%}"])
@@ -117,7 +120,8 @@ def experiment(name, model, learning_rate=None):
     seconds = min(trainer.train().seconds)  # of the fastest step, which other programs disturbed least
     share = sum(weight.numel() for weight in trainer.parameters.values()) / total_weights(model)
     memory = measure_memory(model, batch_size=1, sequence_length=64).peak
-    results[name] = {"share": share, "loss": evaluate(model, held_out), "seconds": seconds, "memory": memory}
+    loss = evaluate(model, held_out)
+    results[name] = {"share": share, "loss": loss, "seconds": seconds, "memory": memory}
 
 
 def total_weights(model):
@@ -141,7 +145,8 @@ def gain(name):
 
 # %%
 print(
-    f"loss on held-out text: {loss_base:.2f}; full {full['loss']:.2f}, LoRA {small['loss']:.2f} nats per token"
+    f"loss on held-out text: {loss_base:.2f}; full {full['loss']:.2f},",
+    f"LoRA {small['loss']:.2f} nats per token",
 )
 reveal("share-of-gain", 100 * gain("LoRA, all layers"))
 
@@ -168,7 +173,8 @@ reveal("share-of-memory", 100 * small["memory"] / full["memory"])
 # %%
 rows = []
 for name in ("smollm2-135m", "llama-3.1-8b", "llama-3.1-70b"):
-    plans = [plan_memory(name, method, r=8, target_modules="all-linear").total for method in ("full", "lora")]
+    settings = {"r": 8, "target_modules": "all-linear"}
+    plans = [plan_memory(name, method, **settings).total for method in ("full", "lora")]
     rows.append([name, *map(gigabytes, plans), f"{plans[1] / plans[0]:.0%}"])
 show_table(["model", "full", "LoRA", "share"], rows)
 

@@ -154,7 +154,7 @@ for share in (0.25, 0.5, 0.9):
 # frozen one does not.
 
 # %%
-predict("share-of-memory")
+predict("memory-of-lora")
 
 # %% tags=["claim:tiny-to-train"]
 lora = add_lora(GPT.from_pretrained("tiny-gpt"), LoraConfig(r=4, target_modules="all-linear"))
@@ -165,7 +165,7 @@ on_top = {name: need.peak - weights for name, need in needs.items()}
 rows = [[name, *map(gigabytes, (weights, on_top[name], need.peak))] for name, need in needs.items()]
 show_table(["", "the model", "on top of it", "peak"], rows)
 print(f"what lies on top of the model shrank to {on_top['LoRA'] / on_top['full']:.0%}")
-reveal("share-of-memory", 100 * needs["LoRA"].peak / needs["full"].peak)
+reveal("memory-of-lora", 100 * needs["LoRA"].peak / needs["full"].peak)
 
 # %% [markdown]
 # The frozen model still has to be there, and so do the activations that the forward pass keeps. With long texts those

@@ -165,7 +165,8 @@ losses, kept = {}, {}
 for parts in (1, 4):
     torch.manual_seed(0)
     model = tiny("lora")
-    losses[parts] = Trainer(model, train_data, max_steps=8, batch_size=16, gradient_accumulation_steps=parts).train().losses
+    trainer = Trainer(model, train_data, max_steps=8, batch_size=16, gradient_accumulation_steps=parts)
+    losses[parts] = trainer.train().losses
     kept[parts] = measure_memory(model, batch_size=16 // parts, sequence_length=64).kept_by_forward
     print(
         f"16 rows in {parts} part(s): last loss {losses[parts][-1]:.5f}, kept by forward "
@@ -194,7 +195,8 @@ for checkpointing in (False, True):
 for _ in range(6):  # in turn, so that whatever else this machine does disturbs both alike
     for checkpointing, times in seconds.items():
         trainer = Trainer(
-            model, train_data, max_steps=1, batch_size=8, gradient_checkpointing=checkpointing, progress=False
+            model, train_data, max_steps=1, batch_size=8, progress=False,
+            gradient_checkpointing=checkpointing,
         )
         # time that this process works; what other programs take does not count
         start = time.process_time()

@@ -44,7 +44,8 @@ print("the base's fingerprint:", untouched[:32], "...")
 
 tokenizer = model.tokenizer
 train = {
-    style: encode_text(style_corpus(style, documents=64), tokenizer, sequence_length=64) for style in STYLES
+    style: encode_text(style_corpus(style, documents=64), tokenizer, sequence_length=64)
+    for style in STYLES
 }
 kept_back = {
     style: encode_text(style_corpus(style, "validation", documents=6), tokenizer, sequence_length=64)

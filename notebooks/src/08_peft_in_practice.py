@@ -46,7 +46,8 @@ print("Ready.")
 # %%
 tokenizer = GPT.from_pretrained("tiny-gpt").tokenizer
 train_data = encode_text(style_corpus("legal", documents=160), tokenizer, sequence_length=64)
-validation_data = encode_text(style_corpus("legal", "validation", documents=16), tokenizer, sequence_length=64)
+held_out = style_corpus("legal", "validation", documents=16)
+validation_data = encode_text(held_out, tokenizer, sequence_length=64)
 print("to learn from:", train_data)
 print("kept back:    ", validation_data)
 

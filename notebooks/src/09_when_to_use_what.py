@@ -71,7 +71,8 @@ SEEDS = (0, 1)
 
 tokenizer = GPT.from_pretrained("tiny-gpt").tokenizer
 train = {
-    style: encode_text(style_corpus(style, documents=48), tokenizer, sequence_length=64) for style in STYLES
+    style: encode_text(style_corpus(style, documents=48), tokenizer, sequence_length=64)
+    for style in STYLES
 }
 kept_back = {
     style: encode_text(style_corpus(style, "validation", documents=4), tokenizer, sequence_length=64)
@@ -217,7 +218,8 @@ def known_by_heart(model, text):
 
 
 def learn(model, text, rate):
-    return Trainer(model, text, max_steps=150, batch_size=ROWS, learning_rate=rate, progress=False).train()
+    trainer = Trainer(model, text, max_steps=150, batch_size=ROWS, learning_rate=rate, progress=False)
+    return trainer.train()
 
 
 old_text, new_text = random_text(1), random_text(2)
@@ -276,7 +278,8 @@ loss_by_rank(
 plans, rows = {}, []
 for method in ("full", "lora", "qlora"):
     plans[method] = plan = plan_memory(
-        "llama-3.1-8b", method, r=16, target_modules="all-linear", gradient_checkpointing=True, double_quant=True
+        "llama-3.1-8b", method, r=16, target_modules="all-linear",
+        gradient_checkpointing=True, double_quant=True,
     )
     sizes = gigabytes(plan.total), f"{plan.trained:,}", gigabytes(plan.file_bytes)
     rows.append([method, *sizes, plan.cards(24)])

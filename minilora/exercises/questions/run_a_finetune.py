@@ -196,7 +196,7 @@ def _shipped_as(model: Any) -> str:
     layers = _directions(model, "default")
     for folder in folders:
         other = LoraModel(GPT.from_pretrained("tiny-gpt"))
-        other.load_adapter(folder, "shipped")
+        other.load_adapter(folder, "default")
         if _share_within(layers, _directions(other, "default")) > SAME:
             return folder.name
     return ""

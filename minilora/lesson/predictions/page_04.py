@@ -22,7 +22,7 @@ PREDICTIONS: dict[str, Prediction] = {
         {"a quarter": 25, "half": 50, "most of it": 85},
         "%",
     ),
-    "share-of-memory": Choice(
+    "memory-of-lora": Choice(
         "LoRA of rank 4 trains less than 3% of the weights. What share of full fine-tuning's peak memory is needed?",
         {"3%": 3, "10%": 10, "40%": 40, "90%": 90},
         "%",
