@@ -69,7 +69,7 @@ def test_a_guess_that_was_not_offered_is_refused(id, guess):
 
 def test_a_wrong_id_is_answered_with_near_ones():
     with pytest.raises(ValueError, match="'number'"):
-        predict("numbre")
+        predict("numbers")
 
 
 def test_where_no_kernel_runs_the_question_and_its_options_can_be_read():

@@ -38,7 +38,7 @@ class PatternBuilder(Explorer):
             column,
             row,
             rank,
-            tuple(self.change.shape),
+            (self.change.shape[0], self.change.shape[1]),
             captured_energy(self.s.tolist(), rank),
         )
 
