@@ -434,7 +434,7 @@ def test_deleted_and_untouched_are_not_attempted_and_the_maximum_stays():
 def test_a_known_mistake_is_named():
     result = graded(BOXES["plain"], merge_that("return W + alpha * (B @ A)"))
     assert result.questions[0].mistakes == ["alpha-only"]
-    assert "divide alpha by the rank" in result.questions[0].sentence
+    assert "Divide alpha by the rank" in result.questions[0].sentence
 
 
 # -- what is outside of the walls ------------------------------------------------------------------------------------

@@ -154,7 +154,7 @@ def test_the_picture_shows_the_numbers_of_the_report():
     assert [bar.get_width() for bar in exercises.patches] == [25, 75]
     assert [bar.get_width() for bar in mistakes.patches] == [3, 1]
     labels = [" ".join(label.get_text().split()) for label in mistakes.get_yticklabels()]
-    assert labels[0].startswith("merge: You take the correction away")
+    assert labels[0].startswith("merge: You subtract the update")
     assert labels[1].startswith(f"{question.name}: {sentence[:20]}")
     figure = plots.draw(counted)
     figure.draw_without_rendering()
@@ -233,7 +233,7 @@ def test_other_platforms_files(classroom, capsys):
         (0, 2, "failed"),
         (1, 1, "passed"),
     ]
-    assert "divide alpha by the rank" in told["tests"][0]["output"]
+    assert "Divide alpha by the rank" in told["tests"][0]["output"]
     assert cli.main([*one, "classroom50"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["schema"] == "classroom50/result/v1"

@@ -78,16 +78,17 @@ def the_grader_grades() -> str:
     """A right and a wrong function in a worker of its own, over the pipes."""
     from minilora.exercises import judging, registry
     from minilora.grading import sandbox
-    from minilora.grading.session import Cell, Deadlines, Session
+    from minilora.grading.session import Cell, Deadlines, Session, Wanted
 
     merge = registry.get("merge")
     box = sandbox.available()["plain"]
     cells = [
         Cell("import numpy as np", "first"),
-        Cell(merge.solution_source(), "right", {"merge": "merge"}),
-        Cell("def worse(W, A, B, alpha):\n    return W + alpha * (B @ A)", "wrong", {"worse": "worse"}),
+        Cell(merge.solution_source(), "right"),
+        Cell("def worse(W, A, B, alpha):\n    return W + alpha * (B @ A)", "wrong"),
     ]
-    with Session(box, cells, deadlines=Deadlines(cell=20, call=20, all=120)) as session:
+    wanted = Wanted({"merge": 4, "worse": 4})
+    with Session(box, cells, wanted, Deadlines(cell=20, call=20, all=120)) as session:
         outcomes = {}
         for name in ("merge", "worse"):
             run = functools.partial(session.call, name, takes=merge.takes, gives=merge.gives)

@@ -57,7 +57,7 @@ WAYS = {
     "from numbers()": [
         SET_UP,
         ADAPTER + '\nanswers = {{"student": student, "trained": trained, "full-gigabytes": {full-gigabytes}, '
-        '"lora-gigabytes": {lora-gigabytes}, "adapter-megabytes": round(4 * trained / 1e6, 2), '
+        '"lora-gigabytes": {lora-gigabytes}, "adapter-megabytes": round(4 * trained / 1e6, 5), '
         + LETTERS
         + "}}",
     ],
