@@ -189,7 +189,9 @@ class AdaptedModel(nn.Module):
 
     def _activate(self, scales: dict[str, float]) -> None:
         before, self.active.scales = self.active.scales, scales
-        self._set_trainable({*before} - {*scales}, False)
+        self._set_trainable(
+            {*before} - {*scales} - self.frozen, False
+        )  # frozen ones already are: switching is quick
         self._set_trainable({*scales} - {*before} - self.frozen, True)
 
     def _set_trainable(self, adapter_names: set[str], on: bool) -> None:
