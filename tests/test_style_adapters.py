@@ -54,10 +54,10 @@ def test_in_its_own_style_each_beats_the_base_and_the_others(model, style):
 @pytest.mark.slow
 @pytest.mark.parametrize("style", STYLES)
 def test_the_recorded_table_is_measured_again(model, style):
-    """Two machines add in other orders: far less than the two decimals that are recorded."""
+    """Two machines add in other orders: less than the rounding to two decimals of what is recorded."""
     rows = encode_text(style_corpus(style, "validation"), model.tokenizer, 128)
     found = {name or "base": perplexity(model, rows, name) for name in (None, *STYLES)}
-    assert found == pytest.approx(RECORDED[style], rel=2e-3)
+    assert found == pytest.approx(RECORDED[style], rel=2e-3, abs=0.0051)
 
 
 def test_the_recorded_table_has_each_adapter_best_at_home():
