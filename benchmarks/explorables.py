@@ -40,6 +40,7 @@ CELLS = {
     "parameter_explorer": "explorer = widgets.parameter_explorer()",
     "memory_explorer": "explorer = widgets.memory_explorer()",
     "lora_anatomy": "explorer = widgets.lora_anatomy()",
+    "pattern_builder": "explorer = widgets.pattern_builder(torch.randn(48, 64))",
     "rank_explorer": "explorer = widgets.rank_explorer()",
     "quantization_explorer": "explorer = widgets.quantization_explorer()",
     "adapter_switcher": """\
