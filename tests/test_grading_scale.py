@@ -113,7 +113,9 @@ def test_one_command_for_each_submission_gives_the_same_results(tmp_path, monkey
         for p in (tmp_path / "marks").glob("*.json")
     }
     assert kept == {"ada": 3, "bob": 0, "cyn": 3}
-    (report,) = (block for block in lines if block.startswith("minilora grade class/ ") and "--dask" not in block)
+    (report,) = (
+        block for block in lines if block.startswith("minilora grade class/ ") and "--dask" not in block
+    )
     nowhere = Sandbox("plain", python="no-such-python")
     monkeypatch.setattr("minilora.grading.sandbox.choose", lambda name: nowhere)  # nothing is graded again
     monkeypatch.chdir(tmp_path)

@@ -134,7 +134,7 @@ def _load(folder: str, base_name: str) -> Any:
     try:
         model = LoraModel.from_pretrained(base, folder)
     except (ValueError, OSError) as error:
-        if "no finite numbers" in str(error):
+        if "not finite" in str(error):
             raise _Problem(*NOT_FINITE) from None
         other = "another base" in str(error)
         raise _Problem(
