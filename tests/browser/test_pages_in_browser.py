@@ -32,6 +32,7 @@ SLIDERS = {  # how many each kind of explorable has
     "MemoryExplorer": 3,
     "MethodChooser": 2,
     "ParameterExplorer": 1,
+    "PatternBuilder": 1,
     "QuantizationExplorer": 2,
     "RankExplorer": 1,
     "TrainingDashboard": 0,
