@@ -28,7 +28,7 @@ import random
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -171,14 +171,14 @@ def shipped() -> LoraModel:
     return model
 
 
-def listing(style: str, seed: int, train: Callable[..., Any] = Trainer, **settings: Any) -> tuple[Any, float]:
+def listing(style: str, seed: int) -> tuple[Any, float]:
     """The chapter's listing on the text of a style: the trained model, and the seconds that training took."""
     base_model = GPT.from_pretrained("tiny-gpt")
     train_data = encode_text(style_corpus(style, documents=160), base_model.tokenizer, 64)
     torch.manual_seed(seed)
     model = add_lora(base_model, LoraConfig(r=8, target_modules=["attention"]))
     start = time.perf_counter()
-    train(model=model, train_data=train_data, epochs=3, seed=seed, progress=False, **settings).train()
+    Trainer(model=model, train_data=train_data, epochs=3, seed=seed, progress=False).train()
     return model, time.perf_counter() - start
 
 

@@ -226,7 +226,7 @@ def add_plan(commands: Commands) -> None:
         default=["attention"],
         help="attention, mlp, all-linear, or names of layers",
     )
-    parser.add_argument("--batch-size", type=int, default=1, help="rows at a time (default 1)")
+    parser.add_argument("--batch-size", type=int, default=1, help="rows per step (default 1)")
     parser.add_argument(
         "--sequence-length", type=int, default=512, help="tokens per row of data (default 512)"
     )

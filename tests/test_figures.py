@@ -167,13 +167,11 @@ def test_parts_add_up_for_every_model(model):
 
 CHARTS = [
     charts.loss_curves({"LoRA": [3.0, 2.0], "full": [3.0, 1.0]}, {"LoRA": [(2, 2.1)]}, base=3.2),
-    charts.energy_curves(SPECTRA),
     charts.loss_by_rank(LOSSES),
     charts.losses_by_task({"legal": {"full": [1.0, 1.2], "LoRA": [1.3, 1.5]}}, {"legal": 3.0}),
     charts.payoff_ladder({"7B": {"full": 2, "QLoRA": 1}}, "24 GB"),
     charts.memory_bars({"full": {"weights": 2e9}, "QLoRA": {"weights": 5e8}}),
     charts.storage(23_000_000, 400_000),
-    charts.weight_images({"A": small_matrix(2, 5)}),
     charts.family({"LoRA": (0.01, 0.9), "full": (1.0, 1.0)}),
     charts.share_by_width({"small": (256, 0.02), "large": (4096, 0.001)}),
     charts.quantization_errors({"nf4": (4.5, 0.09), "fp4": (4.5, 0.12)}),

@@ -14,17 +14,14 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from minilora.figures.colors import COLORS, diverging
+from minilora.figures.colors import COLORS
 from minilora.figures.dashboard import smooth
-from minilora.figures.ranks import captured_energy
 from minilora.figures.svg import GIB, bytes_in_words, gib, percent
 
 TEXT = "#1a1a1a"
@@ -91,31 +88,6 @@ def loss_curves(
         axes.axhline(base, color=METHOD_COLORS["base"], linestyle="--")
         labels.append((base, "base, untrained", METHOD_COLORS["base"]))
     _label_ends(axes, labels)
-    return chart
-
-
-def energy_curves(spectra: Mapping[str, Sequence[float]], *, title: str | None = None) -> Chart:
-    """Share of its energy that each matrix holds in its r strongest directions, from its singular values.
-
-    The first is the one in question; the others, such as a random matrix, are references.
-    """
-    first = next(iter(spectra))
-    held = ", ".join(f"{percent(captured_energy(s, 8))} of {name}" for name, s in spectra.items())
-    sentence = f"The 8 strongest directions hold {held} ({len(spectra[first])} directions in all)."
-    heading = title or f"8 directions hold {percent(captured_energy(spectra[first], 8))} of {first}"
-    chart, axes = _chart(heading, sentence, "rank r", "energy held")
-    labels = []
-    for name, values in spectra.items():
-        shares = [captured_energy(values, r) for r in range(1, len(values) + 1)]
-        style, color = ("-", COLORS["trainable"]) if name == first else ("--", COLORS["neutral"])
-        axes.plot(range(1, len(values) + 1), shares, style, color=color, linewidth=2)
-        middle = int(len(values) ** 0.5)
-        labels.append((middle, shares[middle - 1], name, color))
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.0%}"))
-    for x, y, name, color in labels:
-        _write(axes, x, y, name, color, (8, -14))
     return chart
 
 
@@ -255,27 +227,6 @@ def storage(base_bytes: int, adapter_bytes: int, tasks: int = 20, *, title: str 
         (shared[-1], "base + adapters", METHOD_COLORS["LoRA"]),
     ]
     _label_ends(axes, ends)
-    return chart
-
-
-def weight_images(matrices: Mapping[str, Any], *, title: str | None = None) -> Chart:
-    """Matrices as images with their shapes; amber above zero, blue-grey below, each on a scale of its own."""
-    arrays = {name: np.asarray(matrix) for name, matrix in matrices.items()}
-    sentence = (
-        "Matrices: " + ", ".join(f"{name} {a.shape[0]} × {a.shape[1]}" for name, a in arrays.items()) + "."
-    )
-    chart = Chart(figsize=(7.2, 2.9), dpi=100, layout="constrained", facecolor="white")
-    chart.sentence = sentence
-    chart.suptitle(
-        title or "A thin B times a flat A makes a full-sized update", x=0.01, ha="left", weight="bold"
-    )
-    tint = LinearSegmentedColormap.from_list("minilora", [diverging(-1), diverging(0), diverging(1)])
-    for axes, (name, array) in zip(
-        np.atleast_1d(chart.subplots(1, len(arrays))), arrays.items(), strict=True
-    ):
-        reach = np.abs(array).max() or 1
-        axes.imshow(array, cmap=tint, vmin=-reach, vmax=reach, interpolation="nearest")
-        axes.set(xticks=[], yticks=[], title=f"{name}\n{array.shape[0]} × {array.shape[1]}")
     return chart
 
 

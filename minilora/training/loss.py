@@ -76,7 +76,7 @@ def evaluate(model: nn.Module, data: TokenData, batch_size: int = 16) -> float:
     Args:
         model: As for `Trainer`.
         data: Rows that the model should not have been trained on.
-        batch_size: Rows at a time.
+        batch_size: Rows per forward pass.
 
     Returns:
         The mean over all target tokens, in nats; e to that power is the perplexity.
