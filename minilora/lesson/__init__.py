@@ -35,7 +35,9 @@ from minilora.lesson.layers import changed_tensors, fingerprints, layer_flow, lo
 from minilora.lesson.own_code import mine_or
 from minilora.lesson.pictures import layer_and_additions, one_weight
 from minilora.lesson.showing import show_table, show_text
-from minilora.lesson.storage import saved_sizes
+from minilora.lesson.storage import embedded_sizes, saved_sizes
+from minilora.lesson.timing import fastest, reading_times
+from minilora.lesson.voices import layer_adapters, losses_by_adapter, model_change, speak_together
 from minilora.lesson.watching import Snapshot, show_files, watch, write
 from minilora.memory import gigabytes, measure_memory, plan_memory
 from minilora.memory.catalog import DEVICES, MODELS
@@ -51,6 +53,7 @@ from minilora.widgets import (
     rank_explorer,
     training_dashboard,
 )
+from minilora.widgets.adapters import base_digest
 
 __all__ = [
     "DEVICES",
@@ -66,24 +69,30 @@ __all__ = [
     "Trainer",
     "adapter_switcher",
     "add_lora",
+    "base_digest",
     "changed_tensors",
     "charts",
     "check",
+    "embedded_sizes",
     "encode_text",
     "evaluate",
+    "fastest",
     "fingerprints",
     "gigabytes",
     "hint",
     "keep_strongest",
+    "layer_adapters",
     "layer_and_additions",
     "layer_flow",
     "load_text",
     "look_into",
     "lora_anatomy",
+    "losses_by_adapter",
     "measure_memory",
     "memory_explorer",
     "method_chooser",
     "mine_or",
+    "model_change",
     "np",
     "one_weight",
     "parameter_explorer",
@@ -95,6 +104,7 @@ __all__ = [
     "quantize_model",
     "random_like",
     "rank_explorer",
+    "reading_times",
     "reveal",
     "saved_sizes",
     "share_held",
@@ -102,6 +112,7 @@ __all__ = [
     "show_table",
     "show_text",
     "solution",
+    "speak_together",
     "style_corpus",
     "torch",
     "training_dashboard",
