@@ -160,7 +160,7 @@ def jupyter_server(folder: Path, application: str = "lab") -> Iterator[str]:
             "IPYTHONDIR",
             "MPLCONFIGDIR",
         )
-        names += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
+        names += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "MINILORA_CACHE")
         environment = os.environ | {name: str(Path(home, name)) for name in names}
         labconfig = Path(home, "JUPYTER_CONFIG_DIR", "labconfig")
         labconfig.mkdir(parents=True)

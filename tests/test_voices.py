@@ -109,7 +109,10 @@ def test_lines_are_whole_words_and_fit():
 
 
 def test_marked_words_are_underlined_and_html_is_not_obeyed():
-    voices = [Voice("base", [("<b>", False)], adapted=False), Voice("legal", [("shall", True), ("pay", True)])]
+    voices = [
+        Voice("base", [("<b>", False)], adapted=False),
+        Voice("legal", [("shall", True), ("pay", True)]),
+    ]
     picture, note = draw("The fox & I", voices, "Voices", "Underlined: words.")
     tree = ElementTree.fromstring(picture)
     underlined = [e for e in tree.iter() if e.attrib.get("text-decoration") == "underline"]

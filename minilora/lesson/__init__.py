@@ -32,8 +32,10 @@ from minilora.figures import charts
 from minilora.lesson.directions import keep_strongest, random_like, share_held, weight_changes
 from minilora.lesson.guessing import predict, reveal
 from minilora.lesson.layers import changed_tensors, fingerprints, layer_flow, look_into
+from minilora.lesson.other_tools import saved_tensors, scores_in_peft
 from minilora.lesson.own_code import mine_or
 from minilora.lesson.pictures import layer_and_additions, one_weight
+from minilora.lesson.pirate import show_pirate, turn_pirate
 from minilora.lesson.showing import show_table, show_text
 from minilora.lesson.storage import embedded_sizes, saved_sizes
 from minilora.lesson.timing import fastest, reading_times
@@ -107,8 +109,11 @@ __all__ = [
     "reading_times",
     "reveal",
     "saved_sizes",
+    "saved_tensors",
+    "scores_in_peft",
     "share_held",
     "show_files",
+    "show_pirate",
     "show_table",
     "show_text",
     "solution",
@@ -116,6 +121,7 @@ __all__ = [
     "style_corpus",
     "torch",
     "training_dashboard",
+    "turn_pirate",
     "watch",
     "weight_changes",
     "write",

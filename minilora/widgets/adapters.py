@@ -43,7 +43,7 @@ class AdapterSwitcher(Explorer):
         model: LoraModel,
         adapters: Sequence[str] | None = None,
         opening: str = "The old bear opened the door and",
-        max_new_tokens: int = 50,
+        max_new_tokens: int = 60,
         seed: int = 3,
     ):
         if not isinstance(model, LoraModel):

@@ -8,12 +8,12 @@ PREDICTIONS: dict[str, Prediction] = {
         ["nonsense", "something close to the base", "the base's text, letter for letter"],
     ),
     "three-trainings": Choice(
-        "Three adapters are trained one after the other on one model. What happens to the first one meanwhile?",
-        ["it gets better", "it gets worse", "nothing"],
+        "Three adapters are trained one after the other on one model. How good is the first one at the end?",
+        ["better than before", "worse than before", "exactly as it was"],
     ),
     "wrong-adapter": Choice(
         "The legal adapter reads a letter from customer support. Compared with no adapter at all, its loss is",
-        {"lower": 0.5, "about the same": 1, "several times as high": 3},
+        {"a third lower": 0.67, "about the same": 1, "half as high again": 1.5},
         "times",
     ),
     "switches-per-load": Estimate(
