@@ -60,7 +60,7 @@ class AdapterSwitcher(Explorer):
         self.streams: dict[str, Iterator[None]] = {}
         self.problem = ""
         self.task: asyncio.Task | None = None
-        text = ipywidgets.Text(opening, description="Opening", style=STYLE, layout=control_layout("100%"))
+        text = ipywidgets.Text(opening, description="Opening", style=STYLE, layout=control_layout("420px"))
         sliders = {
             f"strength_{name}": slider(name, STRENGTHS, float(name == self.names[0])) for name in self.names
         }

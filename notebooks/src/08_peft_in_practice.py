@@ -4,8 +4,8 @@
 # **After this page you can** read a LoRA program line by line, read the loss curve that it draws, look into the file that it
 # saves, and take that file to other tools. **Time:** 15 minutes, about one of them waiting.
 #
-# SmolLM2 is a real chat model with 135 million [weights](../docs/glossary.md#weight). We trained an adapter for it on 36
-# questions that a pirate had answered, for 30 steps. Here is what it says to questions that were not among them, before and
+# SmolLM2 is a real chat model with 135 million [weights](../docs/glossary.md#weight). We trained an adapter for it, for
+# 30 steps, on 36 questions with a pirate's answers. Here is what it says to questions that were not among them, before and
 # after:
 
 # %%
@@ -89,10 +89,11 @@ predict("seen-or-held-out")
 
 # %%
 second = add_lora(GPT.from_pretrained("tiny-gpt"), LoraConfig(r=8, target_modules="all-linear"))
-second_trainer = Trainer(
-    second, train_data, max_steps=60, validation_data=held_out, eval_steps=10, progress=False
-)
+settings = {"max_steps": 60, "validation_data": held_out, "eval_steps": 10, "progress": False}
+second_trainer = Trainer(second, train_data, **settings)
 dashboard = training_dashboard(second_trainer, prompt="The old bear and")
+
+# %%
 shown = display(dashboard, display_id=True)
 second_trainer.train()
 shown.update(dashboard)
@@ -118,8 +119,8 @@ reveal("seen-or-held-out", "on the training text" if seen < unseen else "on the 
 
 # %% [markdown]
 # If the dots turn *up* while the gray line still falls, the model has begun to [memorize](../docs/glossary.md#memorize):
-# stop there. If the gray line jumps up and stays there, the learning rate is too high; try `learning_rate=5e-2`. And if you
-# stop a run with ■, run the cell again: it continues where it stopped.
+# stop there. If the gray line jumps up and stays there, the learning rate is too high; try `learning_rate=5e-2`. You can
+# stop the run with its button or with ■. The model keeps what it has learned; run that cell again, and it continues.
 #
 # ## What is in the file?
 
@@ -128,7 +129,7 @@ predict("adapter-file")
 
 # %% [markdown]
 # In memory an adapter's matrices have names such as `….q_proj.lora_A.default`, where `default` is the name of the adapter.
-# Which tensors belong into the file? Write the condition. (PEFT puts `base_model.model.` in front of every name, and so do
+# Which tensors belong in the file? Write the condition. (PEFT puts `base_model.model.` in front of every name, and so do
 # we.) Stuck? Run `hint("save-adapter")` in a cell of its own.
 
 
