@@ -18,6 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r"(\]\()([^)#\s:]+)(#[^)\s]*)?(\))")
+CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.DOTALL | re.MULTILINE)
 STILL = re.compile(r'<img src="data:image/svg\+xml;base64,([^"]+)"[^>]*>')
 # What the API reference shows, by the page it is on.
 API = {
@@ -44,11 +45,16 @@ API = {
     ],
 }
 # Stands below the heading of each page.
-ABOUT = """```{admonition} On this site
+ABOUT = """```{{admonition}} On this site
 :class: note
 You see what the cells wrote when the site was built. Predictions and sliders work here. To run and change the cells,
-[get the course onto your computer](../docs/get-the-course.md).
+[get the course onto your computer](../docs/get-the-course.md){elsewhere}.
 ```"""
+# Where the page runs as it is. The workflow's environment knows the repository; a build without it leaves this out.
+ELSEWHERE = (
+    ", or open this page in [Codespaces](https://codespaces.new/{repository}) or in "
+    "[Binder](https://mybinder.org/v2/gh/{repository}/HEAD?labpath=notebooks%2F{page})"
+)
 # Where a link to a folder leads.
 FOLDERS = {
     "exercises": "exercises/index.md",
@@ -125,8 +131,14 @@ def write_notebook(source: Path, target: Path) -> None:
             if "text/html" in data:
                 data["text/html"] = STILL.sub(inline, "".join(data["text/html"]))
     if is_page:
-        notebook["cells"].insert(1, {"cell_type": "markdown", "id": "about", "metadata": {}, "source": ABOUT})
+        about = {"cell_type": "markdown", "id": "about", "metadata": {}, "source": about_page(source.name)}
+        notebook["cells"].insert(1, about)
     put(target, json.dumps(notebook, ensure_ascii=False))
+
+
+def about_page(page: str) -> str:
+    repository = os.environ.get("GITHUB_REPOSITORY", "")
+    return ABOUT.format(elsewhere=ELSEWHERE.format(repository=repository, page=page) if repository else "")
 
 
 def inline(match: re.Match) -> str:
@@ -153,12 +165,21 @@ def relinked(text: str, home: Path) -> str:
     return LINK.sub(link, text)
 
 
+def prose(page: Path) -> str:
+    """The text of a page without its code."""
+    text = page.read_text(encoding="utf-8")
+    if page.suffix == ".ipynb":
+        cells = json.loads(text)["cells"]
+        text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    return CODE.sub("", text)
+
+
 def add_linked_files(target: Path) -> None:
     """Files that a page links to and that are no page yet; among them may be pages with links of their own."""
     waiting = [path for path in target.rglob("*") if path.suffix in (".md", ".ipynb")]
     while waiting:
         page = waiting.pop()
-        for match in LINK.finditer(page.read_text(encoding="utf-8")):
+        for match in LINK.finditer(prose(page)):
             place = Path(os.path.normpath(page.parent / match[2]))
             if place.exists() or not place.is_relative_to(target):
                 continue

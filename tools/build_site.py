@@ -14,6 +14,7 @@ Not here: each step, which has a file in site/.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import http.server
 import os
@@ -68,6 +69,7 @@ def build(pages: list[Path]) -> None:
     for page in pages:
         shutil.copytree(page.parent / "states", static / "states", dirs_exist_ok=True)
     finishing.add_npm_packages(static, BUILD / "npm")
+    finishing.add_model(static, BUILD / "model")
     finishing.add_package(static)
     shutil.rmtree(SITE / "_static", ignore_errors=True)
     command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "-W", "-d", str(BUILD / "doctrees")]
@@ -80,10 +82,8 @@ def serve() -> None:
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(SITE))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         print(f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)", flush=True)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
-        except KeyboardInterrupt:
-            pass
 
 
 if __name__ == "__main__":

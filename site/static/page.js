@@ -1,9 +1,11 @@
 // What runs on every page. Each part is in a module of its own.
 import { wakeExplorables } from "./explorable.js";
 import { askPredictions } from "./prediction.js";
+import { showSwitches } from "./switch.js";
 
 askPredictions();
 wakeExplorables();
+showSwitches();
 makeScrollable();
 
 // A drawing that is wider than the window scrolls in a box of its own, which the keyboard reaches.
@@ -20,6 +22,9 @@ function makeScrollable() {
 
 // Keeps the site readable without a network (sw.js).
 const root = document.documentElement.dataset.content_root ?? "./";
-if ("serviceWorker" in navigator) {
-  addEventListener("load", () => navigator.serviceWorker.register(new URL("sw.js", new URL(root, location.href))));
-}
+addEventListener("load", async () => {
+  if (!("serviceWorker" in navigator)) return;
+  await navigator.serviceWorker.register(new URL("sw.js", new URL(root, location.href)));
+  const { active } = await navigator.serviceWorker.ready;
+  if (!navigator.connection?.saveData) setTimeout(() => active.postMessage("keep all"), 2000);
+});

@@ -25,8 +25,8 @@ async function activate() {
 }
 
 // The page asks for it once it has loaded, so that nothing competes with the first look.
-self.addEventListener("message", ({ data, source, ...event }) => {
-  if (data === "keep all") keepAll().then(() => source?.postMessage("kept all"));
+self.addEventListener("message", (event) => {
+  if (event.data === "keep all") event.waitUntil(keepAll());
 });
 
 async function keepAll() {
