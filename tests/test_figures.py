@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from minilora.explorables.memory import CARDS
 from minilora.figures import (
     adapters,
     anatomy,
@@ -27,7 +28,6 @@ from minilora.figures.svg import WIDTH, still
 from minilora.figures.tables import Table
 from minilora.memory import METHODS, plan_memory
 from minilora.memory.catalog import MODELS
-from minilora.widgets.memory import CARDS
 
 
 def plans(model="llama-3.1-8b", **changes):

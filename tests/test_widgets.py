@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from minilora import GPT, LoraConfig, Trainer, add_lora, widgets
+from minilora.explorables import methods
+from minilora.explorables.methods import DISTANCES, EXAMPLES, advise
+from minilora.explorables.ranks import RECORDED
 from minilora.figures.svg import bytes_in_words
 from minilora.memory import METHODS, gigabytes, plan_memory
 from minilora.memory.catalog import MODELS
-from minilora.widgets import methods, parameters
+from minilora.widgets import parameters
 from minilora.widgets.anatomy import RANKS, train
-from minilora.widgets.methods import DISTANCES, EXAMPLES, advise
-from minilora.widgets.ranks import RECORDED
 from tests.helpers import counting_rows, randomize_adapter, small_gpt
 
 SPECTRA = {"the change": [8.0, 4, 2, 1, 1, 1, 1, 1], "a random matrix": [2.0] * 8}

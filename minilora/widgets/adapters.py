@@ -14,9 +14,10 @@ from typing import Any
 import ipywidgets
 import torch
 
+from minilora.explorables.controls import choice, slider
 from minilora.figures.adapters import draw
 from minilora.lora import LoraModel
-from minilora.widgets.explorer import STYLE, Explorer, choice, control_layout, slider
+from minilora.widgets.explorer import STYLE, Explorer, control_layout
 
 SCALES = [(f"{scale:g}", scale) for scale in (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)]
 OFF = "none: the base"

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from minilora.explorables.controls import choice, slider
 from minilora.figures.quantization import draw
 from minilora.quantization import BLOCK_SIZES, CODES, quantize_4bit
-from minilora.widgets.explorer import Explorer, choice, slider
+from minilora.widgets.explorer import Explorer
 
 VALUES = BLOCK_SIZES[-1]  # how many numbers are quantized; one block of them is drawn
 DRAWN = 64
