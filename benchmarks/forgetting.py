@@ -2,8 +2,8 @@
 
     python benchmarks/forgetting.py [--json FILE]            about ten minutes on two processor cores
 
-Each style is learned with LoRA (r=8 on all linear layers) and with full fine-tuning, in the same steps on the same rows.
-Page 09 runs the first of these.
+Each style is learned with LoRA (r=8 on all linear layers) and with full fine-tuning, in the same steps on the
+same rows. Page 09 runs the first of these.
 """
 
 from __future__ import annotations
@@ -30,7 +30,11 @@ def measure(style: str, method: str, seed: int) -> dict[str, float]:
     model: Any = GPT.from_pretrained("tiny-gpt")
     train, validation, story = (
         encode_text(texts, model.tokenizer, LENGTH)
-        for texts in (style_corpus(style, documents=240), style_corpus(style, "validation", 8), held_out_story())
+        for texts in (
+            style_corpus(style, documents=240),
+            style_corpus(style, "validation", 8),
+            held_out_story(),
+        )
     )
     losses = {"style before": evaluate(model, validation), "story before": evaluate(model, story)}
     torch.manual_seed(seed)
@@ -56,8 +60,8 @@ def page(recorded: dict[str, Any]) -> str:
             lines.append([f"{style}, {method}", *means, *off])
     head = ["", "held-out text of the style, before", "after", "a story, before", "after", "adapter off"]
     about = (
-        f"{versions(recorded['machine'])}. tiny-gpt, {recorded['steps']} steps, LoRA with r=8 on all linear layers, the "
-        f"mean of {len(SEEDS)} seeds; losses in nats per token. The story is one that the model never read. Full "
+        f"{versions(recorded['machine'])}. tiny-gpt, {recorded['steps']} steps, LoRA with r=8 on all linear layers, "
+        f"the mean of {len(SEEDS)} seeds; losses in nats per token. The story is one that the model never read. Full "
         "fine-tuning has no adapter to switch off."
     )
     return f"{about}\n\n{table(head, lines)}"

@@ -23,24 +23,32 @@ from minilora.lesson.walls import learn_change, memorize_pairs
 
 RANKS = (1, 2, 4, 8, 16, 32, "full")
 SEEDS = (0, 1, 2)
-TASKS = {"change": (learn_change, (1, 4, 16, 64), (100, 400)), "pairs": (memorize_pairs, (64, 256), (200, 800))}
+TASKS = {
+    "change": (learn_change, (1, 4, 16, 64), (100, 400)),
+    "pairs": (memorize_pairs, (64, 256), (200, 800)),
+}
 HEADS = {"change": "rank of the change", "pairs": "pairs to memorize"}
 
 
 def page(recorded: Mapping[str, Any]) -> str:
     """The figures as Markdown."""
-    parts = [f"{versions(recorded['machine'])}. One layer of 64 × 64; the lowest and the highest of {len(SEEDS)} seeds."]
+    parts = [
+        f"{versions(recorded['machine'])}. One layer of 64 × 64; the lowest and the highest of {len(SEEDS)} seeds."
+    ]
     for task, (_, sizes, times) in TASKS.items():
         rows = [
-            [f"{size}, {steps} steps", *(_spread(recorded["shares"][task][f"{size}, {r}, {steps}"]) for r in RANKS)]
+            [
+                f"{size}, {steps} steps",
+                *(_spread(recorded["shares"][task][f"{size}, {r}, {steps}"]) for r in RANKS),
+            ]
             for size, steps in itertools.product(sizes, times)
         ]
         head = [HEADS[task], *(f"r = {r}" if r != "full" else "full" for r in RANKS)]
         parts.append(table(head, rows))
     parts.append(
-        "A change of rank k needs rank k, and training longer does not help; where an adapter is short of it, it learns "
-        "the share r/k. With pairs to memorize the wall is as firm far below the rank that they need, and soft close to "
-        "it, where training longer does help."
+        "A change of rank k needs rank k, and training longer does not help; an adapter of lower rank learns the share "
+        "r/k. With pairs to memorize the wall is as firm far below the rank that they need, and soft close to it, "
+        "where training longer does help."
     )
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 

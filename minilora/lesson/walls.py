@@ -7,7 +7,7 @@ no rank that is known beforehand (directions.py looks for it), and the picture (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -86,7 +86,9 @@ def _train(model: nn.Module, loss: Callable[[], Tensor], steps: int, r: int | st
     optimizer = torch.optim.AdamW(trained, lr=FULL_RATE if r == "full" else RATE, weight_decay=0)
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = (FULL_RATE if r == "full" else RATE) * min(1, (step + 1) / WARMUP) * (1 - step / steps)
+            group["lr"] = (
+                (FULL_RATE if r == "full" else RATE) * min(1, (step + 1) / WARMUP) * (1 - step / steps)
+            )
         optimizer.zero_grad()
         loss().backward()
         optimizer.step()
