@@ -55,7 +55,30 @@ ARCHITECTURES: dict[str, dict] = {
     | {"num_heads": 4, "decoder_start_token_id": 0},
     "BartForConditionalGeneration": {"vocab_size": 100, "encoder_attention_heads": 4} | SMALL
     | {"decoder_attention_heads": 4},
+    "GemmaForCausalLM": WIDTHS | {"head_dim": 16, "pad_token_id": 0},
+    "GraniteForCausalLM": WIDTHS,
+    "SmolLM3ForCausalLM": WIDTHS | {"pad_token_id": 0},
+    "Olmo2ForCausalLM": WIDTHS | {"pad_token_id": 0},
+    "OlmoeForCausalLM": WIDTHS | {"num_experts": 4, "num_experts_per_tok": 2, "pad_token_id": 0},
+    "StableLmForCausalLM": WIDTHS,
+    "Starcoder2ForCausalLM": WIDTHS,
+    "CohereForCausalLM": WIDTHS | {"pad_token_id": 0},
+    "PhiForCausalLM": WIDTHS | {"pad_token_id": 0},
+    "BloomForCausalLM": {"vocab_size": 100, "hidden_size": 32, "n_layer": 2, "n_head": 4},
+    "FalconForCausalLM": {"vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4},
+    "RobertaForSequenceClassification": {k: v for k, v in WIDTHS.items() if k != "num_key_value_heads"},
+    "DistilBertForSequenceClassification": {"vocab_size": 100, "dim": 32, "hidden_dim": 48}
+    | {"n_layers": 2, "n_heads": 4},
+    "ViTForImageClassification": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    | {"num_attention_heads": 4, "image_size": 8, "patch_size": 4},
+    "WhisperForConditionalGeneration": {"vocab_size": 100, "encoder_attention_heads": 4} | SMALL
+    | {"decoder_attention_heads": 4, "num_mel_bins": 8, "max_source_positions": 8, "decoder_start_token_id": 0}
+    | {"pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0, "suppress_tokens": None, "begin_suppress_tokens": None},
 }  # fmt: skip
+IMAGE, SOUND = (
+    torch.linspace(-1, 1, 2 * 3 * 8 * 8).view(2, 3, 8, 8),
+    torch.linspace(-1, 1, 2 * 8 * 16).view(2, 8, 16),
+)
 
 TWO = {"target_modules": ["q_proj", "v_proj"]}
 ADAPTERS: dict[str, dict] = {
@@ -92,10 +115,16 @@ def build(name: str) -> torch.nn.Module:
     return model
 
 
-def logits(model: torch.nn.Module) -> torch.Tensor:
+def inputs(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """What the model reads: token ids, but for those that look or listen."""
     decoder = {"decoder_input_ids": IDS} if model.config.is_encoder_decoder else {}
+    first = {"pixel_values": IMAGE, "input_features": SOUND}.get(model.main_input_name, IDS)
+    return {model.main_input_name: first} | decoder
+
+
+def logits(model: torch.nn.Module) -> torch.Tensor:
     with torch.no_grad():
-        return model(input_ids=IDS, **decoder).logits
+        return model(**inputs(model)).logits
 
 
 def compare(ours: torch.Tensor, theirs: torch.Tensor) -> str:
@@ -169,7 +198,8 @@ def four_bits(name: str) -> str:
 def train(name: str) -> str:
     model = adapted(name).train()
     labels = torch.tensor([0, 1]) if "Classification" in name else IDS
-    model(input_ids=IDS, labels=labels).loss.backward()
+    read = {name: value for name, value in inputs(model).items() if name != "decoder_input_ids"}
+    model(**read, labels=labels).loss.backward()
     grads = [p.grad for p in model.trainable_parameters().values()]
     return "all gradients" if all(g is not None for g in grads) else "SILENTLY WRONG"
 
