@@ -22,6 +22,7 @@ from minilora.figures import (
     quantization,
     ranks,
     thin_additions,
+    walls,
 )
 from minilora.figures.colors import COLORS, diverging, ink, luminance, rgb
 from minilora.figures.svg import WIDTH, still
@@ -96,6 +97,12 @@ PICTURES = {
     "quantization of zeros": quantization.draw([0.0], [0.0], [0.0], [("nf4", 0.0, 4.5)], 0),
     "thin additions": thin_additions.draw("q_proj", 256, 256, 8),
     "thin additions to a wide layer": thin_additions.draw("up_proj", 640, 256, 1),
+    "walls": walls.draw(
+        {
+            "a change of rank 64": {1: 0.016, 4: 0.07, 16: 0.3, "full": 1.0},
+            "none": dict.fromkeys([1, 4, 16, "full"], 0.0),
+        }
+    ),
     "ranks": ranks.draw(8, SPECTRA, LOSSES),
     "ranks without losses": ranks.draw(1, SPECTRA),
 }

@@ -12,7 +12,7 @@ from typing import Any
 
 from minilora.explorables.controls import Control, choice, slider, switch
 from minilora.explorables.memory import CARDS
-from minilora.explorables.ranks import read_recorded
+from minilora.explorables.three_tasks import three_tasks
 from minilora.figures import methods as methods_figure
 from minilora.figures.memory import NAMES, TIGHT
 from minilora.figures.svg import bytes_in_words, percent
@@ -21,20 +21,23 @@ from minilora.memory import METHODS, MemoryPlan, gigabytes, plan_memory
 from minilora.memory.catalog import MODELS, model_shape
 
 DISTANCES = {
-    "prompt": "what the base does when asked well",
-    "style": "another style, tone or format",
+    "prompt": "what the model can do if asked well",
+    "style": "a different style, tone, or format",
     "skill": "a new domain or skill",
-    "far": "much new knowledge, a new language",
+    "far": "much new knowledge, or a new language",
 }
-SHORT = {"prompt": "as the base", "style": "style", "skill": "skill", "far": "much new"}
+SHORT = {"prompt": "nothing new", "style": "style", "skill": "skill", "far": "much new"}
 RANKS = {
     "prompt": 8,
     "style": 8,
     "skill": 16,
     "far": 64,
-}  # where to begin; a wall shows in the validation loss
+}  # where to start
 EXAMPLES = [0, *(10**i for i in range(1, 7))]
 ENOUGH = 100  # examples from which on an adapter learns what holds beyond them; see few_examples.py
+A_LOT = (
+    10_000  # examples below which much new knowledge is out of reach; two papers set the scale, see _too_far
+)
 MANY = 100_000  # examples from which on a large change is worth training all weights
 TASKS = [1, 2, 5, 10, 50, 100]
 LENGTH = 512  # tokens of an example; the plans take one example at a time
@@ -64,10 +67,21 @@ def advise(
     examples: int = 1000,
     serve_together: bool = False,
 ) -> Advice:
-    """How to fine-tune a model of the catalog on one card of so many GB, and why.
+    """How to fine-tune a model of the catalog on one GPU, and why.
 
-    tasks: how many results are wanted. distance: between what the base does and what it shall do, a key of DISTANCES.
-    examples: how many there are for each task. serve_together: all results answer at the same time.
+    Args:
+        model: Its name in the catalog.
+        card: Memory of the GPU in GB.
+        tasks: How many results are wanted.
+        distance: Between what the model does and what it should do, a key of DISTANCES.
+        examples: How many there are for each task.
+        serve_together: Whether all results answer requests at the same time.
+
+    Returns:
+        The method, the reasons with their sources, the memory plans, and the lines of code.
+
+    Raises:
+        ValueError: The distance is none of DISTANCES.
 
     >>> advise("llama-3.1-8b", 24).method, advise("llama-3.1-8b", 12).method, advise("llama-3.1-8b", 4).method
     ('lora', 'qlora', 'none')
@@ -78,15 +92,21 @@ def advise(
     plans, checkpointing = {}, {}
     for name in METHODS:
         plans[name], checkpointing[name] = _plan_on(card, model, name, rank)
-    if distance == "prompt" or examples < ENOUGH:
-        reason = _few(examples) if examples and distance != "prompt" else _no_need(plans["lora"], distance)
-        instead = "a good prompt will do" if distance == "prompt" else "find more examples first"
-        return Advice("none", f"No fine-tuning, {instead}", (reason,), plans, "")
+    if distance == "prompt":
+        return Advice(
+            "none", "No fine-tuning: write a good prompt", (_no_need(plans["lora"], distance),), plans, ""
+        )
+    if examples < ENOUGH:
+        reason = _few(examples) if examples else _no_need(plans["lora"], distance)
+        return Advice("none", "Not yet: collect more examples first", (reason,), plans, "")
+    if distance == "far" and examples < A_LOT:
+        heading = "Not yet: too few examples for so much"
+        return Advice("none", heading, tuple(_too_far(examples)), plans, "")
     fitting = [name for name in METHODS if plans[name].headroom(card) >= TIGHT]
     large = distance == "far" and examples >= MANY and not (tasks > 1 and serve_together)
     method = next((name for name in METHODS if name in fitting and (large or name != "full")), "none")
     if method == "none":
-        return Advice("none", "Not this model on this card", tuple(_no_room(plans["qlora"], card)), plans, "")
+        return Advice("none", "Not this model on this GPU", tuple(_no_room(plans["qlora"], card)), plans, "")
     plan = plans[method]
     reasons = [
         _memory(method, plans, card, checkpointing[method]),
@@ -98,22 +118,24 @@ def advise(
     heading = (
         "Full fine-tuning, if LoRA falls short"
         if method == "full"
-        else f"{NAMES[method]}, to begin with at rank {rank}"
+        else f"{NAMES[method]}: start with rank {rank}"
     )
     return Advice(method, heading, tuple(reasons), plans, _code(method, rank, checkpointing[method]))
 
 
 def controls(model: str = "llama-3.1-8b") -> dict[str, Control]:
-    """Six questions, with the model to begin with."""
+    """Six questions, and the model that is chosen at first."""
     if model not in MODELS:
         raise ValueError(f"there is no model {model!r} in the catalog; choose one of {', '.join(MODELS)}")
     return {
         "model": choice("Model", list(MODELS), model),
-        "card": choice("Card", list(CARDS.items()), CARDS["24 GB"]),
-        "distance": choice("It shall learn", [(words, key) for key, words in DISTANCES.items()], "style"),
+        "card": choice("GPU", list(CARDS.items()), CARDS["24 GB"]),
+        "distance": choice(
+            "What should it learn?", [(words, key) for key, words in DISTANCES.items()], "style"
+        ),
         "examples": slider("Examples", [(f"{n:,}", n) for n in EXAMPLES], 1000),
         "tasks": slider("Tasks", TASKS, 1),
-        "serve_together": switch("All tasks answer at the same time", False),
+        "serve_together": switch("Serve all tasks at once", False),
     }
 
 
@@ -124,7 +146,7 @@ def draw(card: float, **answers: Any) -> tuple[str, str]:
 
 
 def _in_words(model: str, card: float, distance: str, examples: int, tasks: int, serve_together: bool) -> str:
-    together = ", at the same time" if serve_together else ""
+    together = ", served at once" if serve_together else ""
     wanted = f"{tasks} task{'s' * (tasks > 1)}{together}"
     return f"{model}, {card:g} GB, {wanted}, {examples:,} examples ({SHORT[distance]})"
 
@@ -153,12 +175,14 @@ def _plan_on(card: float, model: str, method: str, rank: int) -> tuple[MemoryPla
 
 def _no_need(lora: MemoryPlan, distance: str) -> Reason:
     if distance == "prompt":
-        words = "What the base does already needs a good prompt and no training"
+        words = "What the model can already do takes a good prompt and no training"
     else:
-        words = "Without examples there is nothing to learn from: write some, or ask in the prompt"
+        words = (
+            "Without examples there is nothing to learn from: write some, or describe the task in the prompt"
+        )
     return (
-        f"{words}. Even LoRA would take {gigabytes(lora.total)} to train, and leave a file of "
-        f"{bytes_in_words(lora.file_bytes)} for each task to keep.",
+        f"{words}. Even LoRA would take {gigabytes(lora.total)} to train, and each task would add a file of "
+        f"{bytes_in_words(lora.file_bytes)}.",
         PLANNED,
     )
 
@@ -166,8 +190,8 @@ def _no_need(lora: MemoryPlan, distance: str) -> Reason:
 def _no_room(qlora: MemoryPlan, card: float) -> list[Reason]:
     reasons = [
         (
-            f"Even QLoRA takes {gigabytes(qlora.total)}, and {card:g} GB must leave {TIGHT:g} GB to the CUDA context: "
-            f"it takes {qlora.cards(card)} such cards or a larger one.",
+            f"Even QLoRA takes {gigabytes(qlora.total)}, and {TIGHT:g} GB of the {card:g} GB are needed for the CUDA "
+            f"context. You need {qlora.cards(card)} such GPUs or a larger one.",
             PLANNED,
         )
     ]
@@ -176,7 +200,7 @@ def _no_room(qlora: MemoryPlan, card: float) -> list[Reason]:
         largest = max(fitting, key=lambda plan: plan.shape.parameter_count)
         reasons.append(
             (
-                f"The largest model of the catalog that QLoRA trains in {card:g} GB is {largest.shape.name}: "
+                f"The largest model in the list that QLoRA trains in {card:g} GB is {largest.shape.name}: "
                 f"{gigabytes(largest.total)}.",
                 PLANNED,
             )
@@ -193,7 +217,7 @@ def _memory(method: str, plans: dict[str, MemoryPlan], card: float, checkpointin
     def takes(name: str) -> str:
         spare = plans[name].headroom(card)
         fate = (
-            "too much"
+            f"{gigabytes(-spare * 1e9)} too much"
             if spare < 0
             else "too tight"
             if spare < TIGHT
@@ -203,7 +227,7 @@ def _memory(method: str, plans: dict[str, MemoryPlan], card: float, checkpointin
 
     upto = METHODS[: METHODS.index(method) + 1]
     how = (
-        "; with checkpointing, which computes activations again instead of keeping them"
+        "; with gradient checkpointing, which recomputes activations instead of keeping them"
         if checkpointing
         else ""
     )
@@ -212,7 +236,8 @@ def _memory(method: str, plans: dict[str, MemoryPlan], card: float, checkpointin
 
 def _rounding() -> Reason:
     return (
-        f"Four bits move the base's weights by {percent(nf4_error())} (root mean square); the adapter learns on top.",
+        f"Rounding to 4 bits moves the base's weights by {percent(nf4_error())} (root mean square); the adapter is "
+        "trained on top of that.",
         "measured by quantize_4bit on normal numbers",
     )
 
@@ -224,26 +249,42 @@ def nf4_error() -> float:
 
 
 def _rank_will_do(plan: MemoryPlan, rank: int, distance: str, examples: int) -> Reason:
-    share = recorded_gain(rank)
-    words = (
-        f"Rank {rank} trains {percent(plan.trained / plan.shape.parameter_count)} of the weights. On the tiny GPT's "
-        f"legal style it reached {percent(share)} of what full fine-tuning gains"
-    )
+    words = f"Rank {rank} trains {percent(plan.trained / plan.shape.parameter_count)} of the weights. "
     if distance == "far":
-        words += "; knowledge takes more room than style, so watch for a wall, and raise the rank there"
-    return words + ".", "plan_memory; measured by rank_spectrum.py"
+        words += (
+            "Nothing that we measured is as far as this: knowledge takes more rank than style. If the held-out loss "
+            "stops falling, double the rank; if that helps, go on"
+        )
+        return words + ".", "plan_memory; page 09 shows such a wall"
+    recorded = three_tasks()
+    words += (
+        f"In our own test, rank 8 got {recorded.share('LoRA'):.0%} of full fine-tuning's gain on three styles in "
+        f"{recorded.steps} steps"
+    )
+    if distance == "skill":
+        words += "; a skill is a larger change than those, so compare with rank 32"
+    return words + ".", "plan_memory; measured by three_tasks.py"
 
 
-def recorded_gain(rank: int) -> float:
-    """Share of full fine-tuning's gain in validation loss that LoRA of this rank reached in the recorded run."""
-    _, losses = read_recorded()
-    return (losses["base"] - losses[rank]) / (losses["base"] - losses["full"])
+def _too_far(examples: int) -> list[Reason]:
+    return [
+        (
+            f"{examples:,} examples can teach a manner, not a language: 1,000 good ones were enough for a style of "
+            "answering, because the knowledge was there from pretraining.",
+            "arXiv 2305.11206",
+        ),
+        (
+            "Studies of knowledge fine-tune on 100,000 pairs, or on 20 billion tokens of plain text. With less, put "
+            "the facts into the prompt (retrieval), or choose a smaller goal.",
+            "arXiv 2405.09673",
+        ),
+    ]
 
 
 def _full_is_due(plan: MemoryPlan, examples: int) -> Reason:
     return (
-        f"{examples:,} examples of much that is new: full fine-tuning's change has 10 to 100 times the rank of a usual "
-        "LoRA. Try LoRA first all the same, and keep it if its validation loss is as good.",
+        f"{examples:,} examples of something very new: full fine-tuning's change has 10 to 100 times the rank of a "
+        "typical LoRA. Still try LoRA first, and keep it if its held-out loss is as good.",
         "arXiv 2405.09673",
     )
 
@@ -254,12 +295,12 @@ def _few(examples: int) -> Reason:
     gains = {documents: loss["base"] - loss["best"] for documents, loss in losses.items()}
     known, most = max(n for n in gains if n <= max(examples, min(gains))), max(gains)
     words = (
-        f"{examples} examples are few: on the tiny GPT {known} documents brought {percent(gains[known] / gains[most])} "
-        f"of what {most} brought, and the validation loss went from {losses[known]['base']:.2f} to "
+        f"{examples} examples are few: in our own test, {known} documents brought {gains[known] / gains[most]:.0%} of "
+        f"the gain of {most}, and the held-out loss went from {losses[known]['base']:.2f} to "
         f"{losses[known]['last']:.2f}. "
     )
     advice = (
-        "Hold some back to see when to stop"
+        "Hold some out to see when to stop"
         if examples >= ENOUGH
         else "Show them in the prompt, and collect more"
     )
@@ -269,13 +310,15 @@ def _few(examples: int) -> Reason:
 def _results(plans: dict[str, MemoryPlan], method: str, tasks: int, serve_together: bool) -> Reason:
     adapter, copy = plans["lora"].file_bytes, plans["full"].file_bytes
     if method == "full":
-        return f"Each task is a whole model to keep: {tasks} × {bytes_in_words(copy)}.", PLANNED
+        return f"Each task adds a whole model to store: {tasks} × {bytes_in_words(copy)}.", PLANNED
     if tasks == 1:
         return (
-            f"What it learns is a file of {bytes_in_words(adapter)}; a full copy is {bytes_in_words(copy)}.",
+            f"The result is a file of {bytes_in_words(adapter)}; a full copy of the model is {bytes_in_words(copy)}.",
             PLANNED,
         )
-    words = f"{tasks} adapters are {bytes_in_words(tasks * adapter)} beside one base; full copies would be "
+    words = (
+        f"{tasks} adapters take {bytes_in_words(tasks * adapter)} beside one base; full copies would take "
+    )
     words += bytes_in_words(tasks * copy)
     if serve_together:
         words += ". One base in memory serves them all, even in one batch"

@@ -28,14 +28,18 @@ from minilora import (
     style_corpus,
 )
 from minilora.exercises import check, hint, solution
+from minilora.explorables.methods import advise
+from minilora.explorables.three_tasks import three_tasks
 from minilora.figures import charts
 from minilora.lesson.directions import keep_strongest, random_like, share_held, weight_changes
 from minilora.lesson.guessing import predict, reveal
 from minilora.lesson.layers import changed_tensors, fingerprints, layer_flow, look_into
 from minilora.lesson.own_code import mine_or
-from minilora.lesson.pictures import layer_and_additions, one_weight
+from minilora.lesson.pictures import layer_and_additions, learned_by_rank, one_weight
 from minilora.lesson.showing import show_table, show_text
 from minilora.lesson.storage import saved_sizes
+from minilora.lesson.stories import held_out_story
+from minilora.lesson.walls import learn_change, memorize_pairs
 from minilora.lesson.watching import Snapshot, show_files, watch, write
 from minilora.memory import gigabytes, measure_memory, plan_memory
 from minilora.memory.catalog import DEVICES, MODELS
@@ -66,6 +70,7 @@ __all__ = [
     "Trainer",
     "adapter_switcher",
     "add_lora",
+    "advise",
     "changed_tensors",
     "charts",
     "check",
@@ -73,14 +78,18 @@ __all__ = [
     "evaluate",
     "fingerprints",
     "gigabytes",
+    "held_out_story",
     "hint",
     "keep_strongest",
     "layer_and_additions",
     "layer_flow",
+    "learn_change",
+    "learned_by_rank",
     "load_text",
     "look_into",
     "lora_anatomy",
     "measure_memory",
+    "memorize_pairs",
     "memory_explorer",
     "method_chooser",
     "mine_or",
@@ -103,6 +112,7 @@ __all__ = [
     "show_text",
     "solution",
     "style_corpus",
+    "three_tasks",
     "torch",
     "training_dashboard",
     "watch",
