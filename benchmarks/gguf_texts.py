@@ -60,7 +60,12 @@ def theirs(model_file: Path, adapter: Path | None, prompts: list[list[int]]) -> 
     import llama_cpp
 
     model = llama_cpp.Llama(
-        str(model_file), lora_path=str(adapter) if adapter else None, n_ctx=256, n_threads=1, n_threads_batch=1, verbose=False
+        str(model_file),
+        lora_path=str(adapter) if adapter else None,
+        n_ctx=256,
+        n_threads=1,
+        n_threads_batch=1,
+        verbose=False,
     )
     found = []
     for prompt in prompts:
@@ -104,7 +109,8 @@ def measure(source: Path) -> dict[str, Any]:
         convert(source, "convert_hf_to_gguf.py", folder / "base", "--outfile", folder / "base.gguf")
         reader = llama_cpp.Llama(str(folder / "base.gguf"), vocab_only=True, verbose=False)
         split = sum(
-            reader.tokenize(text.encode(), add_bos=False) == ids for text, ids in zip(PROMPTS, prompts, strict=True)
+            reader.tokenize(text.encode(), add_bos=False) == ids
+            for text, ids in zip(PROMPTS, prompts, strict=True)
         )
         with model.disable_adapter():
             rows["tiny-gpt"] = same(ours(model, prompts), theirs(folder / "base.gguf", None, prompts))
@@ -113,7 +119,13 @@ def measure(source: Path) -> dict[str, Any]:
             model.save_adapter(folder / style)
             file = folder / f"{style}.gguf"
             convert(
-                source, "convert_lora_to_gguf.py", folder / style, "--base", folder / "base", "--outfile", file
+                source,
+                "convert_lora_to_gguf.py",
+                folder / style,
+                "--base",
+                folder / "base",
+                "--outfile",
+                file,
             )
             rows[f"adapter {style}"] = same(ours(model, prompts), theirs(folder / "base.gguf", file, prompts))
             print(style, rows[f"adapter {style}"], flush=True)

@@ -36,6 +36,17 @@ from minilora.lesson.guessing import predict, reveal
 from minilora.lesson.layers import changed_tensors, fingerprints, layer_flow, look_into
 from minilora.lesson.own_code import mine_or
 from minilora.lesson.pictures import layer_and_additions, learned_by_rank, one_weight
+from minilora.lesson.quantizing import (
+    compare_schemes,
+    errors_of_others,
+    heavy_parts,
+    level_shares,
+    levels_and_weights,
+    levels_for_half,
+    number_in_bits,
+    show_bytes,
+    three_versions,
+)
 from minilora.lesson.showing import show_table, show_text
 from minilora.lesson.storage import saved_sizes
 from minilora.lesson.stories import held_out_story
@@ -43,6 +54,7 @@ from minilora.lesson.walls import learn_change, memorize_pairs
 from minilora.lesson.watching import Snapshot, show_files, watch, write
 from minilora.memory import gigabytes, measure_memory, plan_memory
 from minilora.memory.catalog import DEVICES, MODELS
+from minilora.reference.quantization import NF4
 from minilora.training.datasets import STYLES
 from minilora.widgets import (
     adapter_switcher,
@@ -60,6 +72,7 @@ __all__ = [
     "DEVICES",
     "GPT",
     "MODELS",
+    "NF4",
     "STYLES",
     "GPTConfig",
     "Linear4bit",
@@ -74,10 +87,13 @@ __all__ = [
     "changed_tensors",
     "charts",
     "check",
+    "compare_schemes",
     "encode_text",
+    "errors_of_others",
     "evaluate",
     "fingerprints",
     "gigabytes",
+    "heavy_parts",
     "held_out_story",
     "hint",
     "keep_strongest",
@@ -85,6 +101,9 @@ __all__ = [
     "layer_flow",
     "learn_change",
     "learned_by_rank",
+    "level_shares",
+    "levels_and_weights",
+    "levels_for_half",
     "load_text",
     "look_into",
     "lora_anatomy",
@@ -94,6 +113,7 @@ __all__ = [
     "method_chooser",
     "mine_or",
     "np",
+    "number_in_bits",
     "one_weight",
     "parameter_explorer",
     "pattern_builder",
@@ -107,12 +127,14 @@ __all__ = [
     "reveal",
     "saved_sizes",
     "share_held",
+    "show_bytes",
     "show_files",
     "show_table",
     "show_text",
     "solution",
     "style_corpus",
     "three_tasks",
+    "three_versions",
     "torch",
     "training_dashboard",
     "watch",

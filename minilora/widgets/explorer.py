@@ -1,8 +1,9 @@
 """The base of all explorables: controls above, and below them a picture and one sentence that says what it shows.
 
 A subclass declares its controls and says how to draw them: `draw(**values)` returns an SVG string and the sentence. The
-base redraws on every change, serves keyboard and screen reader, and leaves a still picture where no kernel runs. The
-still carries the declaration of its controls, from which the web site brings it to life.
+base redraws on every change, serves keyboard and screen reader, lets parts of the picture set controls, and leaves a
+still picture where no kernel runs. The still carries the declaration of its controls, from which the web site brings it
+to life.
 
 Not here: any drawing (minilora/figures), and any arithmetic (the engine).
 """
@@ -29,6 +30,12 @@ class Accessibility(anywidget.AnyWidget):
     _css = Path(__file__).with_name("accessibility.css")
 
 
+class Holding(anywidget.AnyWidget):
+    """Shows nothing. Parts of a picture that name a control (`data-set`) set it when they are clicked or dragged."""
+
+    _esm = Path(__file__).with_name("holding.js")
+
+
 class Explorer(VBox):
     """Each control is an attribute under its own name, and `sentence` is the text alternative of the present state.
 
@@ -43,7 +50,9 @@ class Explorer(VBox):
             control.observe(self._redraw_after_change, "value")
         self.sentence, self.svg = "", ""
         self.picture = HTML(layout=Layout(margin="8px 0 0"))
-        super().__init__([control_row(self.controls.values()), self.picture, Accessibility()])
+        holding = Holding()
+        holding.on_msg(lambda _, message, __: self.take(message["name"], message["value"]))
+        super().__init__([control_row(self.controls.values()), self.picture, Accessibility(), holding])
         self.add_class("minilora")
         self.add_class(type(self).__name__)  # so that one can tell them apart in the page
         self.redraw()
@@ -62,6 +71,13 @@ class Explorer(VBox):
     def chosen(self) -> dict[str, Any]:
         """What each control holds now."""
         return {name: control.value for name, control in self.controls.items()}
+
+    def take(self, name: str, value: str) -> None:
+        """Sets a control as a part of the picture says; one that the control does not offer changes nothing."""
+        control = self.controls.get(name)
+        for _, option in getattr(control, "_options_full", [("", False), ("", True)]):
+            if control is not None and str(option) == value:
+                control.value = option
 
     def _redraw_after_change(self, change: Any) -> None:
         self.redraw()
