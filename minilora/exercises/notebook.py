@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from minilora.exercises import feedback, judging, registry
+from minilora.exercises import feedback, foresee, judging, registry
 from minilora.exercises import progress as records
 from minilora.exercises.exercise import Exercise
 from minilora.exercises.judging import (
@@ -35,6 +35,7 @@ def check(name: str, answer: Any) -> Any:
     question the dict of answers.
     """
     result = verdict(name, answer)
+    result.note = " ".join(filter(None, (result.note, foresee.warning(answer, foresee.history()))))
     if result.outcome != UNCHECKABLE:
         result.hints = registry.get(name).hints
         _keep_texts(result, answer)
