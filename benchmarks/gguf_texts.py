@@ -5,9 +5,9 @@
 FOLDER is llama.cpp's source, for example vendor/llama.cpp of the package llama-cpp-python, which must be installed too
 (it builds llama.cpp, about ten minutes); where it is not, the benchmark says so and is skipped (status 77).
 
-Not here: llama.cpp's tokenizer. Its converter knows tokenizers by a checksum and does not know tiny-gpt's, so it is told
-to use the nearest one that it has, and both sides are given the same token ids; how many prompts that tokenizer splits
-as ours does is reported.
+Not here: llama.cpp's tokenizer. Its converter knows tokenizers by a checksum and does not know tiny-gpt's, so it is
+told to use the nearest one that it has, and both sides are given the same token ids; how many prompts that tokenizer
+splits as ours does is reported.
 """
 
 from __future__ import annotations
@@ -144,11 +144,13 @@ def same(one: list[list[int]], other: list[list[int]]) -> dict[str, int]:
 def page(recorded: dict[str, Any]) -> str:
     """The figures as Markdown."""
     number = recorded["prompts"]
-    lines = [[name, f"{row['texts']} of {number}", row["tokens"]] for name, row in recorded["rows"].items()]
+    rows = recorded["rows"].items()
+    lines = [[name, f"{row['texts']} of {number}", row["tokens"]] for name, row in rows]
     return (
-        f"{versions(recorded['machine'])}. Greedy continuations of {number} prompts, up to {TOKENS} tokens, from the same "
-        f"token ids. The converter was told to use its tokenizer '{NEAREST}', which splits {recorded['tokenized alike']} of "
-        f"the {number} prompts as ours does.\n\n" + table(["", "equal texts", "tokens"], lines)
+        f"{versions(recorded['machine'])}. Greedy continuations of {number} prompts, up to {TOKENS} tokens, from the "
+        f"same token ids. The converter was told to use its tokenizer '{NEAREST}', which splits "
+        f"{recorded['tokenized alike']} of the {number} prompts as ours does.\n\n"
+        + table(["", "equal texts", "tokens"], lines)
     )
 
 
