@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="minilora", description="LoRA, 4-bit quantization, adapters on small GPTs."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (add_doctor, add_fetch, add_finetune, add_generate, add_plan, add_grade):
+    for add in (add_doctor, add_fetch, add_finetune, add_generate, add_plan, add_grade, add_carry_over):
         add(commands)
     options = parser.parse_args(arguments)
     with contextlib.suppress(
@@ -327,71 +327,41 @@ def add_grade(commands: Commands) -> None:
         "minilora grade class/ --results marks/ --exercises exercises/03_lora.ipynb",
         grade,
     )
-    parser.add_argument("path", nargs="?", help="a notebook, or a folder or zip with one entry per student")
-    parser.add_argument("--student", help="whose it is; then a folder or zip is one submission")
-    parser.add_argument("--only", metavar="NAME", help="grade this entry of the folder alone, as --only=NAME")
-    parser.add_argument(
-        "--exercises",
-        nargs="+",
-        help="what counts: names, or the notebook that you handed out (default: all)",
-    )
-    parser.add_argument(
-        "--format", choices=("text", "json", "gradescope", "classroom50", "csv"), default="text"
-    )
-    parser.add_argument("--output", help="a file to write instead of the screen")
-    parser.add_argument("--results", help="folder that keeps results, so that nothing is graded twice")
-    parser.add_argument("--secret-file", help="the course's secret, from which hidden inputs follow")
-    parser.add_argument("--sandbox", choices=("auto", "bubblewrap", "setpriv", "plain"), default="auto")
-    parser.add_argument("--workers", type=int, help="submissions at a time (default: one for each core)")
-    parser.add_argument("--dask", metavar="ADDRESS", help="grade on the Dask cluster with this scheduler")
-    parser.add_argument(
-        "--fill", help="a CSV that your platform exported: written to --output with marks in it"
-    )
-    parser.add_argument("--id-column", default="", help="its column with the students' ids")
-    parser.add_argument("--mark-column", default="", help="its column for the marks")
-    parser.add_argument("--export-written", help="write the texts that a person marks to this new CSV file")
-    parser.add_argument("--merge-written", help="take over marks from such a file, once it is filled in")
-    parser.add_argument(
-        "--gradescope-zip", help="grade nothing: write an autograder for Gradescope to this file"
-    )
-    parser.add_argument(
-        "--classroom50-folder", help="grade nothing: write an autograder for Classroom 50 to this new folder"
-    )
+    from minilora.grading.options import add_options
+
+    add_options(parser)
 
 
 def grade(options: argparse.Namespace) -> int:
+    from minilora.grading.command import Request, run
+
+    return run(Request.of(options))
+
+
+# -- carry-over ------------------------------------------------------------------------------------------------
+
+
+def add_carry_over(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "carry-over",
+        "take your answers over into a corrected notebook",
+        "minilora carry-over 03_lora.ipynb 03_lora.new.ipynb",
+        carry_over,
+    )
+    parser.add_argument("old", help="the notebook with your answers; it stays as it is")
+    parser.add_argument("new", help="the corrected notebook")
+    parser.add_argument("--output", help="default: beside the new one, as NEW-with-my-answers.ipynb")
+
+
+def carry_over(options: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from minilora.grading.command import build_classroom50, build_gradescope, run
+    from minilora.grading.carry import carry_over as carry
 
-    def path(text: str | None) -> Path | None:
-        return Path(text) if text else None
-
-    if options.gradescope_zip:
-        return build_gradescope(Path(options.gradescope_zip), options.exercises, path(options.secret_file))
-    if options.classroom50_folder:
-        folder = Path(options.classroom50_folder)
-        return build_classroom50(folder, options.exercises, path(options.secret_file))
-    if not options.path:
-        raise ValueError("name a notebook, a folder or a zip; see minilora grade --help")
-    return run(
-        Path(options.path),
-        student=options.student,
-        exercises=options.exercises,
-        form=options.format,
-        output=path(options.output),
-        folder=path(options.results),
-        secret=path(options.secret_file),
-        box=options.sandbox,
-        workers=options.workers,
-        fill=path(options.fill),
-        id_column=options.id_column,
-        mark_column=options.mark_column,
-        export_written=path(options.export_written),
-        merge_written=path(options.merge_written),
-        dask=options.dask,
-        only=options.only,
-    )
+    output = Path(options.output) if options.output else None
+    print("\n".join(carry(Path(options.old), Path(options.new), output)))
+    return 0
 
 
 if __name__ == "__main__":

@@ -46,7 +46,9 @@ def test_modules_without_torch():
     ]
     paths += [PACKAGE / "cli.py", PACKAGE / "quantization" / "codes.py"]
     paths += [
-        path for folder in ("figures", "reference", "exercises") for path in (PACKAGE / folder).rglob("*.py")
+        path
+        for folder in ("explorables", "figures", "reference", "exercises")
+        for path in (PACKAGE / folder).rglob("*.py")
     ]
     names = [".".join(("minilora", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in paths]
     names = [name.removesuffix(".__init__") for name in names if not name.endswith(".freeze")]

@@ -124,6 +124,18 @@ def dot(x: float, y: float, radius: float, fill: str, *, opacity: float = 1) -> 
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="{fill}"{faint}/>'
 
 
+def holds(parts: Iterable[str], control: str, value: object, cursor: str = "pointer") -> str:
+    """Parts that set a control of the explorable when they are clicked, or dragged to (widgets/holding.js).
+
+    >>> holds([dot(5, 5, 2, "#000000")], "outlier", 8)[:30]
+    '<g data-set="outlier=8" style='
+    """
+    inside = "".join(parts)
+    return (
+        f'<g data-set="{escape(f"{control}={value}")}" style="cursor:{cursor};touch-action:none">{inside}</g>'
+    )
+
+
 def polygon(points: Iterable[tuple[float, float]], fill: str, *, opacity: float = 1) -> str:
     places = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return f'<polygon points="{places}" fill="{fill}" opacity="{opacity:g}"/>'

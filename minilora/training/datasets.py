@@ -100,7 +100,7 @@ def encode_text(text: str | Sequence[str], tokenizer: Tokenizer, sequence_length
     """Packs a text, or documents one after the other, into rows of tokens; no token is lost.
 
     Every token but the first is predicted exactly once; the last row is padded with targets that do not count.
-    Documents are separated by "<|endoftext|>" if the tokenizer has it, otherwise by a blank line.
+    Documents are separated by ``<|endoftext|>`` if the tokenizer has it, otherwise by a blank line.
 
     Args:
         text: One text, or several documents.

@@ -14,10 +14,11 @@ from typing import Any
 import ipywidgets
 import torch
 
+from minilora.explorables.controls import slider
 from minilora.figures.svg import svg, title
 from minilora.figures.voices import Voice, draw
 from minilora.lora import LoraModel
-from minilora.widgets.explorer import STYLE, Explorer, control_layout, slider
+from minilora.widgets.explorer import STYLE, Explorer, control_layout
 from minilora.widgets.voices import LIKELIER, voice, whole_sentences
 
 STRENGTHS = [(f"{strength:g}", strength) for strength in (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)]
