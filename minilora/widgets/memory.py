@@ -1,6 +1,6 @@
-"""Explorable: what full fine-tuning, LoRA and QLoRA take in memory, against the size of a card.
+"""Explorable: what full fine-tuning, LoRA and QLoRA take in memory, against the memory of a GPU.
 
-Not here: any formula for bytes (memory.py), and speed.
+Not here: any formula for bytes (minilora/memory), and speed.
 """
 
 from __future__ import annotations
@@ -15,31 +15,40 @@ from minilora.widgets.explorer import Explorer, choice, slider, switch
 CARDS = {device.name: device.gigabytes for device in DEVICES.values() if device.has_gpu}
 BATCHES = [2**i for i in range(7)]  # 1 … 64
 LENGTHS = [2**i for i in range(7, 14)]  # 128 … 8192
-NUMBERS = {"16 bits each": "bf16", "32 bits each": "fp32"}
-NOTE = "Adapters (on attention) and their optimizer are in 32 bits, QLoRA's base is in NF4."
 RANKS = [2**i for i in range(9)]  # 1 … 256
+OPTIMIZERS = {  # in words, and as `plan_memory` takes it: dtype, optimizer
+    "AdamW, mixed precision": ("bf16", "adamw-master"),
+    "AdamW, all in 32 bits": ("fp32", "adamw"),
+    "AdamW, all in 16 bits": ("bf16", "adamw"),
+    "8-bit AdamW": ("bf16", "adamw-8bit"),
+    "SGD, all in 16 bits": ("bf16", "sgd"),
+}
+TARGETS = ("all-linear", "attention", "mlp")
+NOTE = "Adapters are in 32 bits. QLoRA's base is in NF4 with double quantization."
 
 
 class MemoryExplorer(Explorer):
-    """Every number is `plan_memory`'s, with AdamW, adapters on attention, double quantization.
+    """Every number is `plan_memory`'s, with double quantization.
 
     Args:
         model: The model to begin with, from the catalog.
-        dtype: How weights are stored to begin with, "bf16" or "fp32"; in full fine-tuning gradients and the optimizer's
-            averages are stored alike.
+        optimizer: The optimizer to begin with, one of `OPTIMIZERS`. It includes how weights are stored.
     """
 
-    def __init__(self, model: str = "llama-3.1-8b", dtype: str = "bf16"):
+    def __init__(self, model: str = "llama-3.1-8b", optimizer: str = "AdamW, mixed precision"):
         if model not in MODELS:
             raise ValueError(f"there is no model {model!r} in the catalog; choose one of {', '.join(MODELS)}")
+        if optimizer not in OPTIMIZERS:
+            raise ValueError(f"there is no optimizer {optimizer!r}; choose one of {'; '.join(OPTIMIZERS)}")
         super().__init__(
             model=choice("Model", list(MODELS), model),
-            card=choice("Card", list(CARDS.items()), CARDS["24 GB"]),
-            dtype=choice("Numbers", list(NUMBERS.items()), dtype),
-            batch_size=slider("Batch size", BATCHES, 4),
-            sequence_length=slider("Tokens in a row", LENGTHS, 512),
+            card=choice("GPU", list(CARDS.items()), CARDS["24 GB"]),
+            optimizer=choice("Optimizer", list(OPTIMIZERS), optimizer),
+            target_modules=choice("Adapters on", list(TARGETS), "all-linear"),
+            batch_size=slider("Batch size", BATCHES, 1),
+            sequence_length=slider("Tokens per row", LENGTHS, 512),
             rank=slider("Rank r", RANKS, 8),
-            gradient_checkpointing=switch("Checkpointing: compute again instead of keeping", False),
+            gradient_checkpointing=switch("Gradient checkpointing", False),
         )
 
     def plans(self) -> dict[str, MemoryPlan]:
@@ -51,5 +60,7 @@ class MemoryExplorer(Explorer):
         return draw(_plans(**chosen), card, CARDS, NOTE)
 
 
-def _plans(model: str, rank: int, **training: Any) -> dict[str, MemoryPlan]:
-    return {method: plan_memory(model, method, r=rank, double_quant=True, **training) for method in METHODS}
+def _plans(model: str, rank: int, optimizer: str, **training: Any) -> dict[str, MemoryPlan]:
+    dtype, state = OPTIMIZERS[optimizer]
+    training |= {"dtype": dtype, "optimizer": state, "double_quant": True}
+    return {method: plan_memory(model, method, r=rank, **training) for method in METHODS}
