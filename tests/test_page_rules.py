@@ -24,6 +24,7 @@ REWRITTEN: list[str] = [
     "03",
     "04",
     "05",
+    "06",
     "09",
 ]  # the numbers of pages that keep all rules, to become all ten
 MOST_LINES = 12

@@ -122,6 +122,7 @@ def test_nothing_grows_over_200_moves(explorer):
 def test_memory_explorer_shows_what_plan_memory_says():
     explorer = widgets.memory_explorer()
     explorer.rank.value, explorer.batch_size.value, explorer.gradient_checkpointing.value = 64, 2, True
+    explorer.optimizer.value, explorer.target_modules.value = "8-bit AdamW", "mlp"
     for method in METHODS:
         plan = plan_memory(
             "llama-3.1-8b",
@@ -131,6 +132,8 @@ def test_memory_explorer_shows_what_plan_memory_says():
             sequence_length=512,
             gradient_checkpointing=True,
             double_quant=True,
+            optimizer="adamw-8bit",
+            target_modules="mlp",
         )
         assert gigabytes(plan.total) in explorer.sentence
         assert explorer.plans()[method] == plan

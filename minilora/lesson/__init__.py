@@ -36,6 +36,7 @@ from minilora.lesson.guessing import predict, reveal
 from minilora.lesson.layers import changed_tensors, fingerprints, layer_flow, look_into
 from minilora.lesson.own_code import mine_or
 from minilora.lesson.pictures import layer_and_additions, learned_by_rank, one_weight
+from minilora.lesson.planning import gpu_ladder, show_recorded, with_and_without_checkpointing
 from minilora.lesson.quantizing import (
     compare_schemes,
     errors_of_others,
@@ -54,6 +55,7 @@ from minilora.lesson.walls import learn_change, memorize_pairs
 from minilora.lesson.watching import Snapshot, show_files, watch, write
 from minilora.memory import gigabytes, measure_memory, plan_memory
 from minilora.memory.catalog import DEVICES, MODELS
+from minilora.memory.recorded import RECORDED
 from minilora.reference.quantization import NF4
 from minilora.training.datasets import STYLES
 from minilora.widgets import (
@@ -73,6 +75,7 @@ __all__ = [
     "GPT",
     "MODELS",
     "NF4",
+    "RECORDED",
     "STYLES",
     "GPTConfig",
     "Linear4bit",
@@ -93,6 +96,7 @@ __all__ = [
     "evaluate",
     "fingerprints",
     "gigabytes",
+    "gpu_ladder",
     "heavy_parts",
     "held_out_story",
     "hint",
@@ -129,6 +133,7 @@ __all__ = [
     "share_held",
     "show_bytes",
     "show_files",
+    "show_recorded",
     "show_table",
     "show_text",
     "solution",
@@ -139,5 +144,6 @@ __all__ = [
     "training_dashboard",
     "watch",
     "weight_changes",
+    "with_and_without_checkpointing",
     "write",
 ]
