@@ -3,6 +3,7 @@
 import base64
 import gc
 import json
+import re
 from html import escape
 from xml.etree import ElementTree
 
@@ -14,7 +15,7 @@ from minilora import GPT, LoraConfig, Trainer, add_lora, widgets
 from minilora.explorables import methods
 from minilora.explorables.methods import DISTANCES, EXAMPLES, advise
 from minilora.explorables.ranks import RECORDED
-from minilora.figures.svg import bytes_in_words
+from minilora.figures.svg import bytes_in_words, in_a_name
 from minilora.memory import METHODS, gigabytes, plan_memory
 from minilora.memory.catalog import MODELS
 from minilora.widgets import parameters
@@ -307,3 +308,24 @@ def test_unknown_distance_lists_those_that_exist():
 
 def test_nf4_error_is_that_of_the_published_code():
     assert methods.nf4_error() == pytest.approx(0.092, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (widgets.rank_explorer, "rank"),
+        (widgets.memory_explorer, "card"),
+        (widgets.quantization_explorer, "quant_type"),
+    ],
+)
+def test_each_part_that_can_be_clicked_sets_its_control(make, name):
+    explorer = make()
+    parts = set(re.findall(f'data-set="({name})=([^"]+)"', explorer.svg))
+    assert len(parts) > 1
+    for part in parts:
+        before = explorer.chosen()
+        explorer.take_hold(*part)
+        assert in_a_name(explorer.controls[name].value) == part[1]
+        assert {**before, name: None} == {**explorer.chosen(), name: None}, "and no other"
+    explorer.take_hold(name, "nothing of the kind")
+    explorer.take_hold("no such control", "1")

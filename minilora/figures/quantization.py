@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from minilora.figures.colors import COLORS
-from minilora.figures.svg import WIDTH, dot, line, percent, rect, scale, svg, text, title
+from minilora.figures.svg import WIDTH, dot, line, percent, rect, scale, svg, takes_hold, text, title
 
 TOP, BOTTOM = 74, 158  # heights of the two number lines
 ROW = 27
@@ -71,9 +71,10 @@ def _bars(schemes: Sequence[tuple[str, float, float]], chosen: int, y: float) ->
     for i, (name, error, bits) in enumerate(schemes):
         top = y + 4 + i * ROW
         color = COLORS["quantized" if i == chosen else "neutral"]
-        parts += [
+        bar = [
             text(0, top + 15, name, bold=i == chosen),
             rect(190, top, max(1.0, x(error)), 19, color),
             text(190 + x(error) + 8, top + 15, f"{percent(error)} · {bits:.3g} bits", bold=i == chosen),
         ]
+        parts.append(takes_hold("quant_type", name.split(",")[0], *bar))
     return parts

@@ -129,6 +129,24 @@ def polygon(points: Iterable[tuple[float, float]], fill: str, *, opacity: float 
     return f'<polygon points="{places}" fill="{fill}" opacity="{opacity:g}"/>'
 
 
+def takes_hold(control: str, value: object, *parts: str) -> str:
+    """Parts that can be clicked: then the control of this name gets this value, in Jupyter and on the web site.
+
+    >>> takes_hold("rank", 8, "<circle/>")
+    '<g data-set="rank=8"><circle/></g>'
+    """
+    return f'<g data-set="{control}={in_a_name(value)}">{"".join(parts)}</g>'
+
+
+def in_a_name(value: object) -> str:
+    """A control's value as `takes_hold` writes it.
+
+    >>> in_a_name(24.0), in_a_name("nf4"), in_a_name(True)
+    ('24', 'nf4', 'True')
+    """
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
     """The place between start and end of a value between low and high.
 

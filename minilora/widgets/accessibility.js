@@ -12,11 +12,20 @@ function mend(root) {
   root.querySelectorAll(".widget-html-content").forEach((node) => node.setAttribute("aria-live", "polite"));
 }
 
-function render({ el }) {
+// A part of a picture that names a control and a value (data-set) sets it when it is clicked. The web site uses this too.
+export function takeHold(root, set) {
+  root.addEventListener("click", (event) => {
+    const part = event.target.closest?.("[data-set]");
+    if (part) set(...part.dataset.set.split("="));
+  });
+}
+
+function render({ el, model }) {
   const start = () => {
     const root = el.closest(".minilora");
     if (!root) return requestAnimationFrame(start); // not on the page yet
     mend(root);
+    takeHold(root, (name, value) => model.send({ set: [name, value] }));
     new MutationObserver(() => mend(root)).observe(root, { childList: true, subtree: true, characterData: true });
   };
   start();

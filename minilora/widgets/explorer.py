@@ -19,7 +19,7 @@ import anywidget
 from ipywidgets import HTML, Box, Checkbox, DOMWidget, Dropdown, Layout, SelectionSlider, VBox
 
 from minilora.explorables.controls import Control, declaration
-from minilora.figures.svg import still_html, svg, title
+from minilora.figures.svg import in_a_name, still_html, svg, title
 
 
 class Accessibility(anywidget.AnyWidget):
@@ -43,7 +43,9 @@ class Explorer(VBox):
             control.observe(self._redraw_after_change, "value")
         self.sentence, self.svg = "", ""
         self.picture = HTML(layout=Layout(margin="8px 0 0"))
-        super().__init__([control_row(self.controls.values()), self.picture, Accessibility()])
+        accessibility = Accessibility()
+        accessibility.on_msg(lambda _, content, buffers: self.take_hold(*content["set"]))
+        super().__init__([control_row(self.controls.values()), self.picture, accessibility])
         self.add_class("minilora")
         self.add_class(type(self).__name__)  # so that one can tell them apart in the page
         self.redraw()
@@ -58,6 +60,13 @@ class Explorer(VBox):
         except ValueError as error:  # a choice that cannot be: the engine's message says why
             self.svg, self.sentence = impossible(error)
         self.picture.value = f'{self.svg}<p aria-hidden="true">{escape(self.sentence)}</p>'
+
+    def take_hold(self, name: str, value: str) -> None:
+        """What a click on a part of the picture does: the control of that name gets that value, if it has it."""
+        values = self.declared[name].values() if name in self.declared else []
+        for each in values:
+            if in_a_name(each) == value:
+                self.controls[name].value = each
 
     def chosen(self) -> dict[str, Any]:
         """What each control holds now."""
