@@ -3,6 +3,7 @@
 import base64
 import gc
 import json
+import re
 import statistics
 from html import escape
 from xml.etree import ElementTree
@@ -16,7 +17,7 @@ from minilora import GPT, LoraConfig, Trainer, add_lora, quantize_4bit, widgets
 from minilora.exercises import registry
 from minilora.explorables import methods, three_tasks
 from minilora.explorables.methods import DISTANCES, EXAMPLES, advise
-from minilora.figures.svg import bytes_in_words
+from minilora.figures.svg import bytes_in_words, in_a_name
 from minilora.memory import METHODS, gigabytes, plan_memory
 from minilora.memory.catalog import MODELS
 from minilora.widgets import parameters
@@ -252,12 +253,12 @@ def test_a_part_of_the_picture_sets_its_control():
     parts = [node.get("data-set") for node in root.iter() if node.get("data-set")]
     for part in parts:  # whatever can be taken hold of is a choice of a control
         name, value = part.split("=")
-        explorer.take(name, value)
+        explorer.take_hold(name, value)
         assert str(explorer.controls[name].value) == value
     assert {part.split("=")[0] for part in parts} == {"outlier", "quant_type"}
     before = explorer.svg
-    explorer.take("outlier", "7")  # no such stop
-    explorer.take("nothing", "7")
+    explorer.take_hold("outlier", "7")  # no such stop
+    explorer.take_hold("nothing", "7")
     assert explorer.svg == before
 
 
@@ -393,3 +394,24 @@ def test_unknown_distance_lists_those_that_exist():
 
 def test_nf4_error_is_that_of_the_published_code():
     assert methods.nf4_error() == pytest.approx(0.092, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (widgets.rank_explorer, "rank"),
+        (widgets.memory_explorer, "card"),
+        (widgets.quantization_explorer, "quant_type"),
+    ],
+)
+def test_each_part_that_can_be_clicked_sets_its_control(make, name):
+    explorer = make()
+    parts = set(re.findall(f'data-set="({name})=([^"]+)"', explorer.svg))
+    assert len(parts) > 1
+    for part in parts:
+        before = explorer.chosen()
+        explorer.take_hold(*part)
+        assert in_a_name(explorer.controls[name].value) == part[1]
+        assert {**before, name: None} == {**explorer.chosen(), name: None}, "and no other"
+    explorer.take_hold(name, "nothing of the kind")
+    explorer.take_hold("no such control", "1")

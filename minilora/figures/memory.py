@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from minilora.figures.colors import COLORS, ink
-from minilora.figures.svg import WIDTH, line, rect, scale, svg, text, title
+from minilora.figures.svg import WIDTH, holds, line, rect, scale, svg, text, title
 from minilora.memory import MemoryPlan, gigabytes
 
 LEFT = 66.0  # where the bars begin
@@ -116,8 +116,9 @@ def _axis(x, reach: float, card: float, cards: Mapping[str, float]) -> list[str]
     for size in sorted(cards.values()):
         if size <= reach and all(abs(x(size) - other) > 36 for other in written):
             written.append(x(size))
-            parts += [line(x(size), y - 4, x(size), y + 4, COLORS["neutral"])]
-            parts += [text(x(size), y - 7, f"{size:g}", size=13, anchor="middle")]
+            tick = line(x(size), y - 4, x(size), y + 4, COLORS["neutral"])
+            words = text(x(size), y - 7, f"{size:g}", size=13, anchor="middle")
+            parts.append(holds([tick, words], "card", size))
     if card <= reach:
         parts += [line(x(card), y - 4, x(card), y + 8, thick=2.5)]
         middle = x(card) > LEFT + 30  # else it would run into the name of the axis
