@@ -92,14 +92,11 @@ class Explorer(VBox):
 
     def still(self) -> str:
         """The picture as it is now, with what the web site needs to bring it to life."""
-        picture = still_html(self.svg, self.sentence)
-        if not self.declared or len(self.declared) < len(self.controls):
-            return picture
-        controls = json.dumps(declaration(self.declared, self.chosen()), ensure_ascii=False)
-        name = type(self).__name__
-        return (
-            f'<div class="explorable" data-name="{name}" data-controls="{escape(controls)}">{picture}</div>'
-        )
+        mark = f'<div class="explorable" data-name="{type(self).__name__}"'
+        if self.declared and len(self.declared) == len(self.controls):
+            controls = json.dumps(declaration(self.declared, self.chosen()), ensure_ascii=False)
+            mark += f' data-controls="{escape(controls)}"'
+        return f"{mark}>{still_html(self.svg, self.sentence)}</div>"
 
 
 def impossible(error: ValueError) -> tuple[str, str]:
