@@ -18,6 +18,7 @@ from minilora.memory import METHODS, gigabytes, plan_memory
 from minilora.memory.catalog import MODELS
 from minilora.widgets import methods, parameters
 from minilora.widgets.anatomy import RANKS, train
+from minilora.widgets.explorer import Holding
 from minilora.widgets.methods import DISTANCES, EXAMPLES, advise
 from minilora.widgets.ranks import RECORDED
 from tests.helpers import counting_rows, randomize_adapter, small_gpt
@@ -254,6 +255,9 @@ def test_a_part_of_the_picture_sets_its_control():
         explorer.take(name, value)
         assert str(explorer.controls[name].value) == value
     assert {part.split("=")[0] for part in parts} == {"outlier", "quant_type"}
+    (holding,) = (child for child in explorer.children if isinstance(child, Holding))
+    holding._msg_callbacks(holding, {"name": "outlier", "value": "16"}, [])  # as the browser sends it
+    assert explorer.outlier.value == 16
     before = explorer.svg
     explorer.take("outlier", "7")  # no such stop
     explorer.take("nothing", "7")
