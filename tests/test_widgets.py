@@ -22,6 +22,7 @@ from minilora.memory import METHODS, gigabytes, plan_memory
 from minilora.memory.catalog import MODELS
 from minilora.widgets import parameters
 from minilora.widgets.anatomy import RANKS, train
+from minilora.widgets.explorer import Holding
 from tests.helpers import counting_rows, randomize_adapter, small_gpt
 
 SPECTRA = {"the change": [8.0, 4, 2, 1, 1, 1, 1, 1], "a random matrix": [2.0] * 8}
@@ -256,6 +257,9 @@ def test_a_part_of_the_picture_sets_its_control():
         explorer.take_hold(name, value)
         assert str(explorer.controls[name].value) == value
     assert {part.split("=")[0] for part in parts} == {"outlier", "quant_type"}
+    (holding,) = (child for child in explorer.children if isinstance(child, Holding))
+    holding._msg_callbacks(holding, {"name": "outlier", "value": "16"}, [])  # as the browser sends it
+    assert explorer.outlier.value == 16
     before = explorer.svg
     explorer.take_hold("outlier", "7")  # no such stop
     explorer.take_hold("nothing", "7")
