@@ -34,7 +34,7 @@ def record_stills(kind: Any, states: Any, folder: Path) -> None:
 
     def still(self: Any) -> str:
         html, pictures = plain(self), states(self)
-        if not pictures or not html.startswith("<div "):
+        if not pictures:
             return html
         return html.replace("<div ", f'<div data-states="{save(pictures, folder)}" ', 1)
 
@@ -44,7 +44,7 @@ def record_stills(kind: Any, states: Any, folder: Path) -> None:
 def explorer_states(explorer: Explorer) -> list[str]:
     """What stands below the controls for each of their states, the last control's values changing fastest."""
     values = [control.values() for control in explorer.declared.values()]
-    if not values or math.prod(map(len, values)) > MOST_STATES:
+    if not values or len(values) < len(explorer.controls) or math.prod(map(len, values)) > MOST_STATES:
         return []
     return [
         picture(explorer, dict(zip(explorer.declared, state, strict=True)))

@@ -288,7 +288,7 @@ def test_plan_puts_the_three_methods_side_by_side(capsys):
         cells = [cell.strip() for cell in rows[row] if cell.strip()]
         assert cells == [gigabytes(number(plan)) for plan in plans.values()]
     missing = gigabytes(-plans["full"].headroom(24) * 1e9)
-    assert f"Full   {missing} too much (3 such cards)" in table
+    assert f"Full   {missing} over (needs 3 GPUs)" in table
     assert f"QLoRA  fits, {gigabytes(plans['qlora'].headroom(24) * 1e9)} to spare" in table
 
     assert cli.main([*options, "--format", "json"]) == 0

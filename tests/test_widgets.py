@@ -3,6 +3,7 @@
 import base64
 import gc
 import json
+import re
 import statistics
 from html import escape
 from xml.etree import ElementTree
@@ -16,11 +17,12 @@ from minilora import GPT, LoraConfig, LoraModel, Trainer, add_lora, quantize_4bi
 from minilora.exercises import registry
 from minilora.explorables import methods, three_tasks
 from minilora.explorables.methods import DISTANCES, EXAMPLES, advise
-from minilora.figures.svg import bytes_in_words
+from minilora.figures.svg import bytes_in_words, in_a_name
 from minilora.memory import METHODS, gigabytes, plan_memory
 from minilora.memory.catalog import MODELS
 from minilora.widgets import parameters
 from minilora.widgets.anatomy import RANKS, train
+from minilora.widgets.explorer import Holding
 from tests.helpers import counting_rows, randomize_adapter, small_gpt
 
 SPECTRA = {"the change": [8.0, 4, 2, 1, 1, 1, 1, 1], "a random matrix": [2.0] * 8}
@@ -122,6 +124,7 @@ def test_nothing_grows_over_200_moves(explorer):
 def test_memory_explorer_shows_what_plan_memory_says():
     explorer = widgets.memory_explorer()
     explorer.rank.value, explorer.batch_size.value, explorer.gradient_checkpointing.value = 64, 2, True
+    explorer.optimizer.value, explorer.target_modules.value = "8-bit AdamW", "mlp"
     for method in METHODS:
         plan = plan_memory(
             "llama-3.1-8b",
@@ -131,6 +134,8 @@ def test_memory_explorer_shows_what_plan_memory_says():
             sequence_length=512,
             gradient_checkpointing=True,
             double_quant=True,
+            optimizer="adamw-8bit",
+            target_modules="mlp",
         )
         assert gigabytes(plan.total) in explorer.sentence
         assert explorer.plans()[method] == plan
@@ -249,12 +254,15 @@ def test_a_part_of_the_picture_sets_its_control():
     parts = [node.get("data-set") for node in root.iter() if node.get("data-set")]
     for part in parts:  # whatever can be taken hold of is a choice of a control
         name, value = part.split("=")
-        explorer.take(name, value)
+        explorer.take_hold(name, value)
         assert str(explorer.controls[name].value) == value
     assert {part.split("=")[0] for part in parts} == {"outlier", "quant_type"}
+    (holding,) = (child for child in explorer.children if isinstance(child, Holding))
+    holding._msg_callbacks(holding, {"name": "outlier", "value": "16"}, [])  # as the browser sends it
+    assert explorer.outlier.value == 16
     before = explorer.svg
-    explorer.take("outlier", "7")  # no such stop
-    explorer.take("nothing", "7")
+    explorer.take_hold("outlier", "7")  # no such stop
+    explorer.take_hold("nothing", "7")
     assert explorer.svg == before
 
 
@@ -415,3 +423,24 @@ def test_unknown_distance_lists_those_that_exist():
 
 def test_nf4_error_is_that_of_the_published_code():
     assert methods.nf4_error() == pytest.approx(0.092, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (widgets.rank_explorer, "rank"),
+        (widgets.memory_explorer, "card"),
+        (widgets.quantization_explorer, "quant_type"),
+    ],
+)
+def test_each_part_that_can_be_clicked_sets_its_control(make, name):
+    explorer = make()
+    parts = set(re.findall(f'data-set="({name})=([^"]+)"', explorer.svg))
+    assert len(parts) > 1
+    for part in parts:
+        before = explorer.chosen()
+        explorer.take_hold(*part)
+        assert in_a_name(explorer.controls[name].value) == part[1]
+        assert {**before, name: None} == {**explorer.chosen(), name: None}, "and no other"
+    explorer.take_hold(name, "nothing of the kind")
+    explorer.take_hold("no such control", "1")

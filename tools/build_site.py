@@ -65,7 +65,7 @@ def build(pages: list[Path]) -> None:
     staging.stage(pages, source)
     shutil.rmtree(static, ignore_errors=True)
     shutil.copytree(ROOT / "site" / "static", static, ignore=shutil.ignore_patterns("sw.js"))
-    shutil.copy(ROOT / "minilora" / "widgets" / "accessibility.js", static)
+    shutil.copy(ROOT / "minilora" / "widgets" / "holding.js", static)
     for page in pages:
         shutil.copytree(page.parent / "states", static / "states", dirs_exist_ok=True)
     finishing.add_npm_packages(static, BUILD / "npm")

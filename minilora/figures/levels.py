@@ -27,8 +27,8 @@ def draw(
         shares: What share of the weights is rounded to each level, by the same names.
     """
     most = {name: max(each) for name, each in shares.items()}
-    sentence = "The fullest level of " + ", of ".join(
-        f"{name} gets {percent(share)} of the weights" for name, share in most.items()
+    sentence = "Share of the weights at the fullest level: " + ", ".join(
+        f"{name} {percent(share)}" for name, share in most.items()
     )
     first, *_ = codes
     parts = [title(f"{first} puts its levels where the weights are")]

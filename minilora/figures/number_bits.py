@@ -61,7 +61,7 @@ def bits_of(number: float) -> str:
 def _braces(y: float) -> list[str]:
     """What the bits of a floating-point number mean, below the first row."""
     parts = []
-    for start, end, words in ((0, 1, "sign"), (1, 9, "exponent: how large"), (9, 32, "fraction: its digits")):
+    for start, end, words in ((0, 1, "sign"), (1, 9, "exponent: size"), (9, 32, "fraction: digits")):
         left, right = start * BOX + 1, end * BOX - 1
         parts.append(line(left, y + 6, right, y + 6, thick=2))
         parts.append(text(left + (BOX if start == 1 else 0), y + 24, words, size=16))  # clear of "sign"

@@ -37,6 +37,7 @@ from minilora.lesson.layers import changed_tensors, fingerprints, layer_flow, lo
 from minilora.lesson.own_code import mine_or
 from minilora.lesson.pictures import layer_and_additions, learned_by_rank, one_weight
 from minilora.lesson.pirate import show_pirate, turn_pirate
+from minilora.lesson.planning import gpu_ladder, show_recorded, with_and_without_checkpointing
 from minilora.lesson.quantizing import (
     compare_schemes,
     errors_of_others,
@@ -58,6 +59,7 @@ from minilora.lesson.walls import learn_change, memorize_pairs
 from minilora.lesson.watching import Snapshot, show_files, watch, write
 from minilora.memory import gigabytes, measure_memory, plan_memory
 from minilora.memory.catalog import DEVICES, MODELS
+from minilora.memory.recorded import RECORDED
 from minilora.reference.quantization import NF4
 from minilora.training.datasets import STYLES
 from minilora.widgets import (
@@ -78,6 +80,7 @@ __all__ = [
     "GPT",
     "MODELS",
     "NF4",
+    "RECORDED",
     "STYLES",
     "GPTConfig",
     "Linear4bit",
@@ -101,6 +104,7 @@ __all__ = [
     "fastest",
     "fingerprints",
     "gigabytes",
+    "gpu_ladder",
     "heavy_parts",
     "held_out_story",
     "hint",
@@ -144,6 +148,7 @@ __all__ = [
     "show_bytes",
     "show_files",
     "show_pirate",
+    "show_recorded",
     "show_table",
     "show_text",
     "solution",
@@ -156,5 +161,6 @@ __all__ = [
     "turn_pirate",
     "watch",
     "weight_changes",
+    "with_and_without_checkpointing",
     "write",
 ]

@@ -20,7 +20,7 @@ import anywidget
 from ipywidgets import HTML, Box, Checkbox, DOMWidget, Dropdown, Layout, SelectionSlider, VBox
 
 from minilora.explorables.controls import Control, declaration
-from minilora.figures.svg import still_html, svg, title
+from minilora.figures.svg import in_a_name, still_html, svg, title
 
 
 class Accessibility(anywidget.AnyWidget):
@@ -51,7 +51,7 @@ class Explorer(VBox):
         self.sentence, self.svg = "", ""
         self.picture = HTML(layout=Layout(margin="8px 0 0"))
         holding = Holding()
-        holding.on_msg(lambda _, message, __: self.take(message["name"], message["value"]))
+        holding.on_msg(lambda _, message, __: self.take_hold(message["name"], message["value"]))
         super().__init__([control_row(self.controls.values()), self.picture, Accessibility(), holding])
         self.add_class("minilora")
         self.add_class(type(self).__name__)  # so that one can tell them apart in the page
@@ -68,16 +68,16 @@ class Explorer(VBox):
             self.svg, self.sentence = impossible(error)
         self.picture.value = f'{self.svg}<p aria-hidden="true">{escape(self.sentence)}</p>'
 
+    def take_hold(self, name: str, value: str) -> None:
+        """What a click on a part of the picture does: the control of that name gets that value, if it has it."""
+        values = self.declared[name].values() if name in self.declared else []
+        for each in values:
+            if in_a_name(each) == value:
+                self.controls[name].value = each
+
     def chosen(self) -> dict[str, Any]:
         """What each control holds now."""
         return {name: control.value for name, control in self.controls.items()}
-
-    def take(self, name: str, value: str) -> None:
-        """Sets a control as a part of the picture says; one that the control does not offer changes nothing."""
-        control = self.controls.get(name)
-        for _, option in getattr(control, "_options_full", [("", False), ("", True)]):
-            if control is not None and str(option) == value:
-                control.value = option
 
     def _redraw_after_change(self, change: Any) -> None:
         self.redraw()
@@ -92,14 +92,11 @@ class Explorer(VBox):
 
     def still(self) -> str:
         """The picture as it is now, with what the web site needs to bring it to life."""
-        picture = still_html(self.svg, self.sentence)
-        if not self.declared or len(self.declared) < len(self.controls):
-            return picture
-        controls = json.dumps(declaration(self.declared, self.chosen()), ensure_ascii=False)
-        name = type(self).__name__
-        return (
-            f'<div class="explorable" data-name="{name}" data-controls="{escape(controls)}">{picture}</div>'
-        )
+        mark = f'<div class="explorable" data-name="{type(self).__name__}"'
+        if self.declared and len(self.declared) == len(self.controls):
+            controls = json.dumps(declaration(self.declared, self.chosen()), ensure_ascii=False)
+            mark += f' data-controls="{escape(controls)}"'
+        return f"{mark}>{still_html(self.svg, self.sentence)}</div>"
 
 
 def impossible(error: ValueError) -> tuple[str, str]:

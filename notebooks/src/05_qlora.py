@@ -19,8 +19,13 @@ predict("spot-the-original")
 reveal("spot-the-original", texts.original)
 
 # %% [markdown]
-# **B** is the model as it is. **C** is the carefully rounded one. **A** is the careless one. If you hesitated between B and C,
-# you have seen the point of this page: a weight needs far fewer bits than it usually gets, *if* they are used well.
+# <details><summary><b>And the other two?</b></summary>
+#
+# **C** is the carefully rounded one, **A** the careless one.
+# </details>
+#
+# If you hesitated between two of them, you have seen the point of this page: a weight needs far fewer bits than it usually
+# gets, *if* they are used well.
 #
 # ## What is still heavy
 #
@@ -82,9 +87,9 @@ display(levels_and_weights(weight))
 reveal("half-of-the-weights", levels_for_half(level_shares(weight, "int4")))
 
 # %% [markdown]
-# Weights follow a bell curve. Evenly spaced levels waste most of their marks on the thin ends. NF4 (*4-bit NormalFloat*)
-# places its levels at quantiles of a bell curve, so that they get more nearly equal shares. They are dense where the weights are, and
-# that is where a small error is worth most.
+# Weights follow a bell curve, and `int4` wastes levels on its thin ends. NF4 (*4-bit NormalFloat*) cuts a bell curve into
+# parts of equal probability, at its *quantiles*, and places a level in each. So the levels are dense where most weights are,
+# and their shares are more nearly equal.
 #
 # ## What it saves
 

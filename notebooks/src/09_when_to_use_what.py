@@ -116,8 +116,8 @@ charts.losses_by_task(recorded.after, recorded.before, title=title)
 #
 # ## What is forgotten
 #
-# Learning is one side. What happens to what the model knew before? We have a chapter of a children's book that it has
-# never read (*The Dutch Twins*, 1911), and measure the loss on it again.
+# Learning is one side. What happens to what the model knew before? We have a children's story that it has never
+# read, since it was written for this course, and measure the loss on it again.
 
 # %%
 predict("forgets-more")

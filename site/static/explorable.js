@@ -4,6 +4,8 @@
 //
 // Not here: what the pictures show (minilora/figures draws all of them), and predictions (prediction.js).
 
+import { hold } from "./holding.js";
+
 const IN_PYTHON = { MemoryExplorer: "memory", MethodChooser: "methods" };
 
 export function wakeExplorables(page = document) {
@@ -109,10 +111,15 @@ function bringToLife(still, declared, draw) {
     busy = false;
   }
 
-  for (const control of declared) {
-    row.append(makeControl(control, (place) => { places[control.name] = place; redraw(); }));
-  }
+  const made = declared.map((control) =>
+    makeControl(control, (place) => { places[control.name] = place; redraw(); }));
+  row.append(...made);
   still.replaceChildren(row, picture);
+  hold(picture, (name, value) => {
+    const which = declared.findIndex((control) => control.name === name);
+    const place = declared[which]?.values.indexOf(value) ?? -1;
+    if (place >= 0) setControl(made[which], place);
+  });
 }
 
 export function makeControl({ kind, label, words, place }, onMove) {
@@ -141,6 +148,15 @@ export function makeControl({ kind, label, words, place }, onMove) {
     whole.append(name, slider, shown);
   }
   return whole;
+}
+
+// As if moved by hand.
+function setControl(whole, place) {
+  const input = whole.querySelector("input, select");
+  if (input.type === "checkbox") input.checked = place === 1;
+  else if (input.tagName === "SELECT") input.selectedIndex = place;
+  else input.value = place;
+  input.dispatchEvent(new Event(input.type === "range" ? "input" : "change"));
 }
 
 export function element(tag, properties = {}) {

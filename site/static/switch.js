@@ -9,6 +9,9 @@ const STRENGTHS = ["0", "0.25", "0.5", "0.75", "1", "1.25", "1.5"];
 const MAX_TOKENS = 60;
 
 export async function showSwitches(page = document) {
+  for (const still of page.querySelectorAll('.explorable[data-name="AdapterSwitcher"]')) {
+    still.after(element("div", { className: "switch" }));
+  }
   for (const node of page.querySelectorAll(".switch")) new Switch(node, await written());
 }
 

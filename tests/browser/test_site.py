@@ -151,7 +151,10 @@ def test_the_policy_stops_what_it_should(address, browser):
     with site_server.visit(browser, address) as (page, problems):
         page.goto(address)
         page.evaluate(
-            "() => document.body.append(Object.assign(document.createElement('script'), { textContent: 'window.bad = 1' }))"
+            """() => {
+              const script = Object.assign(document.createElement("script"), { textContent: "window.bad = 1" });
+              document.body.append(script);
+            }"""
         )
         assert page.evaluate("() => window.bad") is None
         assert any("Content Security Policy" in problem for problem in problems)
