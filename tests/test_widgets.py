@@ -1,10 +1,12 @@
 """Explorables driven as a hand would, by setting what their controls hold; ipywidgets needs no kernel for that."""
 
+import asyncio
 import base64
 import gc
 import json
 import re
 import statistics
+import threading
 from html import escape
 from xml.etree import ElementTree
 
@@ -300,6 +302,32 @@ def test_adapter_switcher_at_strength_zero_writes_the_base_s_text():
     assert explorer.texts["adapted"] != explorer.texts["base"]
     explorer.strength_legal.value = 0
     assert explorer.texts["adapted"] == explorer.texts["base"]
+
+
+def test_adapter_switcher_uses_the_model_in_one_thread_only(monkeypatch):
+    """JupyterLab delivers some moves in a second thread; then two streams wrote into one text."""
+    threads = []
+    write = widgets.adapter_switcher._write
+    monkeypatch.setattr(
+        widgets.adapter_switcher,
+        "_write",
+        lambda *args: (threads.append(threading.current_thread()), (yield from write(*args))),
+    )
+    model = LoraModel.from_pretrained(GPT.from_pretrained("tiny-gpt"), "legal", "legal")
+    expected = widgets.adapter_switcher(model, max_new_tokens=8)
+    expected.strength_legal.value = 0.5
+
+    async def move():
+        explorer = widgets.adapter_switcher(model, max_new_tokens=8)
+        explorer.strength_legal.value = 0.75
+        await asyncio.sleep(0.05)
+        await asyncio.to_thread(setattr, explorer.strength_legal, "value", 0.5)
+        while explorer.streams:
+            await asyncio.sleep(0.01)
+        return explorer.texts
+
+    assert asyncio.run(move()) == expected.texts
+    assert set(threads) == {threading.main_thread()}
 
 
 def test_adapter_switcher_never_lets_the_model_speak_an_error():

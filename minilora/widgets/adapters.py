@@ -61,6 +61,7 @@ class AdapterSwitcher(Explorer):
         self.streams: dict[str, Iterator[None]] = {}
         self.problem = ""
         self.task: asyncio.Task | None = None
+        self.home = running_loop()  # of the kernel, where cells run: the only one that may use the model
         text = ipywidgets.Text(opening, description="Opening", style=STYLE, layout=control_layout("420px"))
         sliders = {
             f"strength_{name}": slider(name, STRENGTHS, float(name == self.names[0])) for name in self.names
@@ -107,14 +108,20 @@ class AdapterSwitcher(Explorer):
             return voice(self.adapted_model, self.opening_text(), text, name)
 
     def _redraw_after_change(self, change: Any) -> None:
-        self._restart(*(SIDES if change.owner is self.controls["opening"] or self.problem else SIDES[1:]))
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # plain Python: nobody will be idle later
-            return self.finish()
+        sides = SIDES if change.owner is self.controls["opening"] or self.problem else SIDES[1:]
+        if self.home is None:  # plain Python: nobody will be idle later
+            self._restart(*sides)
+            self.finish()
+        elif running_loop() is self.home:
+            self._begin(*sides)
+        else:  # subtle: JupyterLab sends some moves to a second thread, and two threads must not share the model
+            self.home.call_soon_threadsafe(self._begin, *sides)
+
+    def _begin(self, *sides: str) -> None:
+        self._restart(*sides)
         self.redraw()
         if self.task is None or self.task.done():
-            self.task = loop.create_task(self._stream())
+            self.task = asyncio.get_running_loop().create_task(self._stream())
 
     async def _stream(self) -> None:
         await asyncio.sleep(0.03)  # first the page paints the change; both want the same few cores
@@ -158,6 +165,14 @@ class AdapterSwitcher(Explorer):
                 return
             self.texts[side] += piece
             yield
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop of this thread; None where none is running, as in plain Python."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 class using:
