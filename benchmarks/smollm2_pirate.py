@@ -1,13 +1,13 @@
 """A real model of 135 million weights learns to talk like a pirate, from 36 questions and answers of ours.
 
-    python benchmarks/smollm2_pirate.py [--steps N] [--json FILE]
+    python benchmarks/smollm2_pirate.py [--steps N] [--json FILE] [--asset minilora/assets/pirate_answers.json]
 
 The same in one line, with the same settings:
 
     minilora finetune --base smollm2-135m-instruct --data pirate --out pirate --max-steps 30 --target-modules all-linear
 
 None of the questions asked before and after is in the data. The model is fetched first, once (93 MB); where it cannot
-be had, the benchmark says so and is skipped (status 77).
+be had, the benchmark says so and is skipped (status 77). The asset is what page 08 shows.
 
 Not here: a search for the best settings.
 """
@@ -50,6 +50,21 @@ def run(steps: int) -> dict[str, Any]:
         return found | {"after": [reply(question, out) for question in QUESTIONS]}
 
 
+def asset(recorded: dict[str, Any]) -> dict[str, Any]:
+    """What page 08 shows: the questions about facts come last."""
+    row = recorded["run"]
+    answers = [
+        {"question": question, "before": before, "after": after}
+        for question, before, after in zip(QUESTIONS, recorded["before"], row["after"], strict=True)
+    ]
+    return {
+        "model": recorded["model"],
+        "steps": row["steps"],
+        "seconds": row["seconds"],
+        "answers": answers[::-1],
+    }
+
+
 def page(recorded: dict[str, Any]) -> str:
     """The figures as Markdown, and the answers word for word."""
     row = recorded["run"]
@@ -70,6 +85,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--asset", type=Path, help="also write what page 08 shows to this file")
     options = parser.parse_args()
     try:
         fetch(MODEL)
@@ -83,6 +99,9 @@ def main() -> int:
     print(page(result))
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8", newline="\n")
+    if options.asset:
+        text = json.dumps(asset(result), indent=1) + "\n"
+        options.asset.write_text(text, encoding="utf-8", newline="\n")
     return 0
 
 

@@ -25,6 +25,8 @@ REWRITTEN: list[str] = [
     "04",
     "05",
     "06",
+    "07",
+    "08",
     "09",
 ]  # the numbers of pages that keep all rules, to become all ten
 MOST_LINES = 12

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from minilora import GPT, LoraConfig, Trainer, add_lora, quantize_4bit, widgets
+from minilora import GPT, LoraConfig, LoraModel, Trainer, add_lora, quantize_4bit, widgets
 from minilora.exercises import registry
 from minilora.explorables import methods, three_tasks
 from minilora.explorables.methods import DISTANCES, EXAMPLES, advise
@@ -285,10 +285,35 @@ def test_dashboard_follows_a_run_and_stops_it():
 def test_adapter_switcher_leaves_the_model_as_it_was():
     explorer = adapter_switcher()
     before = explorer.adapted_model.adapter_scales
-    explorer.adapter.value = "legal + code"
-    assert explorer.scales() == {"legal": 0.5, "code": 0.5}
+    explorer.strength_legal.value = explorer.strength_code.value = 0.5
+    assert explorer.strengths() == {"legal": 0.5, "code": 0.5}
     assert explorer.adapted_model.adapter_scales == before
     assert "unchanged" in explorer.sentence
+    next(iter(explorer.adapted_model.base.parameters())).data[0, 0] += 1
+    explorer.finish()
+    assert "CHANGED" in explorer.sentence
+
+
+def test_adapter_switcher_at_strength_zero_writes_the_base_s_text():
+    model = LoraModel.from_pretrained(GPT.from_pretrained("tiny-gpt"), "legal", "legal")
+    explorer = widgets.adapter_switcher(model, max_new_tokens=8)
+    assert explorer.texts["adapted"] != explorer.texts["base"]
+    explorer.strength_legal.value = 0
+    assert explorer.texts["adapted"] == explorer.texts["base"]
+
+
+def test_adapter_switcher_never_lets_the_model_speak_an_error():
+    explorer = adapter_switcher()
+    for opening, words in (("  ", "empty"), ("the cat " * 21, "42 words"), ("The", "unchanged")):
+        explorer.opening.value = opening
+        assert words in explorer.sentence
+        assert not any(words in text for text in explorer.texts.values())
+    explorer.adapted_model.delete_adapter("code")
+    explorer.strength_code.value = 1
+    assert "no adapter 'code'" in explorer.sentence
+    assert not any("no adapter" in text for text in explorer.texts.values())
+    explorer.strength_code.value = 0
+    assert "unchanged" in explorer.sentence, "and it recovers"
 
 
 def test_pattern_builder_ends_at_the_whole_change():
