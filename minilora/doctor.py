@@ -27,6 +27,7 @@ PACKAGES = {
     "tokenizers": ("text to tokens", True, ()),
     "tqdm": ("progress bars", True, ()),
     "jinja2": ("chat templates", True, ()),
+    "python-dateutil": ("dates of submissions", True, ()),
     "jupyterlab": ("the lessons", False, ()),
     "ipykernel": ("the lessons", False, ("7.0.0", "7.0.1", "7.1.0", "7.2.0", "7.3.0")),
     "ipywidgets": ("the explorables", False, ()),
