@@ -46,6 +46,8 @@ BENCHMARKS = (
     Benchmark("faithfulness", "The same results as the libraries"),
     Benchmark("voices", "What one hears"),
     Benchmark("lora_against_full", "LoRA against full fine-tuning"),
+    Benchmark("walls", "Where rank is the limit"),
+    Benchmark("forgetting", "What a fine-tuning forgets"),
     Benchmark("adapters", "Adapters beside peft and transformers"),
     Benchmark("quantization", "Four bits beside bitsandbytes, on a CPU"),
     Benchmark("qlora_quality", "What four bits cost"),
