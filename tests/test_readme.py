@@ -10,14 +10,17 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+from safetensors.torch import load_file
 
 from minilora import cli, style_corpus
 from minilora.exercises.exercise import Exercise
 from minilora.exercises.question import Choice, Number
 from minilora.exercises.registry import EXERCISES
 from minilora.files.checkpoints import cache_folder
+from minilora.files import ASSETS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -49,6 +52,22 @@ def test_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert not missing
+
+
+def test_the_first_sentence_is_true():
+    weights = sum(tensor.numel() for tensor in load_file(ASSETS / "tiny-gpt" / "model.safetensors").values())
+    adapter = (ASSETS / "adapters" / "legal" / "adapter_model.safetensors").stat().st_size
+    first = next(line for line in README.splitlines() if line.startswith("**"))
+    assert f"{weights:,} numbers" in first
+    assert f"{adapter / 1e6:.1f} MB" in first
+
+
+def test_the_moving_picture_can_stand_still():
+    picture = (ROOT / "docs" / "switch.svg").read_text(encoding="utf-8")
+    ElementTree.fromstring(picture)
+    assert "prefers-reduced-motion: reduce" in picture
+    assert len(picture) < 2_000_000
+    assert "http" not in picture.replace("http://www.w3.org/2000/svg", ""), "it loads nothing"
 
 
 def test_an_instructor_finds_every_page_in_the_map():
