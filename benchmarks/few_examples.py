@@ -29,7 +29,7 @@ def run(documents: int, steps: int) -> dict[str, float]:
     validation = encode_text(style_corpus("legal", "validation"), tokenizer, 128)
     trainer = Trainer(
         model, train, max_steps=steps, validation_data=validation, eval_steps=steps // PARTS,
-        learning_rate=1e-2, progress=False,
+        progress=False,
     )  # fmt: skip
     losses = trainer.train().validation_losses
     return {"base": losses[0], "best": min(losses), "last": losses[-1]}
@@ -37,7 +37,7 @@ def run(documents: int, steps: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=160)
+    parser.add_argument("--steps", type=int, default=320)
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     result: dict = {

@@ -15,7 +15,9 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import bitsandbytes
 import peft
 import torch
 import transformers
@@ -55,7 +57,30 @@ ARCHITECTURES: dict[str, dict] = {
     | {"num_heads": 4, "decoder_start_token_id": 0},
     "BartForConditionalGeneration": {"vocab_size": 100, "encoder_attention_heads": 4} | SMALL
     | {"decoder_attention_heads": 4},
+    "GemmaForCausalLM": WIDTHS | {"head_dim": 16, "pad_token_id": 0},
+    "GraniteForCausalLM": WIDTHS,
+    "SmolLM3ForCausalLM": WIDTHS | {"pad_token_id": 0},
+    "Olmo2ForCausalLM": WIDTHS | {"pad_token_id": 0},
+    "OlmoeForCausalLM": WIDTHS | {"num_experts": 4, "num_experts_per_tok": 2, "pad_token_id": 0},
+    "StableLmForCausalLM": WIDTHS,
+    "Starcoder2ForCausalLM": WIDTHS,
+    "CohereForCausalLM": WIDTHS | {"pad_token_id": 0},
+    "PhiForCausalLM": WIDTHS | {"pad_token_id": 0},
+    "BloomForCausalLM": {"vocab_size": 100, "hidden_size": 32, "n_layer": 2, "n_head": 4},
+    "FalconForCausalLM": {"vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4},
+    "RobertaForSequenceClassification": {k: v for k, v in WIDTHS.items() if k != "num_key_value_heads"},
+    "DistilBertForSequenceClassification": {"vocab_size": 100, "dim": 32, "hidden_dim": 48}
+    | {"n_layers": 2, "n_heads": 4},
+    "ViTForImageClassification": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    | {"num_attention_heads": 4, "image_size": 8, "patch_size": 4},
+    "WhisperForConditionalGeneration": {"vocab_size": 100, "encoder_attention_heads": 4} | SMALL
+    | {"decoder_attention_heads": 4, "num_mel_bins": 8, "max_source_positions": 8, "decoder_start_token_id": 0}
+    | {"pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0, "suppress_tokens": None, "begin_suppress_tokens": None},
 }  # fmt: skip
+IMAGE, SOUND = (
+    torch.linspace(-1, 1, 2 * 3 * 8 * 8).view(2, 3, 8, 8),
+    torch.linspace(-1, 1, 2 * 8 * 16).view(2, 8, 16),
+)
 
 TWO = {"target_modules": ["q_proj", "v_proj"]}
 ADAPTERS: dict[str, dict] = {
@@ -92,10 +117,16 @@ def build(name: str) -> torch.nn.Module:
     return model
 
 
-def logits(model: torch.nn.Module) -> torch.Tensor:
+def inputs(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """What the model reads: token ids, but for those that look or listen."""
     decoder = {"decoder_input_ids": IDS} if model.config.is_encoder_decoder else {}
+    first = {"pixel_values": IMAGE, "input_features": SOUND}.get(model.main_input_name, IDS)
+    return {model.main_input_name: first} | decoder
+
+
+def logits(model: torch.nn.Module) -> torch.Tensor:
     with torch.no_grad():
-        return model(input_ids=IDS, **decoder).logits
+        return model(**inputs(model)).logits
 
 
 def compare(ours: torch.Tensor, theirs: torch.Tensor) -> str:
@@ -169,7 +200,8 @@ def four_bits(name: str) -> str:
 def train(name: str) -> str:
     model = adapted(name).train()
     labels = torch.tensor([0, 1]) if "Classification" in name else IDS
-    model(input_ids=IDS, labels=labels).loss.backward()
+    read = {name: value for name, value in inputs(model).items() if name != "decoder_input_ids"}
+    model(**read, labels=labels).loss.backward()
     grads = [p.grad for p in model.trainable_parameters().values()]
     return "all gradients" if all(g is not None for g in grads) else "SILENTLY WRONG"
 
@@ -212,6 +244,47 @@ def checkpoint_back(name: str) -> str:
 DIRECTIONS = {"into GPT": checkpoint_in, "and back": checkpoint_back}
 
 
+def bitsandbytes_layers() -> tuple[Any, Linear4bit]:
+    """The same layer, packed by both."""
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(64, 32)
+    theirs = bitsandbytes.nn.Linear4bit(64, 32, quant_type="nf4", compute_dtype=torch.float32)
+    theirs.load_state_dict(linear.state_dict())
+    return theirs.to("cpu"), Linear4bit.from_linear(linear, double_quant=True)
+
+
+def from_bitsandbytes() -> str:
+    theirs, ours = bitsandbytes_layers()
+    other = Linear4bit.from_linear(torch.nn.Linear(64, 32), double_quant=True)
+    other.load_state_dict(theirs.state_dict())
+    return compare(other.quantized.dequantize(), ours.quantized.dequantize())
+
+
+def to_bitsandbytes() -> str:
+    theirs, ours = bitsandbytes_layers()
+    state = ours.state_dict()
+    stats = {key: value for key, value in state.items() if key.startswith("weight.")}
+    read = bitsandbytes.nn.Params4bit.from_prequantized(state["weight"], stats, device="cpu", module=theirs)
+    decoded = bitsandbytes.functional.dequantize_4bit(read.data, read.quant_state)
+    return compare(ours.quantized.dequantize(), decoded)
+
+
+# Trainers and llama.cpp have tests and a benchmark of their own: tests/test_interop_trainers.py, gguf_texts.py.
+TOOLS: dict[str, dict[str, Callable[[], str]]] = {
+    "peft, adapters": {
+        "from there to here": lambda: read_adapter(ADAPTERS["all-linear"]),
+        "from here to there": lambda: write_adapter(ADAPTERS["all-linear"]),
+    },
+    "transformers, checkpoints": {
+        "from there to here": lambda: checkpoint_in("LlamaForCausalLM"),
+        "from here to there": lambda: checkpoint_back("LlamaForCausalLM"),
+    },
+    "bitsandbytes, 4-bit layers": {
+        "from there to here": from_bitsandbytes,
+        "from here to there": to_bitsandbytes,
+    },
+}
+
 FEATURES = {"read from peft": read_adapter, "written for peft": write_adapter}
 
 
@@ -229,8 +302,15 @@ def measure() -> dict:
         for name in ARCHITECTURES
         if name.endswith("CausalLM")
     }
-    versions = {m.__name__: m.__version__ for m in (torch, peft, transformers)}
-    return {"versions": versions, "adapters": adapters, "architectures": models, "checkpoints": files}
+    versions = {m.__name__: m.__version__ for m in (torch, peft, transformers, bitsandbytes)}
+    tools = {name: {what: cell(f) for what, f in directions.items()} for name, directions in TOOLS.items()}
+    return {
+        "versions": versions,
+        "adapters": adapters,
+        "architectures": models,
+        "checkpoints": files,
+        "tools": tools,
+    }
 
 
 def page(result: dict) -> str:
@@ -246,6 +326,7 @@ def page(result: dict) -> str:
         "adapters": "Adapters by feature (a Llama)",
         "architectures": "Architectures by operation (LoRA on all linear layers)",
         "checkpoints": "Checkpoints by direction (`GPT.from_pretrained`, `GPT.save_pretrained`)",
+        "tools": "Tools by direction",
     }
     for key, title in titles.items():
         columns = list(next(iter(result[key].values())))
@@ -253,6 +334,11 @@ def page(result: dict) -> str:
         for name, cells in result[key].items():
             words = [cells[column].split(": ")[0] for column in columns]
             lines.append(f"| {name} | {' | '.join(words)} |")
+    lines += [
+        "",
+        "HF Trainer, accelerate and TRL: `tests/test_interop_trainers.py`. llama.cpp: `benchmarks/gguf_texts.py` and",
+        "[its record](../benchmarks/RESULTS.md).",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -46,6 +46,7 @@ BENCHMARKS = (
     Benchmark("faithfulness", "The same results as the libraries"),
     Benchmark("voices", "What one hears"),
     Benchmark("lora_against_full", "LoRA against full fine-tuning"),
+    Benchmark("gguf_texts", "The same texts in llama.cpp"),
     Benchmark("adapters", "Adapters beside peft and transformers"),
     Benchmark("quantization", "Four bits beside bitsandbytes, on a CPU"),
     Benchmark("qlora_quality", "What four bits cost"),

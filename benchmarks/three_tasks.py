@@ -17,10 +17,10 @@ import torch
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, quantize_model, style_corpus
 from minilora.training.datasets import STYLES
 
-RATES = {"full": 1e-3, "LoRA": 5e-3, "QLoRA": 5e-3}
+RATES = {"full": 5e-4, "LoRA": 5e-3, "QLoRA": 5e-3}
 CONFIG = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
 SEEDS = (0, 1, 2)
-EVERY = 10  # steps between two validation losses
+EVERY = 20  # steps between two validation losses
 
 
 def run(style: str, method: str, seed: int, steps: int) -> list[float]:
@@ -34,7 +34,7 @@ def run(style: str, method: str, seed: int, steps: int) -> list[float]:
     torch.manual_seed(seed)  # the start of A
     adapted = model if method == "full" else add_lora(model, CONFIG)
     trainer = Trainer(
-        adapted, train, max_steps=steps, batch_size=8, learning_rate=RATES[method], seed=seed, progress=False,
+        adapted, train, max_steps=steps, learning_rate=RATES[method], seed=seed, progress=False,
         validation_data=validation, eval_steps=EVERY,
     )  # fmt: skip
     return trainer.train().validation_losses
@@ -42,11 +42,11 @@ def run(style: str, method: str, seed: int, steps: int) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=80)
+    parser.add_argument("--steps", type=int, default=160)
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     result = {
-        "about": f"tiny-gpt, r=8 on all linear layers, {options.steps} steps of 8 rows of 128 tokens",
+        "about": f"tiny-gpt, r=8 on all linear layers, {options.steps} steps of 4 rows of 128 tokens",
         "steps": [*range(0, options.steps, EVERY), options.steps],
         "losses": {style: {method: [] for method in RATES} for style in STYLES},
     }

@@ -113,7 +113,9 @@ def test_the_rules_of_the_course_as_the_page_has_them(place):
     page = (DOCS / "course.md").read_text(encoding="utf-8")
     (toml,) = (part.split("```")[0] for part in page.split("```toml\n")[1:])
     (place / "course.toml").write_text(toml, encoding="utf-8")
-    table = 'Identifier,Last modified (submission)\nada,"Monday, 2 March 2026, 1:00 AM"\nbob,2026-03-07 10:00\n'
+    table = (
+        'Identifier,Last modified (submission)\nada,"Monday, 2 March 2026, 1:00 AM"\nbob,2026-03-07 10:00\n'
+    )
     (place / "times.csv").write_text(table, encoding="utf-8")
     (block,) = blocks_of("course.md")
     type_in(place, block, TZ="Europe/Paris")

@@ -217,6 +217,17 @@ def test_the_file_names_its_base_and_kind(tmp_path, story_model):
     assert config_of(tiny_bert(), "bert")["task_type"] is None
 
 
+def test_null_means_the_default_as_in_peft(tmp_path):
+    theirs = theirs_with_noise(tiny_llama, target_modules=["q_proj"])
+    theirs.save_pretrained(tmp_path)
+    config = tmp_path / "adapter_config.json"
+    nothing = dict.fromkeys(("use_rslora", "lora_dropout", "rank_pattern", "alpha_pattern", "bias"))
+    config.write_text(json.dumps(json.loads(config.read_text()) | nothing))
+    assert torch.equal(
+        answer(LoraModel.from_pretrained(tiny_llama(), tmp_path), tiny_llama), answer(theirs, tiny_llama)
+    )
+
+
 def test_older_and_sharded_files_say_what_they_are(tmp_path):
     theirs = theirs_with_noise(tiny_llama, target_modules=["q_proj"])
     theirs.save_pretrained(tmp_path)

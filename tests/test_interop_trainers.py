@@ -51,9 +51,31 @@ def test_hf_trainer_with_its_defaults(build, tmp_path):
     train_with_hf(build(), tmp_path)
 
 
-def test_hf_trainer_on_a_base_with_a_tied_output(tmp_path):
-    # HF Trainer's own checkpoints hold every weight, and safetensors refuses shared ones: only the adapter is saved.
-    train_with_hf(lora_gpt2(), tmp_path, save_strategy="no")
+def test_hf_trainer_saves_and_resumes_a_base_with_a_tied_output(tmp_path):
+    train_with_hf(lora_gpt2(), tmp_path / "whole", save_steps=2)
+
+    def resume():
+        model = lora_gpt2()
+        trainer = transformers.Trainer(
+            model, settings(transformers.TrainingArguments, tmp_path / "again"), train_dataset=ROWS
+        )
+        trainer.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-2"))
+        return logits(model.eval())
+
+    whole = LoraModel.from_pretrained(tiny_gpt2(), tmp_path / "whole" / "adapter")
+    assert torch.equal(resume(), logits(whole))
+
+
+def test_a_state_dict_holds_tied_weights_once_and_loads_again():
+    model, other = lora_gpt2(), lora_gpt2()
+    state = model.state_dict()
+    assert len({value.data_ptr() for value in state.values() if value.numel()}) == len(state)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.zero_()
+    other.load_state_dict(state)
+    assert torch.equal(logits(other.eval()), logits(model.eval()))
+    assert other.base.lm_head.weight is other.base.transformer.wte.weight
 
 
 def train_with_hf(model, tmp_path, **changes):

@@ -33,9 +33,19 @@ def draw(
     code: str = "",
     situation: str = "",
 ) -> tuple[str, str]:
-    """method: the advice, a key of WAYS. reasons: (words, where the number comes from), the weightiest first.
+    """Draws the advice.
 
-    plans: by method, without "none". card: GB. code: the lines that do it. situation: what was asked.
+    Args:
+        method: The advice, a key of WAYS.
+        heading: The advice in words.
+        reasons: (words, where the number comes from), the most important first.
+        plans: By method, without "none".
+        card: Memory of the GPU in GB.
+        code: The lines that do it.
+        situation: What was asked.
+
+    Returns:
+        The picture and its sentence.
     """
     sentence = f"{heading}. {reasons[0][0]}"
     parts = [title(heading), text(0, 40, situation)]
@@ -69,7 +79,7 @@ def _box(x: float, way: str, plan: MemoryPlan | None, card: float, chosen: bool)
         fits = plan.headroom(card) >= 0
         lines = [
             f"trains in {gigabytes(plan.total)}",
-            f"{'fits' if fits else 'too much for'} {card:g} GB",
+            f"{'fits in' if fits else 'too large for'} {card:g} GB",
             f"file: {bytes_in_words(plan.file_bytes)}",
         ]
     parts = [rect(x, TOP, BOX, 8, most), rect(x + BOX * 0.85, TOP, BOX * 0.15, 8, training)]

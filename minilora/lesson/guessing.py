@@ -9,6 +9,7 @@ Not here: the questions (predictions/), and how the picture is drawn (minilora/f
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from html import escape
 from typing import Any
@@ -16,11 +17,12 @@ from typing import Any
 from ipywidgets import HTML, Button, Layout, VBox
 
 from minilora.exercises.progress import load, update
+from minilora.explorables.controls import slider
 from minilora.figures.guesses import among_options, in_words, on_a_line
 from minilora.figures.svg import still_html
 from minilora.lesson.prediction import Choice, Prediction
 from minilora.lesson.predictions import PREDICTIONS
-from minilora.widgets.explorer import Accessibility, control_row, slider
+from minilora.widgets.explorer import Accessibility, as_widget, control_row
 
 
 def predict(id: str) -> Guess:
@@ -85,9 +87,10 @@ class Guess(VBox):
 
     def _slider(self) -> list[Any]:
         values = list(self.prediction.values)  # type: ignore[union-attr]
-        shown = [(in_words(value, self.prediction.unit), value) for value in values]
+        shown = list(zip(offered(self.prediction), values, strict=True))
         stored = self.value
-        moved = slider("My guess", shown, stored if stored in values else values[len(values) // 2])
+        start = stored if stored in values else values[len(values) // 2]
+        moved = as_widget(slider("My guess", shown, start))
         button = Button(description="This is my guess", layout=Layout(width="auto"))
         button.on_click(lambda clicked: self.choose(moved.value))
         return [moved, button]
@@ -115,14 +118,25 @@ class Guess(VBox):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """The live controls, and beside them words for viewers that run no kernel."""
+        return super()._repr_mimebundle_(**kwargs) | {"text/plain": repr(self), "text/html": self.still()}
+
+    def still(self) -> str:
+        """The question in words, with what the web site needs to ask it."""
         words = "".join(f"<p>{escape(line)}</p>" for line in repr(self).split("\n"))
-        return super()._repr_mimebundle_(**kwargs) | {"text/plain": repr(self), "text/html": words}
+        asked = {
+            "id": self.id,
+            "question": self.prediction.question,
+            "offered": offered(self.prediction),
+            "slider": not isinstance(self.prediction, Choice),
+        }
+        return f'<div class="prediction" data-asked="{escape(json.dumps(asked, ensure_ascii=False))}">{words}</div>'
 
 
 class Reveal(VBox):
     """A guess beside its measurement: `svg`, and `sentence`, which says how close it was."""
 
     def __init__(self, id: str, prediction: Prediction, measured: Any):
+        self.id, self.prediction, self.measured = id, prediction, measured
         guess = _stored(id).get("guess")
         guess = guess if prediction.fits(guess) else None  # an older page may have asked something else
         self.svg, self.sentence = _draw(prediction, guess, measured)
@@ -141,7 +155,22 @@ class Reveal(VBox):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         bundle = super()._repr_mimebundle_(**kwargs)
-        return bundle | {"text/plain": repr(self), "text/html": still_html(self.svg, self.sentence)}
+        return bundle | {"text/plain": repr(self), "text/html": self.still()}
+
+    def still(self) -> str:
+        """The picture, marked as the answer to its question."""
+        return f'<div class="reveal" data-id="{self.id}">{still_html(self.svg, self.sentence)}</div>'
+
+    def beside(self, guess: Any) -> tuple[str, str]:
+        """The picture and its sentence for another guess, or for None."""
+        return _draw(self.prediction, guess, self.measured)
+
+
+def offered(prediction: Prediction) -> list[str]:
+    """The words for each guess that can be made, in order."""
+    if isinstance(prediction, Choice):
+        return list(prediction.options)
+    return [in_words(value, prediction.unit) for value in prediction.values]
 
 
 def _draw(prediction: Prediction, guess: Any, measured: Any) -> tuple[str, str]:

@@ -5,6 +5,7 @@ Not here: how they are drawn (minilora/figures), and pictures with controls (min
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from ipywidgets import HTML, VBox
 
 from minilora.figures import one_weight as one_weight_figure
-from minilora.figures import thin_additions
+from minilora.figures import thin_additions, walls
 from minilora.figures.svg import still_html
 
 
@@ -54,3 +55,12 @@ def layer_and_additions(name: str, layer: torch.nn.Linear, r: int) -> Picture:
         r: The rank.
     """
     return Picture(*thin_additions.draw(name, layer.out_features, layer.in_features, r))
+
+
+def learned_by_rank(learned: Mapping[str, Mapping[int | str, float]]) -> Picture:
+    """Draws how much of each task adapters of several ranks have learned.
+
+    Args:
+        learned: Task -> rank, or "full" -> the share learned, 0 ... 1.
+    """
+    return Picture(*walls.draw(learned))

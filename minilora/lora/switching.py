@@ -9,8 +9,6 @@ Not here: the formula (layer.py); `add_lora` and what else a `LoraModel` does: c
 from __future__ import annotations
 
 import contextlib
-import functools
-import inspect
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -21,6 +19,13 @@ from torch import nn
 from minilora.lora.files import check_name
 from minilora.lora.layer import ActiveAdapters, LoraConfig, LoraLinear
 from minilora.lora.mixed_batch import BASE, mixing
+from minilora.lora.other_tools import (
+    class_for,
+    fill_in_shared_weights,
+    keep_each_weight_once,
+    refuse_to_save,
+    unpickled,
+)
 from minilora.lora.targets import count_weights, targets_for, warn_about_rank
 
 
@@ -38,7 +43,7 @@ class AdaptedModel(nn.Module):
     def __init__(self, base_model: nn.Module):
         super().__init__()
         # subtle: the class says which parameters this base's forward takes; see below
-        self.__class__ = _class_for(type(self), type(base_model))  # type: ignore[assignment, arg-type]
+        self.__class__ = class_for(type(self), type(base_model))  # type: ignore[assignment, arg-type]
         self.base: Any = base_model
         self.training = base_model.training
         self.active = ActiveAdapters()
@@ -47,7 +52,9 @@ class AdaptedModel(nn.Module):
         self.disabled = False  # inside disable_adapter()
         if hasattr(base_model, "save_pretrained") and "save_pretrained" not in vars(base_model):
             # instead of the class's method, which would write adapted layers under names that nothing reads
-            vars(base_model)["save_pretrained"] = _refuse_to_save
+            vars(base_model)["save_pretrained"] = refuse_to_save
+        self.register_state_dict_post_hook(keep_each_weight_once)
+        self.register_load_state_dict_pre_hook(fill_in_shared_weights)
         self.was_trainable = {name for name, p in base_model.named_parameters() if p.requires_grad}
         base_model.requires_grad_(False)
 
@@ -82,7 +89,7 @@ class AdaptedModel(nn.Module):
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickles under the name that an import finds; the class of this base is made again on loading."""
         state = super().__reduce_ex__(protocol)[2]
-        return _unpickled, (type(self).__mro__[1], type(self.base)), state
+        return unpickled, (type(self).__mro__[1], type(self.base)), state
 
     def get_base_model(self) -> nn.Module:
         """The base model, with its LoRA layers in it; `unload` takes them off."""
@@ -297,39 +304,6 @@ class AdaptedModel(nn.Module):
     def _check_not_merged(self) -> None:
         if self.active.merged:
             raise ValueError("the adapter is merged into the weights now; call unmerge_adapter() first")
-
-
-def _refuse_to_save(*args: Any, **kwargs: Any) -> None:
-    raise ValueError(
-        "this base has LoRA layers in it, and save_pretrained would write them into a checkpoint that nothing opens. "
-        "Call save_pretrained of the LoraModel for the adapters, or merge_and_unload() first for a plain model"
-    )
-
-
-@functools.cache
-def _class_for(cls: type, base: type) -> type:
-    """A subclass of `cls` whose forward() has the parameters of `base`'s, and adapter_names.
-
-    HF Trainer drops the columns of a data set that forward() does not name, and finds the labels by their names; it
-    and accelerate look at the class or at the model.
-    """
-
-    def forward(self: Any, *args: Any, adapter_names: Sequence[str] | None = None, **kwargs: Any) -> Any:
-        return cls.forward(self, *args, adapter_names=adapter_names, **kwargs)  # type: ignore[attr-defined]
-
-    forward.__doc__ = cls.forward.__doc__  # type: ignore[attr-defined]
-    own = inspect.signature(forward).parameters["adapter_names"]
-    parameters = list(inspect.signature(base.forward).parameters.values())  # type: ignore[attr-defined]
-    if own.name not in [parameter.name for parameter in parameters]:
-        parameters.insert(len(parameters) - (parameters[-1].kind is own.VAR_KEYWORD), own)
-    forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    name = f"{cls.__name__}[{base.__name__}]"  # HF Trainer reads "QuestionAnswering" in it
-    return type(name, (cls,), {"forward": forward, "__module__": cls.__module__, "__doc__": cls.__doc__})
-
-
-def _unpickled(cls: type, base: type) -> Any:
-    made: Any = _class_for(cls, base)
-    return made.__new__(made)
 
 
 class ParameterCount(int):

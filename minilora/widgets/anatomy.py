@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from minilora.explorables.controls import slider
 from minilora.figures.anatomy import draw
 from minilora.lora import LoraConfig, LoraLinear, LoraModel, add_lora
-from minilora.widgets.explorer import Explorer, slider
+from minilora.widgets.explorer import Explorer
 
 IN, OUT, TRUE_RANK = 14, 10, 3
 STEPS = (0, 1, 2, 3, 5, 10, 20, 50, 100)

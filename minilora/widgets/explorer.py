@@ -1,14 +1,17 @@
 """The base of all explorables: controls above, and below them a picture and one sentence that says what it shows.
 
-A subclass names its controls and says how to draw them: `draw(**values)` returns an SVG string and the sentence. The
-base redraws on every change, serves keyboard and screen reader, and leaves a still picture where no kernel runs.
+A subclass declares its controls and says how to draw them: `draw(**values)` returns an SVG string and the sentence. The
+base redraws on every change, serves keyboard and screen reader, lets parts of the picture set controls, and leaves a
+still picture where no kernel runs. The still carries the declaration of its controls, from which the web site brings it
+to life.
 
 Not here: any drawing (minilora/figures), and any arithmetic (the engine).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,8 @@ from typing import Any
 import anywidget
 from ipywidgets import HTML, Box, Checkbox, DOMWidget, Dropdown, Layout, SelectionSlider, VBox
 
-from minilora.figures.svg import still_html, svg, title
+from minilora.explorables.controls import Control, declaration
+from minilora.figures.svg import in_a_name, still_html, svg, title
 
 
 class Accessibility(anywidget.AnyWidget):
@@ -26,20 +30,29 @@ class Accessibility(anywidget.AnyWidget):
     _css = Path(__file__).with_name("accessibility.css")
 
 
+class Holding(anywidget.AnyWidget):
+    """Shows nothing. Parts of a picture that name a control (`data-set`) set it when they are clicked or dragged."""
+
+    _esm = Path(__file__).with_name("holding.js")
+
+
 class Explorer(VBox):
     """Each control is an attribute under its own name, and `sentence` is the text alternative of the present state.
 
     explorer.rank.value = 16 moves a slider as a hand would; the picture has changed when the line returns.
     """
 
-    def __init__(self, **controls: DOMWidget):
-        self.controls = controls
-        for name, control in controls.items():
+    def __init__(self, **controls: Control | DOMWidget):
+        self.declared = {name: c for name, c in controls.items() if isinstance(c, Control)}
+        self.controls = {name: as_widget(c) if isinstance(c, Control) else c for name, c in controls.items()}
+        for name, control in self.controls.items():
             setattr(self, name, control)
             control.observe(self._redraw_after_change, "value")
         self.sentence, self.svg = "", ""
         self.picture = HTML(layout=Layout(margin="8px 0 0"))
-        super().__init__([control_row(controls.values()), self.picture, Accessibility()])
+        holding = Holding()
+        holding.on_msg(lambda _, message, __: self.take_hold(message["name"], message["value"]))
+        super().__init__([control_row(self.controls.values()), self.picture, Accessibility(), holding])
         self.add_class("minilora")
         self.add_class(type(self).__name__)  # so that one can tell them apart in the page
         self.redraw()
@@ -50,11 +63,21 @@ class Explorer(VBox):
 
     def redraw(self) -> None:
         try:
-            self.svg, self.sentence = self.draw(**{name: c.value for name, c in self.controls.items()})
+            self.svg, self.sentence = self.draw(**self.chosen())
         except ValueError as error:  # a choice that cannot be: the engine's message says why
-            self.sentence = str(error)
-            self.svg = svg(30, [title("This choice cannot be; the reason stands below")], self.sentence)
+            self.svg, self.sentence = impossible(error)
         self.picture.value = f'{self.svg}<p aria-hidden="true">{escape(self.sentence)}</p>'
+
+    def take_hold(self, name: str, value: str) -> None:
+        """What a click on a part of the picture does: the control of that name gets that value, if it has it."""
+        values = self.declared[name].values() if name in self.declared else []
+        for each in values:
+            if in_a_name(each) == value:
+                self.controls[name].value = each
+
+    def chosen(self) -> dict[str, Any]:
+        """What each control holds now."""
+        return {name: control.value for name, control in self.controls.items()}
 
     def _redraw_after_change(self, change: Any) -> None:
         self.redraw()
@@ -65,28 +88,39 @@ class Explorer(VBox):
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """The live view, and beside it a still and the sentence, for viewers that run no kernel."""
         bundle = super()._repr_mimebundle_(**kwargs)
-        return bundle | {"text/plain": repr(self), "text/html": still_html(self.svg, self.sentence)}
+        return bundle | {"text/plain": repr(self), "text/html": self.still()}
+
+    def still(self) -> str:
+        """The picture as it is now, with what the web site needs to bring it to life."""
+        mark = f'<div class="explorable" data-name="{type(self).__name__}"'
+        if self.declared and len(self.declared) == len(self.controls):
+            controls = json.dumps(declaration(self.declared, self.chosen()), ensure_ascii=False)
+            mark += f' data-controls="{escape(controls)}"'
+        return f"{mark}>{still_html(self.svg, self.sentence)}</div>"
+
+
+def impossible(error: ValueError) -> tuple[str, str]:
+    """The picture for a choice that cannot be, and the reason as its sentence."""
+    return svg(30, [title("This choice cannot be; the reason stands below")], str(error)), str(error)
 
 
 # -- controls that look alike everywhere ---------------------------------------------------------------------
 
 
-def slider(name: str, values: Iterable[Any], start: Any) -> SelectionSlider:
-    """A slider over the values that matter, such as 1, 2, 4 … 256; `values` may be (label, value) pairs."""
-    return SelectionSlider(
-        options=list(values), value=start, description=name, style=STYLE, layout=control_layout("260px")
+def as_widget(control: Control) -> DOMWidget:
+    """The control in Jupyter."""
+    if control.kind == "switch":
+        return Checkbox(
+            value=control.start, description=control.label, indent=False, layout=control_layout("auto")
+        )
+    make, width = (SelectionSlider, "260px") if control.kind == "slider" else (Dropdown, "auto")
+    return make(
+        options=list(control.options),
+        value=control.start,
+        description=control.label,
+        style=STYLE,
+        layout=control_layout(width),
     )
-
-
-def choice(name: str, options: Sequence[Any], start: Any) -> Dropdown:
-    """A drop-down list of a few names, or of (label, value) pairs."""
-    return Dropdown(
-        options=list(options), value=start, description=name, style=STYLE, layout=control_layout("auto")
-    )
-
-
-def switch(name: str, start: bool) -> Checkbox:
-    return Checkbox(value=start, description=name, indent=False, layout=control_layout("auto"))
 
 
 def control_layout(width: str) -> Layout:

@@ -10,12 +10,13 @@ import functools
 
 import torch
 
+from minilora.explorables.controls import choice, slider
 from minilora.figures.parameters import draw
 from minilora.gpt import GPT, GPTConfig
 from minilora.lora import LoraConfig, LoraModel, add_lora, layer_shape
 from minilora.memory import plan_memory
 from minilora.memory.catalog import model_shape
-from minilora.widgets.explorer import Explorer, choice, slider
+from minilora.widgets.explorer import Explorer
 
 RANKS = [2**i for i in range(7)]  # 1 … 64: no layer of the models below has room for more
 TARGETS = {

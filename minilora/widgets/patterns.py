@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import torch
 
+from minilora.explorables.controls import slider
 from minilora.figures.patterns import draw
 from minilora.figures.ranks import captured_energy
-from minilora.widgets.explorer import Explorer, slider
+from minilora.widgets.explorer import Explorer
 
 WINDOW = 24  # rows and columns that are shown, so that each number can be seen
 RANKS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512)

@@ -5,15 +5,12 @@ Not here: the runs that are shown (benchmarks/rank_spectrum.py), and any decompo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
+from minilora.explorables.controls import slider
+from minilora.explorables.ranks import read_recorded
 from minilora.figures.ranks import draw
-from minilora.files import ASSETS
-from minilora.widgets.explorer import Explorer, slider
-
-RECORDED = ASSETS / "rank_spectrum.json"  # made by benchmarks/rank_spectrum.py
+from minilora.widgets.explorer import Explorer
 
 
 class RankExplorer(Explorer):
@@ -29,7 +26,7 @@ class RankExplorer(Explorer):
         losses: Mapping[int | str, float] | None = None,
     ):
         if spectra is None:
-            spectra, recorded = read_recorded(RECORDED)
+            spectra, recorded = read_recorded()
             losses = recorded if losses is None else losses
         self.spectra = {name: [float(value) for value in values] for name, values in spectra.items()}
         self.losses = losses
@@ -39,9 +36,3 @@ class RankExplorer(Explorer):
 
     def draw(self, rank: int) -> tuple[str, str]:
         return draw(rank, self.spectra, self.losses)
-
-
-def read_recorded(path: Path) -> tuple[dict[str, list[float]], dict[int | str, float]]:
-    recorded = json.loads(path.read_text(encoding="utf-8"))
-    losses = {int(key) if key.isdigit() else key: value for key, value in recorded["losses"].items()}
-    return recorded["spectra"], losses
