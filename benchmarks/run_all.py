@@ -60,6 +60,7 @@ BENCHMARKS = (
     Benchmark("explorables", "Explorables: from a key press to the picture"),
     Benchmark("mutants", "Small slips that the exercises' checks catch"),
     Benchmark("grading", "Grading a class"),
+    Benchmark("grading_cases", "What a mark withstands"),
     Benchmark("reliability", "Damaged files and sudden ends"),
     Benchmark("course", "The pages and the tests"),
     Benchmark(
