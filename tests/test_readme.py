@@ -19,8 +19,8 @@ from minilora import cli, style_corpus
 from minilora.exercises.exercise import Exercise
 from minilora.exercises.question import Choice, Number
 from minilora.exercises.registry import EXERCISES
-from minilora.files.checkpoints import cache_folder
 from minilora.files import ASSETS
+from minilora.files.checkpoints import cache_folder
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -34,7 +34,6 @@ from minilora.figures import charts
 from minilora.lesson.directions import keep_strongest, random_like, share_held, weight_changes
 from minilora.lesson.guessing import predict, reveal
 from minilora.lesson.layers import changed_tensors, fingerprints, layer_flow, look_into
-from minilora.lesson.other_tools import saved_tensors, scores_in_peft
 from minilora.lesson.own_code import mine_or
 from minilora.lesson.pictures import layer_and_additions, learned_by_rank, one_weight
 from minilora.lesson.pirate import show_pirate, turn_pirate
@@ -50,6 +49,7 @@ from minilora.lesson.quantizing import (
     show_bytes,
     three_versions,
 )
+from minilora.lesson.saved_files import saved_tensors, scores_in_peft
 from minilora.lesson.showing import show_table, show_text
 from minilora.lesson.storage import embedded_sizes, saved_sizes
 from minilora.lesson.stories import held_out_story
