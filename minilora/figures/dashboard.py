@@ -67,7 +67,8 @@ def _scales(
     """The places of steps and of losses, and the round losses at which the axis is labeled."""
     values = [*losses, *(loss for _, loss in validation)]
     low, high = min(values), max(values)
-    unit = next((u for u in (0.1, 0.2, 0.5, 1, 2, 5) if (high - low) / u <= 5), 10)
+    units = (factor * 10**power for power in range(-1, 9) for factor in (1, 2, 5))
+    unit = next(unit for unit in units if (high - low) / unit <= 5)
     bottom, top = math.floor(low / unit), math.ceil(high / unit) or 1
     ticks = [unit * i for i in range(bottom, top + 1)] if top > bottom else [low, low + 1]
     return scale(0, steps, LEFT, RIGHT), scale(ticks[0], ticks[-1], BOTTOM, TOP), ticks

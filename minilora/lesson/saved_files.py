@@ -9,6 +9,7 @@ import os
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -45,7 +46,7 @@ def scores_in_peft(folder: str | os.PathLike[str], input_ids: torch.Tensor) -> t
     with tempfile.TemporaryDirectory() as base, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the libraries say about their own plans
         GPT.from_pretrained("tiny-gpt").save_pretrained(base)
-        theirs = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        theirs: Any = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
         theirs = PeftModel.from_pretrained(theirs, folder)
         with torch.no_grad():
             return theirs(input_ids).logits
