@@ -2,7 +2,7 @@
 PYTHON ?= python3
 INSIDE = $(PYTHON) tools/environment.py
 
-.PHONY: lab test test-all lint doctor lock
+.PHONY: lab test test-all lint doctor site lock
 
 lab:  ## JupyterLab on the first page; make lab ARGS="--no-browser" passes options on
 	@$(INSIDE) lab $(ARGS)
@@ -18,6 +18,9 @@ lint:  ## format and lint checks
 
 doctor:  ## checks this installation, for a bug report
 	@$(INSIDE) doctor $(ARGS)
+
+site:  ## the course as a web site in build/site; make site ARGS="--serve" serves it here
+	@$(INSIDE) site $(ARGS)
 
 lock:  ## resolves requirements.lock anew
 	@$(INSIDE) run python tools/lock.py

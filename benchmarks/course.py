@@ -61,7 +61,9 @@ def run_page(source: Path) -> tuple[float, int | None, list[str]]:
     """
     with tempfile.TemporaryDirectory() as work:
         build = [sys.executable, str(ROOT / "tools" / "build_notebooks.py")]
-        environment = dict(os.environ, IPYTHONDIR=work, MPLCONFIGDIR=work, GOMP_SPINCOUNT="10000")
+        environment = dict(
+            os.environ, IPYTHONDIR=work, MPLCONFIGDIR=work, GOMP_SPINCOUNT="10000", MINILORA_CACHE=work
+        )
         start = time.perf_counter()
         command = [*build, "--child", str(source), str(Path(work) / "result.ipynb")]
         return run_and_measure(command, environment, start)

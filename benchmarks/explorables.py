@@ -44,12 +44,9 @@ CELLS = {
     "rank_explorer": "explorer = widgets.rank_explorer()",
     "quantization_explorer": "explorer = widgets.quantization_explorer()",
     "adapter_switcher": """\
-model = add_lora(GPT.from_pretrained("tiny-gpt"), LoraConfig(), "legal")
-model.add_adapter("code", LoraConfig())
-torch.manual_seed(0)
-for layer in model.lora_layers().values():
-    for matrix in layer.lora_B.values():
-        torch.nn.init.normal_(matrix, std=0.05)
+model = LoraModel(GPT.from_pretrained("tiny-gpt"))
+for style in ("legal", "code", "support"):
+    model.load_adapter(style, style)
 explorer = widgets.adapter_switcher(model, max_new_tokens=20)""",
     "method_chooser": "explorer = widgets.method_chooser()",
     "training_dashboard": """\
@@ -163,7 +160,7 @@ def jupyter_server(folder: Path, application: str = "lab") -> Iterator[str]:
             "IPYTHONDIR",
             "MPLCONFIGDIR",
         )
-        names += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
+        names += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "MINILORA_CACHE")
         environment = os.environ | {name: str(Path(home, name)) for name in names}
         labconfig = Path(home, "JUPYTER_CONFIG_DIR", "labconfig")
         labconfig.mkdir(parents=True)

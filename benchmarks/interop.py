@@ -15,7 +15,9 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import bitsandbytes
 import peft
 import torch
 import transformers
@@ -242,6 +244,47 @@ def checkpoint_back(name: str) -> str:
 DIRECTIONS = {"into GPT": checkpoint_in, "and back": checkpoint_back}
 
 
+def bitsandbytes_layers() -> tuple[Any, Linear4bit]:
+    """The same layer, packed by both."""
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(64, 32)
+    theirs = bitsandbytes.nn.Linear4bit(64, 32, quant_type="nf4", compute_dtype=torch.float32)
+    theirs.load_state_dict(linear.state_dict())
+    return theirs.to("cpu"), Linear4bit.from_linear(linear, double_quant=True)
+
+
+def from_bitsandbytes() -> str:
+    theirs, ours = bitsandbytes_layers()
+    other = Linear4bit.from_linear(torch.nn.Linear(64, 32), double_quant=True)
+    other.load_state_dict(theirs.state_dict())
+    return compare(other.quantized.dequantize(), ours.quantized.dequantize())
+
+
+def to_bitsandbytes() -> str:
+    theirs, ours = bitsandbytes_layers()
+    state = ours.state_dict()
+    stats = {key: value for key, value in state.items() if key.startswith("weight.")}
+    read = bitsandbytes.nn.Params4bit.from_prequantized(state["weight"], stats, device="cpu", module=theirs)
+    decoded = bitsandbytes.functional.dequantize_4bit(read.data, read.quant_state)
+    return compare(ours.quantized.dequantize(), decoded)
+
+
+# Trainers and llama.cpp have tests and a benchmark of their own: tests/test_interop_trainers.py, gguf_texts.py.
+TOOLS: dict[str, dict[str, Callable[[], str]]] = {
+    "peft, adapters": {
+        "from there to here": lambda: read_adapter(ADAPTERS["all-linear"]),
+        "from here to there": lambda: write_adapter(ADAPTERS["all-linear"]),
+    },
+    "transformers, checkpoints": {
+        "from there to here": lambda: checkpoint_in("LlamaForCausalLM"),
+        "from here to there": lambda: checkpoint_back("LlamaForCausalLM"),
+    },
+    "bitsandbytes, 4-bit layers": {
+        "from there to here": from_bitsandbytes,
+        "from here to there": to_bitsandbytes,
+    },
+}
+
 FEATURES = {"read from peft": read_adapter, "written for peft": write_adapter}
 
 
@@ -259,8 +302,15 @@ def measure() -> dict:
         for name in ARCHITECTURES
         if name.endswith("CausalLM")
     }
-    versions = {m.__name__: m.__version__ for m in (torch, peft, transformers)}
-    return {"versions": versions, "adapters": adapters, "architectures": models, "checkpoints": files}
+    versions = {m.__name__: m.__version__ for m in (torch, peft, transformers, bitsandbytes)}
+    tools = {name: {what: cell(f) for what, f in directions.items()} for name, directions in TOOLS.items()}
+    return {
+        "versions": versions,
+        "adapters": adapters,
+        "architectures": models,
+        "checkpoints": files,
+        "tools": tools,
+    }
 
 
 def page(result: dict) -> str:
@@ -276,6 +326,7 @@ def page(result: dict) -> str:
         "adapters": "Adapters by feature (a Llama)",
         "architectures": "Architectures by operation (LoRA on all linear layers)",
         "checkpoints": "Checkpoints by direction (`GPT.from_pretrained`, `GPT.save_pretrained`)",
+        "tools": "Tools by direction",
     }
     for key, title in titles.items():
         columns = list(next(iter(result[key].values())))
@@ -283,6 +334,11 @@ def page(result: dict) -> str:
         for name, cells in result[key].items():
             words = [cells[column].split(": ")[0] for column in columns]
             lines.append(f"| {name} | {' | '.join(words)} |")
+    lines += [
+        "",
+        "HF Trainer, accelerate and TRL: `tests/test_interop_trainers.py`. llama.cpp: `benchmarks/gguf_texts.py` and",
+        "[its record](../benchmarks/RESULTS.md).",
+    ]
     return "\n".join(lines) + "\n"
 
 

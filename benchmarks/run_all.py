@@ -46,6 +46,7 @@ BENCHMARKS = (
     Benchmark("faithfulness", "The same results as the libraries"),
     Benchmark("voices", "What one hears"),
     Benchmark("lora_against_full", "LoRA against full fine-tuning"),
+    Benchmark("gguf_texts", "The same texts in llama.cpp"),
     Benchmark("walls", "Where rank is the limit"),
     Benchmark("forgetting", "What a fine-tuning forgets"),
     Benchmark("adapters", "Adapters beside peft and transformers"),
@@ -59,6 +60,7 @@ BENCHMARKS = (
     Benchmark("explorables", "Explorables: from a key press to the picture"),
     Benchmark("mutants", "Small slips that the exercises' checks catch"),
     Benchmark("grading", "Grading a class"),
+    Benchmark("grading_cases", "What a mark withstands"),
     Benchmark("reliability", "Damaged files and sudden ends"),
     Benchmark("course", "The pages and the tests"),
     Benchmark(

@@ -130,7 +130,7 @@ class GenerationMixin(nn.Module):
             new = torch.tensor([list(prompt_ids)], device=weight.device)  # (1, prompt tokens), then (1, 1)
             for _ in range(max_new_tokens):
                 hidden = self.hidden_states(new, cache)[:, -1]  # (1, hidden): only the last token predicts
-                new = _choose(self.lm_head(hidden)[0].float(), temperature, top_k, generator).view(1, 1)
+                new = choose_token(self.lm_head(hidden)[0].float(), temperature, top_k, generator).view(1, 1)
                 yield int(new)
         finally:
             self.train(was_training)
@@ -151,7 +151,7 @@ class GenerationMixin(nn.Module):
             )
 
 
-def _choose(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> Tensor:
+def choose_token(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> Tensor:
     """Picks one token number, (), from logits (vocab,)."""
     if temperature == 0:
         return logits.argmax()

@@ -28,6 +28,8 @@ PUBLISHED = {  # what the models' pages or their checkpoints' headers state, to 
     "mistral-7b": 7_241_732_096,
     "llama-3.1-8b": 8_030_261_248,
     "llama-2-13b": 13_015_864_320,
+    "llama-33b": 32_528_943_616,
+    "qwen2.5-32b": 32_763_876_352,
     "llama-65b": 65_285_660_672,
     "llama-2-70b": 68_976_648_192,
     "llama-3.1-70b": 70_553_706_496,

@@ -1,6 +1,8 @@
 """What a learner sees of a function to write: verdicts, one hint at a time, a solution after an attempt, progress."""
 
+import html
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -196,6 +198,31 @@ def test_a_hint_that_does_not_exist_is_refused(number):
         hint("merge", number)
 
 
+def test_a_failed_check_has_buttons_for_the_hints_one_inside_the_other():
+    """No kernel is needed: each opens below the one before."""
+    shown = check("merge", unscaled)._repr_html_()
+    places = [shown.index(html.escape(hint)) for hint in MERGE.hints]
+    assert places == sorted(places)
+    for number, place in enumerate(places, 1):
+        assert shown[:place].count("<details") == shown[:place].count("<summary") == number
+        assert f">Hint {number} of 3</summary>" in shown[:place]
+    assert "</details>" not in shown[: places[-1]]
+    assert "<details" not in check("merge", right)._repr_html_()
+    assert not any(hint in repr(check("merge", unscaled)) for hint in MERGE.hints)
+
+
+def test_prose_breaks_between_words_alone_and_code_keeps_its_lines():
+    check("merge", unscaled)
+    for page in (hint("merge"), check("merge", unscaled)):
+        assert "word-break:normal" in page._repr_html_()
+    assert html.escape(MERGE.hints[0]) not in re.findall(
+        r"<pre.*?</pre>", hint("merge", 1)._repr_html_(), re.S
+    )
+    shown = solution("merge")._repr_html_()
+    assert html.escape(MERGE.solution_source()) in re.search(r"<pre.*?>(.*?)</pre>", shown, re.S)[1]
+    assert html.escape(MERGE.explanation) in shown.split("</pre>")[1]
+
+
 def test_the_solution_is_refused_before_an_attempt_and_shown_after():
     for honest in (None, untouched, 3):  # nothing, the stub, and no function at all are no attempts
         if honest is not None:
@@ -224,7 +251,13 @@ def test_progress_is_a_file_and_a_page(home):
     assert kept["merge"]["attempts"] == kept["merge"]["hints"] == 1
     page = repr(progress())
     line = next(line for line in page.split("\n") if "(merge)" in line)
-    assert line.split() == ["✗", "begun", *f"{MERGE.title} (merge) 0 of {MERGE.points} 1 1".split()]
+    assert line.split() == [
+        "✗",
+        "not",
+        "right",
+        "yet",
+        *f"{MERGE.title} (merge) 0 of {MERGE.points} 1".split(),
+    ]
     check("merge", right)
     assert f"Your progress: {MERGE.points} of" in repr(progress())
     assert "<table" in progress()._repr_html_()

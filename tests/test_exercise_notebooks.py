@@ -90,7 +90,7 @@ def test_each_exercise_has_its_cells(exercise):
         assert exercise.marked_source() == solved[exercise.name].source
     else:
         cell = student[f"{exercise.name}-answers"]
-        answers = ast.literal_eval(cell.source.removeprefix("answers = "))
+        answers = read_answers(cell.source)
         assert all(value in (None, "") for key, value in answers.items() if key not in exercise.settings)
         assert [*answers] == ["student", *exercise.settings, *(part.key for part in exercise.parts)]
         assert cell.metadata.nbgrader.points == exercise.prose_points

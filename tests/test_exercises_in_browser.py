@@ -1,5 +1,6 @@
 """Exercises in JupyterLab in a real browser: an empty, a wrong and a right answer, and what the learner then sees."""
 
+import ast
 import importlib.util
 import shutil
 from pathlib import Path
@@ -8,7 +9,12 @@ import nbformat
 import pytest
 
 from minilora.exercises import registry
+from minilora.exercises.question import Choice
+from minilora.grading.grade import grade
+from minilora.grading.marks import Course
+from minilora.grading.submission import Submission, read_notebook
 from tests.browser import missing
+from tests.test_grading import BOXES
 
 ROOT = Path(__file__).parents[1]
 
@@ -78,16 +84,58 @@ def test_a_question_from_empty_over_wrong_to_right(lab):
     assert "A model answer" in shown[2]
 
 
+def test_what_is_clicked_and_typed_stands_in_the_file_that_is_handed_in(lab, tmp_path):
+    """With the mouse, by keyboard, and as text; saved, and graded with nothing but the file."""
+    page, address = lab
+    question, name = registry.get("full-or-lora"), "09_when_to_use_what.ipynb"
+    open_and_run(page, address, name)
+    page.locator(".minilora-form").nth(1).wait_for(timeout=60_000)
+    prediction, answers = page.locator(".minilora-form").nth(0), page.locator(".minilora-form").nth(1)
+    prediction.locator("input[value=b]").check()
+    prediction.get_by_text("You can change it until").wait_for()
+    solved = question.solved("ada")
+    groups = answers.locator("fieldset")
+    for place, part in enumerate(part for part in question.parts if isinstance(part, Choice)):
+        first = groups.nth(place).locator("input").first
+        if place == 0:
+            first.focus()
+            for _ in range("abcd".index(solved[part.key])):
+                page.keyboard.press("ArrowDown")
+        else:
+            groups.nth(place).locator(f"input[value={solved[part.key]}]").check()
+    typed = [key for key, value in solved.items() if len(str(value)) > 1 or not isinstance(value, str)]
+    for key, field in zip(typed, answers.locator("input:not([type=radio]), textarea").all(), strict=True):
+        field.fill(str(solved[key]))
+        field.blur()
+    answers.get_by_text("Written into the cell above").wait_for()
+    page.wait_for_timeout(1000)
+    page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
+    cells = nbformat.read(tmp_path / name, as_version=4).cells
+    [cell] = [cell for cell in cells if cell.source.startswith("answers = {")]
+    assert ast.literal_eval(ast.parse(cell.source).body[0].value) == solved
+    submission = Submission("ada", {name: read_notebook((tmp_path / name).read_bytes())})
+    graded = grade(submission, Course(b"a secret of thirty-two bytes ...", (question.name,)), BOXES["plain"])
+    assert graded.score == question.points
+    page.evaluate(RUN_ALL)
+    ids = [cell.metadata.get("nbgrader", {}).get("grade_id") for cell in cells]
+    page.wait_for_timeout(500)
+    assert "correct, 7 of 7 points" in check_output(page, ids)
+
+
+def open_and_run(page, address, name):
+    page.goto(f"{address}/lab/tree/{name}?reset", wait_until="domcontentloaded")
+    page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
+    page.wait_for_function(KERNEL_RESTS, timeout=60_000)
+    page.evaluate(RUN_ALL)
+
+
 def walk(lab, name, answer, sources):
     """What the check shows for the untouched notebook, and then with each of these texts in the answer's cell."""
     page, address = lab
     cells = nbformat.read(ROOT / "exercises" / name, as_version=4).cells
     ids = [cell.metadata.get("nbgrader", {}).get("grade_id") for cell in cells]
     place = ids.index(answer)
-    page.goto(f"{address}/lab/tree/{name}?reset", wait_until="domcontentloaded")
-    page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
-    page.wait_for_function(KERNEL_RESTS, timeout=60_000)
-    page.evaluate(RUN_ALL)
+    open_and_run(page, address, name)
     shown = [check_output(page, ids)]
     for source in sources:
         page.evaluate(SET_SOURCE, [place, source])

@@ -15,7 +15,7 @@ import pytest
 from minilora.exercises import registry
 from minilora.exercises.exercise import Exercise
 from minilora.grading import classroom50, sandbox
-from minilora.grading.command import choose_exercises
+from minilora.grading.counted import choose_exercises
 from tests.helpers import jupyter_apart
 from tests.test_grading_scale import DOCS, code_blocks
 
@@ -98,13 +98,49 @@ def test_the_first_page_from_marks_to_texts(place):
     assert (
         place / "to-import.csv"
     ).read_bytes() == f"Identifier;Name;Grade\r\nada;Ada;{MOST}\r\nzoe;Zoe;\r\n".encode()
-    assert {"report.md", "report.png", "marks.csv", "ada.json"} <= {
+    assert {"report.md", "report.html", "marks.csv", "ada.json"} <= {
         p.name for p in (place / "marks").iterdir()
     }
+    assert {p.name for p in (place / "feedback").iterdir()} == {"ada.html", "bob.html"}
+    assert "oral exam" in (place / "feedback" / "bob.html").read_text(encoding="utf-8")
     by_hand = sum(exercise.prose_points for exercise in COUNTED if not isinstance(exercise, Exercise))
     lines = (place / "marks" / "marks.csv").read_text(encoding="utf-8").splitlines()
     assert lines[1].startswith(f"ada,graded,{MOST},{MOST},")
     assert lines[1].endswith(f",{by_hand},{by_hand},{MOST + by_hand},")  # no remarks
+
+
+def test_the_rules_of_the_course_as_the_page_has_them(place):
+    page = (DOCS / "course.md").read_text(encoding="utf-8")
+    (toml,) = (part.split("```")[0] for part in page.split("```toml\n")[1:])
+    (place / "course.toml").write_text(toml, encoding="utf-8")
+    table = (
+        'Identifier,Last modified (submission)\nada,"Monday, 2 March 2026, 1:00 AM"\nbob,2026-03-07 10:00\n'
+    )
+    (place / "times.csv").write_text(table, encoding="utf-8")
+    (block,) = blocks_of("course.md")
+    type_in(place, block, TZ="Europe/Paris")
+    rows = csv.DictReader((place / "marks" / "marks.csv").read_text(encoding="utf-8").splitlines())
+    told = {row["student"]: row for row in rows}
+    most = int(told["ada"]["max_score"])
+    assert most == sum({"merge": 4, "training-memory": 5}.get(e.name, e.points) for e in COUNTED)
+    assert int(told["ada"]["score"]) == most - most * 10 // 100
+    assert "late" in told["ada"]["remarks"]
+    assert "late" not in told["bob"]["remarks"]
+
+
+def test_an_exercise_of_ones_own_as_the_page_has_it(place):
+    page = (DOCS / "own-exercises.md").read_text(encoding="utf-8")
+    exercise, handed_out = (part.split("```")[0] for part in page.split("```python\n")[1:])
+    (place / "my-exercises").mkdir()
+    (place / "my-exercises" / "scale_rows.py").write_text(exercise, encoding="utf-8")
+    answer = "def scale_rows(W, s):\n    return (W.T * s).T\n"
+    cells = [{"cell_type": "code", "source": text, "metadata": {}} for text in (answer, handed_out)]
+    (place / "class" / "ada.ipynb").write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    (block,) = blocks_of("own-exercises.md")
+    type_in(place, block)
+    assert marks_of(place / "own-marks") == {"ada": 2, "bob": 0}
+    program = answer + handed_out.replace("check(", "print(check(") + ")"
+    type_in(place, f"python - <<'END'\n{program}\nEND\n")
 
 
 def test_gradescope(place):

@@ -92,9 +92,8 @@ def train(folder: Path, begin: Callable[[], None]) -> None:
 
 def grade_class(folder: Path, begin: Callable[[], None] = lambda: None) -> None:
     begin()
-    command.run(
-        folder / "class", exercises=list(NAMES), folder=folder / "marks", output=folder / "said", workers=1
-    )
+    asked = {"exercises": list(NAMES), "results": folder / "marks", "output": folder / "said", "workers": 1}
+    command.run(command.Request(path=folder / "class", **asked))
 
 
 def kill_during(work: Callable[..., None], folder: Path, delay: float) -> bool:

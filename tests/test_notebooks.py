@@ -62,7 +62,7 @@ def test_nbval_runs_the_pages_from_the_top(tmp_path):
         "--nbval-cell-timeout=300",
     ]
     command += ["-p", "no:cacheprovider", "-o", "addopts=", *map(str, PAGES)]
-    environment = dict(os.environ, MINILORA_HOME=str(tmp_path))
+    environment = dict(os.environ, MINILORA_HOME=str(tmp_path), MINILORA_CACHE=str(tmp_path))
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 

@@ -23,6 +23,10 @@ REWRITTEN: list[str] = [
     "02",
     "03",
     "04",
+    "05",
+    "06",
+    "07",
+    "08",
     "09",
 ]  # the numbers of pages that keep all rules, to become all ten
 MOST_LINES = 12

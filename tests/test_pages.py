@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import nbformat
 import pytest
@@ -82,21 +83,18 @@ def test_a_claim_has_its_assertions_in_one_place():
 
 @contextlib.contextmanager
 def shell(folder: Path) -> Iterator[InteractiveShell]:
-    """A notebook's shell whose working folder and progress file are in `folder`."""
-    before, home = Path.cwd(), os.environ.get("MINILORA_HOME")
+    """A notebook's shell whose working folder, progress file and (empty) cache of models are in `folder`."""
+    before = Path.cwd()
     os.chdir(folder)
-    os.environ["MINILORA_HOME"] = str(folder)
     InteractiveShell.clear_instance()
     started = InteractiveShell.instance()
     started.history_manager.enabled = False
     try:
-        yield started
+        with mock.patch.dict(os.environ, MINILORA_HOME=str(folder), MINILORA_CACHE=str(folder)):
+            yield started
     finally:
         InteractiveShell.clear_instance()
         os.chdir(before)
-        os.environ.pop("MINILORA_HOME")
-        if home is not None:
-            os.environ["MINILORA_HOME"] = home
 
 
 @pytest.fixture(scope="module")

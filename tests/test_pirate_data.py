@@ -2,13 +2,16 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
+import smollm2_pirate
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
 import minilora
+from minilora.lesson import pirate
 from minilora.training.datasets import IGNORE, load_jsonl
 
 PATH = Path(minilora.__file__).parent / "assets" / "pirate.jsonl"
@@ -75,3 +78,46 @@ def test_load_jsonl_reads_every_pair_and_only_the_answers_are_learned():
         )
         assert learned.startswith(pair["completion"])
         assert pair["prompt"] not in learned
+
+
+# -- what page 08 shows ----------------------------------------------------------------------------------------
+
+
+def test_the_page_shows_what_the_benchmark_recorded():
+    record = Path(smollm2_pirate.__file__).parent / "results" / "smollm2_pirate.json"
+    recorded = json.loads(record.read_text(encoding="utf-8"))
+    assert pirate.recorded() == smollm2_pirate.asset(recorded)
+    assert recorded["run"]["steps"] == pirate.STEPS
+
+
+def test_without_the_model_recorded_answers_are_shown_and_called_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MINILORA_CACHE", str(tmp_path))
+    pirate.turn_pirate()
+    said = capsys.readouterr().out
+    assert "recorded" in said
+    assert "me hearty" in said
+    pirate.show_pirate(1)
+    assert "Who are you?" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        (
+            'print(\'step 1 of 30\'); print(\'[{"question": "Q", "before": "b.", "after": "Arr."}]\')',
+            "after: Arr.",
+        ),
+        ("raise SystemExit(3)", "failed"),
+    ],
+)
+def test_with_the_model_a_process_trains_it_and_its_answers_are_shown(
+    program, words, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / pirate.MODEL).mkdir()
+    (tmp_path / pirate.MODEL / "model.safetensors").touch()
+    monkeypatch.setenv("MINILORA_CACHE", str(tmp_path))
+    monkeypatch.setattr(pirate, "COMMAND", [sys.executable, "-c", program])
+    pirate.turn_pirate()
+    said = capsys.readouterr().out
+    assert words in said
+    assert "recorded" not in said

@@ -350,14 +350,15 @@ def test_there_are_enough():
 
 
 @each
-def test_no_experiment_without_a_prediction_and_no_second_prediction(question, tmp_path, monkeypatch):
+def test_no_experiment_without_a_prediction(question, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "predict first" in repr(experiment(question.name))
-    assert "what do you expect" in repr(expect(question.name, None))
+    assert "what do you expect" in repr(expect(question.name))
     assert "what do you expect" in repr(expect(question.name, "q"))
-    assert "Locked" in repr(expect(question.name, "A"))
-    assert "stays" in repr(expect(question.name, "b"))
-    assert load()[question.name]["prediction"] == "a"
+    assert load().get(question.name, {}).get("prediction") is None
+    for letter in "AB":
+        assert "You can change it until" in repr(expect(question.name, letter))
+        assert load()[question.name]["prediction"] == letter.lower()
 
 
 @pytest.mark.parametrize("question", ON_PAPER, ids=lambda q: q.name)
@@ -370,6 +371,8 @@ def test_experiments_come_out_as_the_model_answer_says(question):
     expected = "As you predicted" if question.prediction.comes_true == "a" else "It came out otherwise"
     assert expected in shown
     assert load()[question.name]["observed"] == observed.letter
+    assert "stays" in repr(expect(question.name, "b"))
+    assert load()[question.name]["prediction"] == "a"
 
 
 def test_texts_are_kept_and_shown_beside_the_model_answer():
@@ -414,7 +417,7 @@ def test_progress_page_counts_questions_and_functions():
     assert "0 of" in repr(progress())
     check(question.name, question.solved("ada") | {"stuck": "a"})
     shown = repr(progress())
-    assert "✗ begun" in shown
+    assert "✗ not right yet" in shown
     check(question.name, question.solved("ada"))
     shown = repr(progress())
     assert f"Your progress: {question.points} of" in shown
@@ -425,6 +428,19 @@ def test_progress_page_counts_questions_and_functions():
     check(question.name, question.solved("ada") | {"stuck": "a"})  # what is solved stays solved
     assert f"Your progress: {question.points} of" in repr(progress())
     assert question.title in progress()._repr_html_()
+
+
+def test_full_points_without_the_texts_are_no_mistake():
+    question = get("full-or-lora")
+    answers = question.solved("ada")
+    check(question.name, {key: value for key, value in answers.items() if key not in ("when", "gap")})
+    line = next(line for line in repr(progress()).split("\n") if f"({question.name})" in line)
+    assert line.startswith("✓ all points; texts missing")
+    check(question.name, answers | {"stuck": None})  # what was earned once stays earned
+    line = next(line for line in repr(progress()).split("\n") if f"({question.name})" in line)
+    assert "✗" not in line
+    check("what-lora-changes", {"student": "ada", "fresh-adapter": "a"})
+    assert "◐ begun" in repr(progress())
 
 
 # -- the run, from its folder --------------------------------------------------------------------------------

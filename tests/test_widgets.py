@@ -3,22 +3,26 @@
 import base64
 import gc
 import json
+import re
 import statistics
 from html import escape
 from xml.etree import ElementTree
 
 import ipywidgets
+import numpy as np
 import pytest
 import torch
 
-from minilora import GPT, LoraConfig, Trainer, add_lora, widgets
+from minilora import GPT, LoraConfig, LoraModel, Trainer, add_lora, quantize_4bit, widgets
+from minilora.exercises import registry
 from minilora.explorables import methods, three_tasks
 from minilora.explorables.methods import DISTANCES, EXAMPLES, advise
-from minilora.figures.svg import bytes_in_words
+from minilora.figures.svg import bytes_in_words, in_a_name
 from minilora.memory import METHODS, gigabytes, plan_memory
 from minilora.memory.catalog import MODELS
 from minilora.widgets import parameters
 from minilora.widgets.anatomy import RANKS, train
+from minilora.widgets.explorer import Holding
 from tests.helpers import counting_rows, randomize_adapter, small_gpt
 
 SPECTRA = {"the change": [8.0, 4, 2, 1, 1, 1, 1, 1], "a random matrix": [2.0] * 8}
@@ -120,6 +124,7 @@ def test_nothing_grows_over_200_moves(explorer):
 def test_memory_explorer_shows_what_plan_memory_says():
     explorer = widgets.memory_explorer()
     explorer.rank.value, explorer.batch_size.value, explorer.gradient_checkpointing.value = 64, 2, True
+    explorer.optimizer.value, explorer.target_modules.value = "8-bit AdamW", "mlp"
     for method in METHODS:
         plan = plan_memory(
             "llama-3.1-8b",
@@ -129,6 +134,8 @@ def test_memory_explorer_shows_what_plan_memory_says():
             sequence_length=512,
             gradient_checkpointing=True,
             double_quant=True,
+            optimizer="adamw-8bit",
+            target_modules="mlp",
         )
         assert gigabytes(plan.total) in explorer.sentence
         assert explorer.plans()[method] == plan
@@ -182,10 +189,81 @@ def test_a_function_that_fails_is_a_sentence_not_a_traceback(quantize, words):
     assert words in explorer.sentence
 
 
-def test_a_function_of_ones_own_is_drawn():
-    explorer = widgets.quantization_explorer(quantize=lambda x: x.round())
-    assert "yours" in explorer.sentence
-    assert explorer.sentence != widgets.quantization_explorer().sentence
+def single_block(x, levels=7):
+    """int4 with a single block, in PyTorch: `.abs()` and `.max()` of a method chain, which NumPy does not have."""
+    absmax = x.abs().max()
+    return (x / absmax * levels).round() / levels * absmax
+
+
+def in_blocks_of_64(x):
+    blocks = x.reshape(-1, 64)
+    absmax = np.abs(blocks).max(axis=1, keepdims=True)
+    return (np.round(blocks / absmax * 7) / 7 * absmax).reshape(x.shape)
+
+
+@pytest.mark.parametrize(
+    ("quantize", "error", "bits"),
+    [
+        (registry.get("quantize-blockwise").solution, "nf4, blocks of 64", "4.5 bits"),
+        (registry.get("dequantize").solution, "nf4, blocks of 64", None),
+        (lambda x: quantize_4bit(x, "fp4", 64), "fp4, blocks of 64", "4.5 bits"),  # an object, of torch alone
+        (in_blocks_of_64, "int4, blocks of 64", None),
+    ],
+)
+def test_functions_of_the_exercises_and_of_torch_err_as_ours_do(quantize, error, bits):
+    explorer = widgets.quantization_explorer(quantize=quantize)
+    texts = [
+        node.text for node in ElementTree.fromstring(explorer.svg).iter("{http://www.w3.org/2000/svg}text")
+    ]
+    shown = {name: texts[texts.index(name) + 1] for name in (error, "yours")}
+    assert shown["yours"].split(" · ")[0] == shown[error].split(" · ")[0]
+    assert (" · " in shown["yours"]) == (bits is not None)
+    assert bits is None or bits in shown["yours"]
+
+
+def test_int8_of_the_exercise_errs_little_and_one_block_in_torch_much():
+    explorer = widgets.quantization_explorer(quantize=registry.get("quantize-int8").solution)
+    x = explorer.values
+    evenly_spread = float(
+        x.abs().max() / 127 / 12**0.5 / x.std()
+    )  # of errors between minus and plus half a step
+    shown = float(explorer.sentence.split("errs by ")[1].split("%")[0])
+    assert shown == pytest.approx(100 * evenly_spread, rel=0.05)
+    assert "8.01 bits" in explorer.sentence
+    alone, ours = widgets.quantization_explorer(quantize=single_block), widgets.quantization_explorer()
+    ours.block_size.value, ours.quant_type.value = 4096, "int4"
+    assert (
+        alone.sentence.removeprefix("yours")[:24] == ours.sentence.removeprefix("int4, blocks of 4096")[:24]
+    )
+
+
+def test_quantization_explorer_lights_the_block_with_the_outlier():
+    explorer = widgets.quantization_explorer()
+    assert explorer.source.startswith("4,096 weights")
+    explorer.outlier.value = 32
+    assert "2 levels" in explorer.svg or "3 levels" in explorer.svg
+    small = float(explorer.sentence.split("together by ")[1].split("%")[0])
+    explorer.block_size.value = 4096
+    assert float(explorer.sentence.split("together by ")[1].split("%")[0]) > 4 * small
+    assert "all of them" in explorer.svg
+
+
+def test_a_part_of_the_picture_sets_its_control():
+    explorer = widgets.quantization_explorer()
+    root = ElementTree.fromstring(explorer.svg)
+    parts = [node.get("data-set") for node in root.iter() if node.get("data-set")]
+    for part in parts:  # whatever can be taken hold of is a choice of a control
+        name, value = part.split("=")
+        explorer.take_hold(name, value)
+        assert str(explorer.controls[name].value) == value
+    assert {part.split("=")[0] for part in parts} == {"outlier", "quant_type"}
+    (holding,) = (child for child in explorer.children if isinstance(child, Holding))
+    holding._msg_callbacks(holding, {"name": "outlier", "value": "16"}, [])  # as the browser sends it
+    assert explorer.outlier.value == 16
+    before = explorer.svg
+    explorer.take_hold("outlier", "7")  # no such stop
+    explorer.take_hold("nothing", "7")
+    assert explorer.svg == before
 
 
 def test_dashboard_follows_a_run_and_stops_it():
@@ -207,10 +285,35 @@ def test_dashboard_follows_a_run_and_stops_it():
 def test_adapter_switcher_leaves_the_model_as_it_was():
     explorer = adapter_switcher()
     before = explorer.adapted_model.adapter_scales
-    explorer.adapter.value = "legal + code"
-    assert explorer.scales() == {"legal": 0.5, "code": 0.5}
+    explorer.strength_legal.value = explorer.strength_code.value = 0.5
+    assert explorer.strengths() == {"legal": 0.5, "code": 0.5}
     assert explorer.adapted_model.adapter_scales == before
     assert "unchanged" in explorer.sentence
+    next(iter(explorer.adapted_model.base.parameters())).data[0, 0] += 1
+    explorer.finish()
+    assert "CHANGED" in explorer.sentence
+
+
+def test_adapter_switcher_at_strength_zero_writes_the_base_s_text():
+    model = LoraModel.from_pretrained(GPT.from_pretrained("tiny-gpt"), "legal", "legal")
+    explorer = widgets.adapter_switcher(model, max_new_tokens=8)
+    assert explorer.texts["adapted"] != explorer.texts["base"]
+    explorer.strength_legal.value = 0
+    assert explorer.texts["adapted"] == explorer.texts["base"]
+
+
+def test_adapter_switcher_never_lets_the_model_speak_an_error():
+    explorer = adapter_switcher()
+    for opening, words in (("  ", "empty"), ("the cat " * 21, "42 words"), ("The", "unchanged")):
+        explorer.opening.value = opening
+        assert words in explorer.sentence
+        assert not any(words in text for text in explorer.texts.values())
+    explorer.adapted_model.delete_adapter("code")
+    explorer.strength_code.value = 1
+    assert "no adapter 'code'" in explorer.sentence
+    assert not any("no adapter" in text for text in explorer.texts.values())
+    explorer.strength_code.value = 0
+    assert "unchanged" in explorer.sentence, "and it recovers"
 
 
 def test_pattern_builder_ends_at_the_whole_change():
@@ -320,3 +423,24 @@ def test_unknown_distance_lists_those_that_exist():
 
 def test_nf4_error_is_that_of_the_published_code():
     assert methods.nf4_error() == pytest.approx(0.092, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (widgets.rank_explorer, "rank"),
+        (widgets.memory_explorer, "card"),
+        (widgets.quantization_explorer, "quant_type"),
+    ],
+)
+def test_each_part_that_can_be_clicked_sets_its_control(make, name):
+    explorer = make()
+    parts = set(re.findall(f'data-set="({name})=([^"]+)"', explorer.svg))
+    assert len(parts) > 1
+    for part in parts:
+        before = explorer.chosen()
+        explorer.take_hold(*part)
+        assert in_a_name(explorer.controls[name].value) == part[1]
+        assert {**before, name: None} == {**explorer.chosen(), name: None}, "and no other"
+    explorer.take_hold(name, "nothing of the kind")
+    explorer.take_hold("no such control", "1")

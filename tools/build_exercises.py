@@ -36,6 +36,11 @@ ROOT = Path(__file__).resolve().parents[1]
 STUDENT = ROOT / "exercises"
 SOLVED = STUDENT / "solutions"
 SOURCES = STUDENT / "src"
+PREDICT = "**Predict first.** Run the next cell and choose. A wrong prediction costs nothing."
+FORM = (
+    "**Answer.** Run the next cell: below it appears a form. What you choose there is written into the cell, as plain "
+    "data; that is what you hand in. You can also write into the cell yourself."
+)
 PAGE_SECONDS = 300  # a page that takes longer hangs
 
 
@@ -133,7 +138,7 @@ def student_notebook(solved: NotebookNode) -> NotebookNode:
         if cell.cell_type == "code" and BEGIN in cell.source:
             # below an empty value to fill in, no further mark is needed
             stub = "# YOUR CODE HERE" if cell.source.startswith("def ") else ""
-            cell.source = replace_solution(cell.source, stub).replace("\n\n\n", "\n").rstrip()
+            cell.source = replace_solution(cell.source, stub).replace("\n\n\n", "\n").strip()
     return notebook
 
 
@@ -151,14 +156,13 @@ def function_cells(exercise: Exercise) -> list[NotebookNode]:
 
 def question_cells(question: Question) -> list[NotebookNode]:
     name, prediction = question.name, question.prediction
-    letters = ", ".join(f'"{letter}"' for letter, _ in prediction.lettered())
     cells = [
         text(f"{name}-statement", heading(question) + advice(question)),
         code(f"{name}-numbers", fill_in("student", '""', f'"{EXAMPLE_STUDENT}"', "your name or number, as your course "
              "knows you") + f'\nnumbers("{name}", student)', solution=True),
-        text(f"{name}-predict", f"**Predict first.** {prediction.prompt}\n\n{options(prediction.lettered())}"),
-        code(f"{name}-prediction", fill_in("my_prediction", "None", f'"{prediction.comes_true}"', letters)
-             + f'\nexpect("{name}", my_prediction)', solution=True),
+        text(f"{name}-predict", f"{PREDICT}\n\n" + folded(f"{prediction.prompt}\n\n{options(prediction.lettered())}")),
+        code(f"{name}-prediction", f'{BEGIN}\nexpect("{name}", "{prediction.comes_true}")\n{END}\n'
+             f'expect("{name}")', solution=True),
     ]  # fmt: skip
     if question.program:
         cells += [
@@ -169,7 +173,12 @@ def question_cells(question: Question) -> list[NotebookNode]:
         *cells,
         code(f"{name}-experiment", f'experiment("{name}")  # {prediction.duration}'),
         text(f"{name}-parts", parts_text(question)),
-        code(f"{name}-answers", question.marked_source(), solution=True, points=question.prose_points),
+        code(
+            f"{name}-answers",
+            f'{question.marked_source()}\nform("{name}", answers)',
+            solution=True,
+            points=question.prose_points,
+        ),
         check_cell(question, "answers"),
     ]
 
@@ -190,13 +199,18 @@ def advice(exercise: Question | Exercise) -> str:
 
 
 def parts_text(question: Question) -> str:
-    lines = ["**Answer** in the cell below. Each line there belongs to one of these:", ""]
+    lines = []
     for part in question.parts:
         lines.append(f"**{part.key}.** {part.prompt}")
         if isinstance(part, Choice):
             lines += ["", options([(letter, option.text) for letter, option in part.lettered()])]
         lines.append("")
-    return "\n".join(lines).rstrip()
+    return f"{FORM}\n\n" + folded("\n".join(lines).rstrip())
+
+
+def folded(words: str) -> str:
+    """For readers of the file, where no cell has run."""
+    return f"<details><summary>The same as text</summary>\n\n{words}\n\n</details>"
 
 
 def options(lettered: list[tuple[str, str]]) -> str:

@@ -143,7 +143,9 @@ def executed_copy(source: Path, folder: Path, twice: bool) -> float:
         result = Path(work) / "result.ipynb"
         start = time.perf_counter()
         options = ["--twice"] if twice else []
-        execute_apart(__file__, source, result, PAGE_SECONDS, *options, MINILORA_HOME=work)
+        # an empty cache: what a page shows must not depend on models that were fetched on this machine
+        folders = {"MINILORA_HOME": work, "MINILORA_CACHE": work}
+        execute_apart(__file__, source, result, PAGE_SECONDS, *options, **folders)
         seconds = time.perf_counter() - start
         notebook = nbformat.read(result, as_version=4)
     problems = unfit_outputs(notebook)

@@ -5,6 +5,7 @@
     python tools/environment.py test-all   these, and the slow and browser ones  (make test-all)
     python tools/environment.py lint       format, lint and type checks          (make lint)
     python tools/environment.py doctor     checks the installation               (make doctor)
+    python tools/environment.py site       the course as a web site              (make site)
     python tools/environment.py run PROGRAM ...   anything else
     python tools/environment.py            only set up
 
@@ -41,7 +42,7 @@ FOR_LEARNERS = ("setup", "lab", "doctor")  # commands that need nothing but requ
 LOCKS = {"lab": "requirements.lock", "dev": "requirements-dev.lock"}
 ABOUT = {
     "lab": "what the course needs: about 120 packages, 0.3 GB to download and 1.3 GB on disk",
-    "dev": "what tests and lint need: about 180 packages, 0.5 GB to download and 2 GB on disk",
+    "dev": "what tests, lint and the web site need: about 200 packages, 0.5 GB to download and 2 GB on disk",
 }
 # Two processes, a file's tests in one of them. What is slow or in a browser runs alone: it measures, or has children.
 TESTS = ["pytest", "-n", "2", "--dist", "loadfile"]
@@ -69,6 +70,7 @@ def main() -> int:
         "lint": LINT,
         # By its path, not as `minilora doctor`: it must still speak where the package cannot be imported.
         "doctor": [["python", str(ROOT / "minilora" / "doctor.py"), *rest]],
+        "site": [["python", str(ROOT / "tools" / "build_site.py"), *rest]],
         "run": [rest],
     }
     if command not in commands or (command == "run" and not rest):

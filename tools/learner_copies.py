@@ -27,6 +27,7 @@ from urllib.parse import unquote
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("notebooks", "exercises")
 MANIFEST = "copies.json"
+TUTOR_RULES = "exercises/AGENTS.md"
 
 
 def update(repository: Path = ROOT, say=print) -> Path:
@@ -42,6 +43,9 @@ def update(repository: Path = ROOT, say=print) -> Path:
             if word:
                 say(f"my-work/{name}: {word}")
             _copy_linked_files(page, copy)
+    rules = repository / TUTOR_RULES
+    if rules.exists():  # where an AI assistant of the learner's looks for them
+        _write(mine / TUTOR_RULES, rules.read_bytes())
     _write(mine / MANIFEST, json.dumps(record, indent=1, sort_keys=True).encode("utf-8"))
     return mine
 

@@ -8,7 +8,7 @@
 import numpy as np
 import torch
 
-from minilora.exercises import check, expect, experiment, hint, numbers, progress, rate, solution
+from minilora.exercises import check, expect, experiment, form, hint, numbers, progress, rate, solution
 
 # %% exercise="what-lora-changes"
 

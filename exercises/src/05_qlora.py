@@ -7,7 +7,7 @@
 # %%
 import numpy as np
 
-from minilora.exercises import check, expect, experiment, hint, numbers, progress, rate, solution
+from minilora.exercises import check, expect, experiment, form, hint, numbers, progress, rate, solution
 
 # %% exercise="quantization-and-qlora"
 

@@ -4,7 +4,7 @@
 # One exercise, and the most practical: a fine-tuning run of your own, checked from the folder that it leaves behind.
 
 # %%
-from minilora.exercises import check, expect, experiment, hint, numbers, progress, rate, solution
+from minilora.exercises import check, expect, experiment, form, hint, numbers, progress, rate, solution
 
 # %% exercise="run-a-finetune"
 

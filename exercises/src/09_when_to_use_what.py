@@ -4,7 +4,7 @@
 # The last question of the chapter, in scenarios.
 
 # %%
-from minilora.exercises import check, expect, experiment, hint, numbers, progress, rate, solution
+from minilora.exercises import check, expect, experiment, form, hint, numbers, progress, rate, solution
 
 # %% exercise="full-or-lora"
 

@@ -7,12 +7,13 @@
     solution("merge")         # after an honest attempt
     progress()                # what is done, what is next
 
-The chapter's questions have more: numbers drawn for you, a prediction that is locked before its experiment runs, and
-texts that you rate yourself beside a model answer.
+The chapter's questions have more: numbers drawn for you, a prediction before its experiment runs, a form that writes
+your answers into the cell above it, and texts that you rate yourself beside a model answer.
 
     numbers("full-against-lora", student="ada")
-    expect("full-against-lora", "b")
+    expect("full-against-lora")
     experiment("full-against-lora")
+    form("full-against-lora", answers)
     check("full-against-lora", answers)
     rate("full-against-lora", "compare", [True, True, False])
 
@@ -24,6 +25,7 @@ from minilora.exercises.notebook import (
     check,
     expect,
     experiment,
+    form,
     hint,
     numbers,
     progress,
@@ -31,4 +33,4 @@ from minilora.exercises.notebook import (
     solution,
 )
 
-__all__ = ["check", "expect", "experiment", "hint", "numbers", "progress", "rate", "solution"]
+__all__ = ["check", "expect", "experiment", "form", "hint", "numbers", "progress", "rate", "solution"]

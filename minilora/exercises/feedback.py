@@ -31,6 +31,8 @@ COLORS = {
     "can't be checked": "#777777",
     "unfinished": "#0072B2",
 }
+PAGE_COLOR = "#0072B2"
+BUTTON = "display:inline-block;cursor:pointer;border:1px solid #777;border-radius:3px;padding:2px 10px"
 WIDTH = 100
 MAX_LINES = 12  # of one value
 
@@ -65,7 +67,9 @@ def as_html(result: Result) -> str:
     if found:
         rows = "".join(f"<tr>{cell(name)}<td>{preformatted(value)}</td></tr>" for name, value in found)
         parts.append(f"<table style='text-align:left'>{rows}</table>")
-    parts += [paragraph(text) for text in (result.after, next_step(result)) if text]
+    parts += [paragraph(text) for text in (result.after,) if text]
+    if next_step(result):
+        parts.append(folded_hints(result.hints) or paragraph(next_step(result)))
     return panel(f"{SIGNS[result.outcome]} {heading(result)}", "".join(parts), COLORS[result.outcome])
 
 
@@ -104,6 +108,15 @@ def next_step(result: Result) -> str:
     if result.outcome in ("incorrect", "crashed", "not attempted", "unfinished"):
         return f'Stuck? hint("{result.name}")'
     return ""
+
+
+def folded_hints(hints: tuple[str, ...]) -> str:
+    """A button for the first hint, below which is one for the next. They need no kernel."""
+    inner = ""
+    for number, hint in reversed(list(enumerate(hints, 1))):
+        title = f"<summary style='{BUTTON}'>Hint {number} of {len(hints)}</summary>"
+        inner = f"<details style='margin:6px 0'>{title}{paragraph(hint)}{inner}</details>"
+    return inner
 
 
 def show(value: Any) -> str:
@@ -152,7 +165,9 @@ def panel(title: str, body: str, color: str) -> str:
 
 
 def paragraph(text: str) -> str:
-    return f"<p style='margin:6px 0;white-space:pre-wrap'>{html.escape(text)}</p>"
+    """Prose: it breaks between words alone, and a word that is wider than the window runs over."""
+    style = "margin:6px 0;white-space:pre-wrap;overflow-wrap:break-word;word-break:normal"
+    return f"<p style='{style}'>{html.escape(text)}</p>"
 
 
 def preformatted(text: str) -> str:
@@ -164,20 +179,22 @@ def cell(text: str) -> str:
 
 
 class Page:
-    """Something to show: text anywhere, a panel in a notebook."""
+    """Something to show: text anywhere, a panel in a notebook. code: what stands before the text, line by line."""
 
-    def __init__(self, title: str, text: str, color: str = "#0072B2", table: list[list[str]] | None = None):
-        self.title, self.text, self.color, self.table = title, text, color, table or []
+    def __init__(self, title: str, text: str, table: list[list[str]] | None = None, code: str = ""):
+        self.title, self.text, self.table, self.code = title, text, table or [], code
 
     def __repr__(self) -> str:
         widths = [max(map(len, column)) for column in zip(*self.table, strict=True)]
         rows = [
             "  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in self.table
         ]
-        return "\n".join([self.title, *([wrap(self.text)] if self.text else []), *rows])
+        text = [self.code, ""] if self.code else []
+        text += [wrap(self.text)] if self.text else []
+        return "\n".join([self.title, *text, *rows])
 
     def _repr_html_(self) -> str:
         rows = "".join(f"<tr>{''.join(cell(text) for text in row)}</tr>" for row in self.table)
         table = f"<table style='text-align:left'>{rows}</table>" if rows else ""
-        body = (preformatted(self.text) if self.text else "") + table
-        return panel(self.title, body, self.color)
+        code = preformatted(self.code) if self.code else ""
+        return panel(self.title, code + (paragraph(self.text) if self.text else "") + table, PAGE_COLOR)

@@ -78,6 +78,7 @@ class Result:
     items: list[Item] = dataclasses.field(default_factory=list)
     after: str = ""  # what to read now: an explanation, or a model answer
     note: str = ""
+    hints: tuple[str, ...] = ()  # for a learner; a grader's report has none
 
     def __repr__(self) -> str:
         return feedback.as_text(self)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from minilora.exercises import feedback, judging, registry
+from minilora.exercises import feedback, foresee, judging, registry
 from minilora.exercises import progress as records
 from minilora.exercises.exercise import Exercise
 from minilora.exercises.judging import (
@@ -35,7 +35,9 @@ def check(name: str, answer: Any) -> Any:
     question the dict of answers.
     """
     result = verdict(name, answer)
+    result.note = " ".join(filter(None, (result.note, foresee.warning(answer, foresee.history()))))
     if result.outcome != UNCHECKABLE:
+        result.hints = registry.get(name).hints
         _keep_texts(result, answer)
         mistakes = [m for m in (result.mistake, *(item.mistake for item in result.items)) if m]
         records.attempt(result.name, result.outcome, result.earned, mistakes)
@@ -103,7 +105,7 @@ def hint(name: str, number: int | None = None) -> feedback.Page:
         raise ValueError(f"there is no hint {number}; {name} has hints 1 to {len(exercise.hints)}")
     records.update(name, lambda record: record.update(hints=max(seen, number)))
     title = f"{exercise.title}: hint {number} of {len(exercise.hints)}"
-    return feedback.Page(title, feedback.wrap(exercise.hints[number - 1]))
+    return feedback.Page(title, exercise.hints[number - 1])
 
 
 def solution(name: str, insist: bool = False) -> feedback.Page:
@@ -118,10 +120,8 @@ def solution(name: str, insist: bool = False) -> feedback.Page:
         )
     records.update(name, lambda record: record.update(solution_seen=True))
     mine = {"student": _student(name)} if isinstance(exercise, Question) and _student(name) else {}
-    return feedback.Page(
-        f"{exercise.title}: one solution",
-        exercise.solution_source(**mine) + "\n\n" + feedback.wrap(exercise.explanation),
-    )
+    title, code = f"{exercise.title}: one solution", exercise.solution_source(**mine)
+    return feedback.Page(title, exercise.explanation, code=code)
 
 
 # -- for the questions of the chapter ------------------------------------------------------------------------
@@ -158,34 +158,82 @@ def numbers(name: str, student: str = "") -> Given:
     return Given(feedback.Page(f"{question.title}: the numbers of {student}", "", table=rows), shown)
 
 
-def expect(name: str, letter: str | None) -> feedback.Page:
-    """Locks what you expect of the experiment. The first prediction counts; it cannot be changed."""
+def form(name: str, answers: dict[str, Any]) -> Any:
+    """Buttons and fields for a question's answers, to show as the last line of the cell that holds them.
+
+    What is chosen is written into the cell, so the notebook that is handed in holds plain data. Whoever would rather
+    write the letters into the dict can.
+
+    Args:
+        name: Of the question.
+        answers: The dict of the cell; it is changed in place.
+
+    Returns:
+        The form, or the parts of the question as text where there are no widgets.
+    """
+    question = _question(name)
+    if not isinstance(answers, dict):
+        raise ValueError(f'{name} takes the dict of your answers: form("{name}", answers)')
+    try:
+        from minilora.exercises.form import answer_form
+    except ImportError:  # a grader's machine has no widgets
+        return feedback.Page(
+            question.title, "There are no widgets here; write your answers into the dict above."
+        )
+    return answer_form(question, answers, _student(name))
+
+
+def expect(name: str, letter: str | None = None) -> Any:
+    """Asks what you expect of the experiment, and keeps it. You can change it until the experiment has run.
+
+    Args:
+        name: Of the question.
+        letter: Of an option; without it, buttons to choose with are shown.
+
+    Returns:
+        A page that says what is kept, or the buttons.
+    """
     question = _question(name)
     options = dict(question.prediction.lettered())
-    locked: Any = records.load().get(name, {}).get("prediction")
-    chosen: Any = letter.strip().lower() if isinstance(letter, str) else None
-    if locked is None and chosen not in options:
+    record = records.load().get(name, {})
+    if not isinstance(letter, str) or letter.strip().lower() not in options:
         lines = [question.prediction.prompt, *(f"  {letter}) {text}" for letter, text in options.items())]
         lines.append(f'Decide, then write the letter: expect("{name}", "a")')
-        return feedback.Page(f"{question.title}: what do you expect?", "\n".join(lines))
-    if locked is None:
-        records.update(name, lambda record: record.update(prediction=chosen))
-        text = f'Locked: {options[chosen]}. Now run it: experiment("{name}")'
-    elif chosen in (locked, None):
-        text = f"Locked: {options[locked]}."
-    else:
-        text = f"Your prediction stays: {options[locked]}. A wrong one costs nothing, and is the more interesting one."
-    return feedback.Page(f"{question.title}: your prediction", text)
+        page = feedback.Page(f"{question.title}: what do you expect?", "\n".join(lines))
+        return page if letter is not None else _buttons(question, record, page)
+    return feedback.Page(
+        f"{question.title}: your prediction", _keep_prediction(question, letter.strip().lower())
+    )
+
+
+def _keep_prediction(question: Question, letter: str) -> str:
+    """Keeps it unless the experiment has run, and says what is kept."""
+    options, name = dict(question.prediction.lettered()), question.name
+    record = records.load().get(name, {})
+    if "observed" in record:
+        return f"Your prediction stays: {options[record['prediction']]}. You have seen the result."
+    records.update(name, lambda record: record.update(prediction=letter))
+    return f'Your prediction: {options[letter]}. You can change it until you run experiment("{name}").'
+
+
+def _buttons(question: Question, record: records.Record, page: feedback.Page) -> Any:
+    try:
+        from minilora.exercises.form import expectation_form
+    except ImportError:
+        return page
+    chosen = record.get("prediction")
+    shown = expectation_form(question, chosen, repr(page), lambda letter: _keep_prediction(question, letter))
+    shown.locked = "observed" in record
+    return shown
 
 
 def experiment(name: str) -> feedback.Page:
     """Runs the experiment of a question on this machine, and puts the result beside the prediction."""
     question = _question(name)
-    locked = records.load().get(name, {}).get("prediction")
-    if locked is None:
-        return feedback.Page(
-            f"{question.title}: predict first", f'Say what you expect: expect("{name}", "a")'
-        )
+    predicted = records.load().get(name, {}).get("prediction")
+    if predicted is None:
+        say = f'Say what you expect: choose above, or write expect("{name}", "a")'
+        return feedback.Page(f"{question.title}: predict first", say)
     try:
         observed = question.prediction.experiment(question.numbers(_student(name) or "nobody"))
     except FileNotFoundError as error:
@@ -194,10 +242,10 @@ def experiment(name: str) -> feedback.Page:
     options = dict(question.prediction.lettered())
     verdict = (
         "As you predicted."
-        if observed.letter == locked
+        if observed.letter == predicted
         else f"It came out otherwise: {options[observed.letter]}."
     )
-    text = f"You expected: {options[locked]}.\n{observed.sentence}\n{verdict}"
+    text = f"You expected: {options[predicted]}.\n{observed.sentence}\n{verdict}"
     return feedback.Page(f"{question.title}: the experiment", text)
 
 
@@ -235,21 +283,20 @@ def _student(name: str) -> str:
 
 
 def progress() -> feedback.Page:
-    """A page of all exercises: what is done, how many attempts and hints it took, and what is next.
+    """A page of all exercises: what is done, how many attempts it took, and what is next.
 
     Texts are those kept, and of these how many you have rated.
     """
     kept = records.load()
-    rows = [["", "exercise", "points", "attempts", "hints", "texts"]]
+    rows = [["", "exercise", "points", "attempts", "texts"]]
     for exercise in registry.EXERCISES:
         record = kept.get(exercise.name, {})
         rows.append(
             [
-                _sign(record),
+                _sign(exercise, record),
                 f"{exercise.title} ({exercise.name})",
                 f"{record.get('earned', 0)} of {exercise.points}",
                 str(record.get("attempts", 0)),
-                str(record.get("hints", 0)),
                 _texts(exercise, record),
             ]
         )
@@ -260,12 +307,16 @@ def progress() -> feedback.Page:
     return feedback.Page(f"Your progress: {earned} of {points} points", coming, table=rows)
 
 
-def _sign(record: records.Record) -> str:
+def _sign(exercise: Any, record: records.Record) -> str:
     if record.get("solved"):
         return feedback.SIGNS[CORRECT] + " done"
-    if record.get("outcome") in (INCORRECT, CRASHED, UNFINISHED):
-        return feedback.SIGNS[INCORRECT] + " begun"
-    return feedback.SIGNS["not attempted"] + " open"
+    if record.get("earned", 0) == exercise.points:
+        return feedback.SIGNS[CORRECT] + " all points; texts missing"
+    if record.get("outcome") in (INCORRECT, CRASHED):
+        return feedback.SIGNS[INCORRECT] + " not right yet"
+    if record.get("outcome") == UNFINISHED:
+        return feedback.SIGNS[UNFINISHED] + " begun"
+    return feedback.SIGNS[NOT_ATTEMPTED] + " open"
 
 
 def _texts(exercise: Any, record: records.Record) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import json
 import math
 import random
 import string
@@ -19,6 +18,7 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
+from minilora.exercises.answer_cell import pair
 from minilora.exercises.exercise import BEGIN, END, STUB, replace_solution
 from minilora.exercises.judging import (
     CORRECT,
@@ -311,15 +311,9 @@ class Question:
 
     def solution_source(self, student: str = EXAMPLE_STUDENT) -> str:
         """Right answers as the cell would hold them."""
-        lines = ["answers = {"]
-        for key, value in self.solved(student).items():
-            if isinstance(value, str) and len(value) > 70:
-                pieces = [line + " " for line in textwrap.wrap(value, 90)]
-                pieces[-1] = pieces[-1].rstrip()
-                lines += [f'    "{key}": (', *(f"        {_literal(piece)}" for piece in pieces), "    ),"]
-            else:
-                lines.append(f'    "{key}": {_literal(value)},')
-        return "\n".join([*lines, "}"])
+        return "\n".join(
+            ["answers = {", *(pair(key, value) for key, value in self.solved(student).items()), "}"]
+        )
 
     def solved(self, student: str = EXAMPLE_STUDENT) -> dict[str, Any]:
         """The right answers for a student."""
@@ -333,10 +327,6 @@ class Question:
         assert self.program is not None
         source = textwrap.dedent(inspect.getsource(self.program)).strip()
         return source if solved else replace_solution(source, STUB)
-
-
-def _literal(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 def judge_answers(question: Question, answers: Any, student: str | None = None) -> Result:

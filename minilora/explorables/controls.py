@@ -9,6 +9,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from minilora.figures.svg import in_a_name
+
 
 @dataclasses.dataclass(frozen=True)
 class Control:
@@ -52,8 +54,8 @@ def switch(label: str, start: bool) -> Control:
 def declaration(controls: Mapping[str, Control], values: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What a page without a kernel needs to build the controls anew, as JSON: the words and where each one stands.
 
-    >>> declaration({"rank": slider("Rank r", [1, 2, 4], 1)}, {"rank": 4})
-    [{'name': 'rank', 'kind': 'slider', 'label': 'Rank r', 'words': ['1', '2', '4'], 'place': 2}]
+    >>> declaration({"r": slider("Rank", [1, 2, 4], 1)}, {"r": 4})[0]
+    {'name': 'r', 'kind': 'slider', 'label': 'Rank', 'words': ['1', '2', '4'], 'values': ['1', '2', '4'], 'place': 2}
     """
     return [
         {
@@ -61,6 +63,7 @@ def declaration(controls: Mapping[str, Control], values: Mapping[str, Any]) -> l
             "kind": control.kind,
             "label": control.label,
             "words": [words for words, _ in control.options],
+            "values": [in_a_name(value) for value in control.values()],
             "place": control.values().index(values[name]),
         }
         for name, control in controls.items()

@@ -156,24 +156,6 @@ def losses_by_task(
     return chart
 
 
-def payoff_ladder(cards: Mapping[str, Mapping[str, int]], card: str, *, title: str | None = None) -> Chart:
-    """How many cards each model needs with each method: {model: {method: number of cards}}."""
-    models, methods = list(cards), list(next(iter(cards.values())))
-    sentence = f"Cards ({card}) needed: " + "; ".join(
-        f"{model}: " + ", ".join(f"{method} {cards[model][method]}" for method in methods) for model in models
-    )
-    largest = models[-1]
-    heading = title or f"{largest}: from {cards[largest][methods[0]]} cards to {cards[largest][methods[-1]]}"
-    chart, axes = _chart(heading, sentence + ".", f"number of cards ({card})", "")
-    labels = {
-        (model, method): (cards[model][method], f"{method}: {cards[model][method]}")
-        for model in models
-        for method in methods
-    }
-    _grouped_bars(axes, models, methods, labels)
-    return chart
-
-
 def memory_bars(
     parts: Mapping[str, Mapping[str, float]], card: float | None = None, *, title: str | None = None
 ) -> Chart:
@@ -287,26 +269,6 @@ def share_by_width(
     return chart
 
 
-def quantization_errors(schemes: Mapping[str, tuple[float, float]], *, title: str | None = None) -> Chart:
-    """Relative error by scheme, {scheme: (bits per weight, relative error)}; compare at the same number of bits."""
-    best = min(schemes, key=lambda name: schemes[name][1])
-    sentence = "; ".join(f"{n} {percent(e)} at {b:.3g} bits" for n, (b, e) in schemes.items())
-    heading = title or f"{best} errs least: {percent(schemes[best][1])}"
-    chart, axes = _chart(heading, f"Relative error: {sentence}.", "relative error (shorter is better)", "")
-    for place, (name, (bits, error)) in enumerate(schemes.items()):
-        axes.barh(place, error, height=0.65, color=COLORS["quantized" if name == best else "neutral"])
-        words = f"{percent(error)} · {bits:.3g} bits"
-        axes.annotate(words, (error, place), (5, 0), textcoords="offset points", va="center")
-    axes.set_yticks(range(len(schemes)), list(schemes))
-    axes.invert_yaxis()
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.0%}"))
-    axes.margins(x=0.2)
-    return chart
-
-
-# -- details -----------------------------------------------------------------------------------------------
-
-
 def _chart(title: str, sentence: str, x: str, y: str) -> tuple[Chart, Axes]:
     spaced = ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.1)  # inches
     chart = Chart(figsize=(7.2, 3.6), dpi=100, layout=spaced, facecolor="white")
@@ -348,21 +310,3 @@ def _label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
     for y, words, color in sorted(labels):
         last = max((y - low) / (high - low), last + 0.075)
         axes.text(1.01, last, words, color=color, va="center", weight="bold", transform=axes.transAxes)
-
-
-def _grouped_bars(
-    axes: Axes,
-    groups: Sequence[str],
-    kinds: Sequence[str],
-    labels: Mapping[tuple[str, str], tuple[float, str]],
-) -> None:
-    height = 0.8 / len(kinds)
-    for i, group in enumerate(groups):
-        for j, kind in enumerate(kinds):
-            value, words = labels[group, kind]
-            place = i + (j - (len(kinds) - 1) / 2) * height
-            axes.barh(place, value, height=height * 0.9, color=_color(kind))
-            axes.annotate(words, (value, place), (5, 0), textcoords="offset points", va="center", fontsize=9)
-    axes.set_yticks(range(len(groups)), list(groups))
-    axes.invert_yaxis()
-    axes.margins(x=0.15)

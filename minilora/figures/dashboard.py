@@ -5,13 +5,14 @@ Not here: when to draw, and how to stop (widgets/dashboard.py).
 
 from __future__ import annotations
 
+import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from minilora.figures.colors import COLORS
 from minilora.figures.svg import WIDTH, curve, dot, line, scale, svg, text, title
 
-TOP, BOTTOM, LEFT, RIGHT = 52.0, 190.0, 44.0, WIDTH - 12.0
+TOP, BOTTOM, LEFT, RIGHT = 60.0, 230.0, 44.0, WIDTH - 8.0
 SHOWN = 300  # points of the curve: more would be drawn on top of each other
 
 
@@ -34,24 +35,17 @@ def draw(
     sentence = (
         f"{state.capitalize()}: step {done} of {steps}, loss {losses[0]:.2f} at first and {last:.2f} now"
     )
-    sentence += f", validation {validation[-1][1]:.2f}" if validation else ""
+    sentence += f", held-out text {validation[-1][1]:.2f}" if validation else ""
     sentence += f", {tokens_per_second:,.0f} tokens per second"
     sentence += f", about {seconds_left:.0f} s to go." if state == "training" else "."
     parts = [title(f"Loss {losses[0]:.2f} → {last:.2f}, step {done} of {steps} ({state})")]
-    parts += [
-        text(
-            0,
-            38,
-            "nats per token, amber: smoothed"
-            + (", green dots: kept-back text" if validation else "")
-            + f" · {tokens_per_second:,.0f} tokens/s"
-            + (f" · about {seconds_left:.0f} s to go" if state == "training" else ""),
-        )
-    ]
-    parts += _curves(steps, losses, validation)
-    lines = textwrap.wrap(sample, 84)[:3]
-    parts += [text(0, BOTTOM + 52 + i * 19, words) for i, words in enumerate(lines)]
-    return svg(BOTTOM + 44 + 19 * max(1, len(lines)), parts, sentence), sentence
+    pace = f"{tokens_per_second:,.0f} tokens/s"
+    pace += f", about {seconds_left:.0f} s to go" if state == "training" else ""
+    parts += [text(0, 42, "loss (nats per token)", size=15), text(WIDTH, 42, pace, size=15, anchor="end")]
+    parts += _axes(steps, losses, validation) + _curves(steps, losses, validation)
+    lines = textwrap.wrap(sample, 70)[:4]
+    parts += [text(0, BOTTOM + 92 + i * 22, words, size=16) for i, words in enumerate(lines)]
+    return svg(BOTTOM + 74 + 22 * len(lines), parts, sentence), sentence
 
 
 def smooth(losses: Sequence[float], share: float = 0.9) -> list[float]:
@@ -67,22 +61,59 @@ def smooth(losses: Sequence[float], share: float = 0.9) -> list[float]:
     return means
 
 
-def _curves(steps: int, losses: Sequence[float], validation: Sequence[tuple[int, float]]) -> list[str]:
-    every = max(1, len(losses) // SHOWN)
+def _scales(
+    steps: int, losses: Sequence[float], validation: Sequence[tuple[int, float]]
+) -> tuple[Callable[[float], float], Callable[[float], float], list[float]]:
+    """The places of steps and of losses, and the round losses at which the axis is labeled."""
     values = [*losses, *(loss for _, loss in validation)]
     low, high = min(values), max(values)
-    x, y = scale(0, steps, LEFT, RIGHT), scale(low, high, BOTTOM, TOP)
-    parts = [
-        line(LEFT, BOTTOM, RIGHT, BOTTOM),
-        text((LEFT + RIGHT) / 2, BOTTOM + 18, "step", size=13, anchor="middle"),
-    ]
-    parts += [text(LEFT - 6, y(v) + 5, f"{v:.2f}", size=13, anchor="end") for v in {low, high}]
-    parts += [
-        text(x(v), BOTTOM + 18, str(v), size=13, anchor="middle" if v == 0 else "end") for v in (0, steps)
-    ]
+    unit = next((u for u in (0.1, 0.2, 0.5, 1, 2, 5) if (high - low) / u <= 5), 10)
+    bottom, top = math.floor(low / unit), math.ceil(high / unit) or 1
+    ticks = [unit * i for i in range(bottom, top + 1)] if top > bottom else [low, low + 1]
+    return scale(0, steps, LEFT, RIGHT), scale(ticks[0], ticks[-1], BOTTOM, TOP), ticks
+
+
+def _axes(steps: int, losses: Sequence[float], validation: Sequence[tuple[int, float]]) -> list[str]:
+    x, y, ticks = _scales(steps, losses, validation)
+    parts = [line(LEFT, y(tick), RIGHT, y(tick), COLORS["neutral"], dash="2 4") for tick in ticks[1:]]
+    parts += [text(LEFT - 8, y(tick) + 5, f"{tick:g}", size=15, anchor="end") for tick in ticks]
+    parts += [line(LEFT, BOTTOM, RIGHT, BOTTOM)]
+    for step in (0, steps // 2, steps):
+        parts += [
+            text(x(step), BOTTOM + 20, f"{step:,}", size=15, anchor="end" if step == steps else "middle")
+        ]
+    parts += [text((LEFT + RIGHT) / 2, BOTTOM + 40, "step", size=15, anchor="middle")]
+    place = LEFT
+    for name, color in (
+        ("each step", "neutral"),
+        ("running average", "trainable"),
+        ("held-out text", "activations"),
+    ):
+        if name == "held-out text" and not validation:
+            continue
+        mark = (
+            dot(place + 12, BOTTOM + 58, 6, COLORS[color])
+            if name == "held-out text"
+            else line(
+                place,
+                BOTTOM + 58,
+                place + 24,
+                BOTTOM + 58,
+                COLORS[color],
+                thick=1 if color == "neutral" else 4,
+            )
+        )
+        parts += [mark, text(place + 30, BOTTOM + 63, name, size=15)]
+        place += 52 + 9 * len(name)
+    return parts
+
+
+def _curves(steps: int, losses: Sequence[float], validation: Sequence[tuple[int, float]]) -> list[str]:
+    every = max(1, len(losses) // SHOWN)
+    x, y, _ = _scales(steps, losses, validation)
     points = list(enumerate(losses, start=1))[::every]
-    parts += [curve([(x(i), y(loss)) for i, loss in points], COLORS["neutral"], thick=1)]
+    parts = [curve([(x(i), y(loss)) for i, loss in points], COLORS["neutral"], thick=1)]
     smoothed = list(enumerate(smooth(losses), start=1))[::every]
     parts += [curve([(x(i), y(loss)) for i, loss in smoothed], COLORS["trainable"], thick=3)]
-    parts += [dot(x(i), y(loss), 5, COLORS["activations"]) for i, loss in validation]
+    parts += [dot(x(i), y(loss), 6, COLORS["activations"]) for i, loss in validation]
     return parts

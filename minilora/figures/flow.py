@@ -1,6 +1,7 @@
 """Draws what an adapted layer computes: x through the frozen W, x through A and B, and both joined, with real numbers.
 
-W, A and B are drawn to one scale. Not here: where the numbers come from (minilora/lesson/layers.py).
+W, A and B are drawn to one scale; of a packed W, the area shows its bits. Not here: where the numbers come from
+(minilora/lesson/layers.py).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 
 from minilora.figures.cells import cells
 from minilora.figures.colors import COLORS, ink
-from minilora.figures.svg import frame, line, percent, polygon, rect, svg, text, title
+from minilora.figures.svg import curve, frame, line, percent, polygon, rect, svg, text, title
 
 SIDE = 150  # of the longer side of W
 UPPER, MIDDLE, LOWER = 140.0, 247.0, 354.0  # the heights of the two paths, and of x and y between them
@@ -22,6 +23,7 @@ def draw(
     update: Sequence[float],
     scaling: float,
     word: str = "",
+    bits: float | None = None,
 ) -> tuple[str, str]:
     """The two paths of one token through one layer.
 
@@ -32,23 +34,31 @@ def draw(
         update: B (A x), before scaling (out).
         scaling: lora_alpha / r.
         word: The token.
+        bits: Per weight of a packed W, which is decoded for this product; None if W is stored as it is.
     """
     n_in, n_out, r = len(x), len(through_w), len(low)
     y = [w + scaling * u for w, u in zip(through_w, update, strict=True)]
     unit = SIDE / max(n_in, n_out)
     wide, high, thin = n_in * unit, n_out * unit, max(3.0, r * unit)
     share = scaling * _length(update) / (_length(through_w) or 1)
-    sentence = (
+    packed = (
+        ""
+        if bits is None
+        else f"W is stored in {bits:.4g} bits per weight and decoded for this one product. "
+    )
+    sentence = packed + (
         f"{n_in} numbers come in. W turns them into {n_out}. Beside it, A squeezes them down to {r} and "
         f"B spreads these out to {n_out} again. The update, {scaling:g} times B·(A·x), is {percent(share)} as large "
         "as W·x. Their sum is y."
     )
     size = max(map(abs, [*through_w, *y]))
     parts = [title("The same x takes two paths, and the results are added")]
+    if bits is not None:
+        parts = [title("The frozen path is packed, the trained path is not")]
     parts += _strip(28, MIDDLE, x, unit, max(map(abs, x)), "x")
     parts += [text(36, MIDDLE + high / 2 + 42, word, size=16, anchor="middle")] if word else []
     parts += _arrow(50, MIDDLE - 12, 122, UPPER) + _arrow(50, MIDDLE + 12, 122, LOWER)
-    parts += _upper(wide, high, through_w, unit, size, n_in, n_out)
+    parts += _upper(wide, high, through_w, unit, size, n_in, n_out, bits)
     parts += _lower(wide, high, thin, low, update, unit, size / scaling, n_in, n_out)
     parts += [frame(477, LOWER - 19, 106, 38, "currentColor", thick=1.5)]
     parts += [text(530, LOWER + 6, f"times {scaling:g}", size=18, anchor="middle", bold=True)]
@@ -61,24 +71,47 @@ def draw(
     parts += _arrow(550, MIDDLE, 590, MIDDLE)
     parts += _strip(598, MIDDLE, y, unit, size, "y")
     words = "Strips are real numbers: amber above zero, blue-gray below. W, A and B are to scale."
+    if bits is not None:
+        words = "Blue: 4-bit, its area shows the bits; the dashed W exists only during this product."
     parts += [text(0, LOWER + high / 2 + 62, words, size=15)]
     return svg(LOWER + high / 2 + 74, parts, sentence), sentence
 
 
 def _upper(
-    wide: float, high: float, values: Sequence[float], unit: float, size: float, n_in: int, n_out: int
+    wide: float,
+    high: float,
+    values: Sequence[float],
+    unit: float,
+    size: float,
+    n_in: int,
+    n_out: int,
+    bits: float | None,
 ) -> list[str]:
-    color, top = COLORS["frozen"], UPPER - high / 2
-    middle, on_it = 130 + wide / 2, ink(COLORS["frozen"])
+    color, left, top = COLORS["frozen"], 130.0, UPPER - high / 2
+    if bits is None:
+        parts, on_it, note = [rect(left, top, wide, high, color)], ink(color), "frozen"
+    else:
+        color, on_it, note, thin = COLORS["quantized"], "currentColor", "decoded", wide * bits / 32
+        parts = [rect(left, top, thin, high, color), *_arrow(left + thin + 6, UPPER, left + thin + 38, UPPER)]
+        parts += [text(left, top + high + 20, f"packed, {bits:.4g} bits per weight", size=16)]
+        left += thin + 44
+        parts += _dashed(left, top, wide, high, color)
+    middle = left + wide / 2
     return [
-        rect(130, top, wide, high, color),
+        *parts,
         text(middle, UPPER - 14, "W", size=30, anchor="middle", bold=True, fill=on_it),
         text(middle, UPPER + 12, f"{n_out} × {n_in}", size=16, anchor="middle", fill=on_it),
-        text(middle, UPPER + 34, "frozen", size=16, anchor="middle", fill=on_it),
-        *_arrow(130 + wide + 6, UPPER, 412, UPPER),
+        text(middle, UPPER + 34, note, size=16, anchor="middle", fill=on_it),
+        *_arrow(left + wide + 6, UPPER, 412, UPPER),
         *_strip(420, UPPER, values, unit, size, "W·x"),
         line(440, UPPER, 530, UPPER, thick=2),
     ]
+
+
+def _dashed(x: float, y: float, wide: float, high: float, color: str) -> list[str]:
+    """The outline of what exists for a moment only."""
+    corners = [(x, y), (x + wide, y), (x + wide, y + high), (x, y + high), (x, y)]
+    return [curve(corners, color, thick=2.5, dash="7 5")]
 
 
 def _lower(

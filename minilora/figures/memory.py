@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from minilora.figures.colors import COLORS, ink
-from minilora.figures.svg import WIDTH, line, rect, scale, svg, text, title
+from minilora.figures.svg import WIDTH, holds, line, rect, scale, svg, text, title
 from minilora.memory import MemoryPlan, gigabytes
 
 LEFT = 66.0  # where the bars begin
@@ -49,15 +49,15 @@ def draw(
 
 
 def verdict(plan: MemoryPlan, card: float) -> str:
-    """Whether a plan fits on a card of so many GB, in words.
+    """Whether a plan fits on a GPU with so many GB, in words.
 
     >>> from minilora.memory import plan_memory
     >>> verdict(plan_memory("llama-3.1-8b", "lora"), 24), verdict(plan_memory("llama-3.1-8b", "full"), 24)
-    ('fits, 4.26 GB to spare', '40.31 GB too much (3 such cards)')
+    ('fits, 4.26 GB to spare', '40.31 GB over (needs 3 GPUs)')
     """
     spare = plan.headroom(card)
     if spare < 0:
-        return f"{gigabytes(-spare * 1e9)} too much ({plan.cards(card):,} such cards)"
+        return f"{gigabytes(-spare * 1e9)} over (needs {plan.cards(card):,} GPUs)"
     return f"{'only just ' * (spare < TIGHT)}fits, {gigabytes(spare * 1e9)} to spare"
 
 
@@ -116,11 +116,14 @@ def _axis(x, reach: float, card: float, cards: Mapping[str, float]) -> list[str]
     for size in sorted(cards.values()):
         if size <= reach and all(abs(x(size) - other) > 36 for other in written):
             written.append(x(size))
-            parts += [line(x(size), y - 4, x(size), y + 4, COLORS["neutral"])]
-            parts += [text(x(size), y - 7, f"{size:g}", size=13, anchor="middle")]
+            tick = line(x(size), y - 4, x(size), y + 4, COLORS["neutral"])
+            words = text(x(size), y - 7, f"{size:g}", size=13, anchor="middle")
+            parts.append(holds([tick, words], "card", size))
     if card <= reach:
         parts += [line(x(card), y - 4, x(card), y + 8, thick=2.5)]
-        parts += [text(x(card), y - 7, f"{card:g} GB", bold=True, anchor="middle")]
+        middle = x(card) > LEFT + 30  # else it would run into the name of the axis
+        at, anchor = (x(card), "middle") if middle else (LEFT, "start")
+        parts += [text(at, y - 7, f"{card:g} GB", bold=True, anchor=anchor)]
     else:
         parts += [text(WIDTH, y - 7, f"{card:g} GB lies far to the right →", anchor="end")]
     return parts

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from minilora.figures.colors import COLORS
-from minilora.figures.svg import WIDTH, curve, dot, line, percent, rect, scale, svg, text, title
+from minilora.figures.svg import WIDTH, curve, dot, holds, line, percent, rect, scale, svg, text, title
 
 BARS = (60.0, 168.0)  # top and bottom of the bars
 LOWER = (250.0, 370.0)  # top and bottom of the two small charts
@@ -126,7 +126,12 @@ def _losses(rank: int, losses: Mapping[int | str, float], left: float, right: fl
             parts += [text(right, y(losses[key]) + 15, words, size=13, anchor="end")]
     parts += [text(left + 40, y(value) + 5, f"{value:.2f}", size=13, anchor="end") for value in (low, high)]
     parts += [curve([(x(r), y(losses[r])) for r in ranks], COLORS["trainable"])]
-    parts += [dot(x(r), y(losses[r]), 7 if r == rank else 3, COLORS["trainable"]) for r in ranks]
+    for r in ranks:  # a click on a dot moves the slider there; the clear one around it is easier to hit
+        dots = [
+            dot(x(r), y(losses[r]), size, COLORS["trainable"], opacity=o) for size, o in ((12, 0), (3, 1))
+        ]
+        parts.append(holds(dots, "rank", r))
+    parts += [dot(x(rank), y(losses[rank]), 7, COLORS["trainable"])] if rank in losses else []
     return parts
 
 

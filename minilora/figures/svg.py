@@ -124,9 +124,28 @@ def dot(x: float, y: float, radius: float, fill: str, *, opacity: float = 1) -> 
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="{fill}"{faint}/>'
 
 
+def holds(parts: Iterable[str], control: str, value: object, cursor: str = "pointer") -> str:
+    """Parts that set a control of the explorable when they are clicked, or dragged to (widgets/holding.js).
+
+    >>> holds([dot(5, 5, 2, "#000000")], "outlier", 8)[:30]
+    '<g data-set="outlier=8" style='
+    """
+    name = escape(f"{control}={in_a_name(value)}")
+    return f'<g data-set="{name}" style="cursor:{cursor};touch-action:none">{"".join(parts)}</g>'
+
+
 def polygon(points: Iterable[tuple[float, float]], fill: str, *, opacity: float = 1) -> str:
     places = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return f'<polygon points="{places}" fill="{fill}" opacity="{opacity:g}"/>'
+
+
+def in_a_name(value: object) -> str:
+    """A control's value as `holds` writes it.
+
+    >>> in_a_name(24.0), in_a_name("nf4"), in_a_name(True)
+    ('24', 'nf4', 'True')
+    """
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:

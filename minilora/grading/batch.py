@@ -19,6 +19,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from minilora.exercises import own
 from minilora.grading import cgroup, results
 from minilora.grading.grade import grade
 from minilora.grading.marks import FAILED, Course, Grade
@@ -103,9 +104,10 @@ def grade_one(entry: Entry, course: Course, sandbox: Sandbox, folder: Path | Non
     """One submission: the kept result, or a new one."""
     try:
         submission = load(entry)
-        kept = results.read(folder, entry.student, course.key(submission), course.secret) if folder else None
-        if kept:
-            return kept
+        if folder and not entry.again:
+            kept = results.read(folder, entry.student, course.key(submission), course.secret, sandbox.name)
+            if kept:
+                return kept
         result = grade(submission, course, sandbox).as_dict()
     except (Exception, MemoryError) as error:  # ours: it must not stop the others, and is no zero
         result = failed(entry, course, sandbox.name, f"grading did not work: {type(error).__name__}: {error}")
@@ -143,15 +145,18 @@ def from_setting(setting: Task) -> Callable[[Task], Result]:
     """The function that grades a task under this setting."""
     told, box = setting["course"], setting["sandbox"]
     deadlines = Deadlines(**told["deadlines"])
-    course = Course(bytes.fromhex(told["secret"]), tuple(told["names"]), deadlines, tuple(told["notebooks"]))
+    files = tuple((name, text) for name, text in told["own"])
+    own.register(dict(files))
+    course = Course(
+        bytes.fromhex(told["secret"]), tuple(told["names"]), deadlines, tuple(told["notebooks"]), files
+    )
     sandbox = Sandbox(**box | {key: tuple(box[key]) for key in ("packages", "hidden")})
     folder = Path(setting["folder"]) if setting["folder"] else None
 
     def grade_task(task: Task) -> Result:
         more = tuple(map(Path, task["more"]))
-        return grade_one(
-            Entry(task["student"], Path(task["path"]), task["inside"], more), course, sandbox, folder
-        )
+        entry = Entry(task["student"], Path(task["path"]), task["inside"], more, again=task["again"])
+        return grade_one(entry, course, sandbox, folder)
 
     return grade_task
 

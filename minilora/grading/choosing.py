@@ -12,6 +12,8 @@ import dataclasses
 from pathlib import PurePosixPath
 from typing import Any
 
+from minilora.grading import platforms
+
 DRAFT_FOLDERS = {
     "old",
     "older",
@@ -65,5 +67,5 @@ def rank(name: str, handed_out: tuple[str, ...]) -> tuple[bool, bool, int]:
     path = PurePosixPath(name.lower())
     folders = {part.strip() for part in path.parts[:-1]}
     draft = bool(folders & DRAFT_FOLDERS) or path.stem.startswith(DRAFT_NAMES)
-    called = path.name in {page.lower() for page in handed_out}
+    called = platforms.bare_name(path.name) in {page.lower() for page in handed_out}
     return called, not draft, -len(path.parts) if called else 0

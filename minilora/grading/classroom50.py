@@ -12,12 +12,12 @@ import shutil
 from pathlib import Path
 
 import minilora
-from minilora.grading.gradescope import requirements
+from minilora.grading.gradescope import options_for, requirements
 
 AUTOGRADER = '''"""Grades one submission for Classroom 50: minilora's marks, and what the platform says about it."""
 
 import datetime
-import importlib.util
+import importlib.metadata
 import json
 import os
 import re
@@ -30,17 +30,20 @@ HERE = Path(__file__).resolve().parent  # never the student's folder: what lies 
 CHECKOUT = Path.cwd()
 EXERCISES = {exercises!r}
 PACKAGES = {packages!r}
+MORE = {more!r}
 
 
 def main() -> int:
-    missing = [p for p in PACKAGES if not importlib.util.find_spec(re.split(r"[^\\w.-]", p)[0].replace("-", "_"))]
+    missing = [package for package in PACKAGES if not is_installed(re.split(r"[^\\w.-]", package)[0])]
     if missing:
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *missing], check=True, cwd=HERE)
     result = CHECKOUT / "result.json"
     result.unlink(missing_ok=True)  # the student's own, perhaps
     command = [sys.executable, "-m", "minilora.cli", "grade", str(CHECKOUT), "--format", "classroom50"]
     command += ["--student", os.environ.get("OWNER") or os.environ.get("USERNAME") or "student"]
-    command += ["--output", str(result), "--secret-file", str(HERE / "course-secret"), "--exercises", *EXERCISES]
+    command += ["--output", str(result), "--secret-file", str(HERE / "course-secret")]
+    command += [word for option, name in MORE for word in (option, str(HERE / name))]
+    command += ["--exercises", *EXERCISES]
     settings = ["PYTHONPATH=" + str(HERE), "PYTHONSAFEPATH=1", "PYTHONDONTWRITEBYTECODE=1", "OMP_NUM_THREADS=1"]
     done = subprocess.run([*become_root(), "env", *settings, *command], cwd=HERE)
     if done.returncode or not result.exists():
@@ -49,6 +52,13 @@ def main() -> int:
     result.unlink()  # the folder is this user's, if the file is not
     result.write_text(json.dumps(about() | marks, indent=1), encoding="utf-8")
     return 0
+
+
+def is_installed(name: str) -> bool:
+    try:
+        return bool(importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
 def become_root() -> list:
@@ -78,13 +88,18 @@ if __name__ == "__main__":
 '''
 
 
-def build_folder(folder: Path, names: tuple[str, ...], secret: bytes) -> None:
-    """Writes the folder; ValueError if something is in it already."""
+def build_folder(
+    folder: Path, names: tuple[str, ...], secret: bytes, files: dict[str, bytes] | None = None
+) -> None:
+    """Writes the folder; ValueError if something is in it already. files: as in gradescope.build_zip."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} is not an empty folder; name a new one")
     folder.mkdir(parents=True, exist_ok=True)
-    program = AUTOGRADER.format(exercises=list(names), packages=requirements())
+    program = AUTOGRADER.format(exercises=list(names), packages=requirements(), more=options_for(files or {}))
     (folder / "autograder.py").write_text(program, encoding="utf-8", newline="\n")
     (folder / "course-secret").write_bytes(secret)
+    for name, content in (files or {}).items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
     package = Path(minilora.__file__).parent
     shutil.copytree(package, folder / "minilora", ignore=shutil.ignore_patterns("__pycache__"))

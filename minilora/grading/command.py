@@ -1,99 +1,208 @@
-"""`minilora grade`: what the options mean.
+"""`minilora grade`: what a request means, step by step.
 
 Exit status 0: every submission has a result (also "unreadable", where no notebook was in it); 3: grading itself failed
 for some, and running the same command again tries only these.
 
-Not here: the parser (cli.py) and the work (batch.py).
+Not here: the options (options.py), the work (batch.py), and what is written in the end (outputs.py).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import sys
 from pathlib import Path
+from typing import Any
 
-from minilora.exercises import registry
-from minilora.exercises.exercise import Exercise
+from minilora.exercises import own
 from minilora.exercises.progress import write_whole
-from minilora.exercises.question import Question
 from minilora.grading import (
     batch,
     classroom50,
     cluster,
-    formats,
+    counted,
     gradescope,
-    lms,
-    report,
+    late,
+    outputs,
+    overrides,
     results,
+    rules,
     sandbox,
     submission,
     written,
 )
-from minilora.grading.marks import FAILED, UNDECIDED, UNREADABLE, Course
+from minilora.grading.marks import FAILED, UNDECIDED, Course
 from minilora.grading.plain_text import one_line
+from minilora.grading.rules import Rules
+from minilora.grading.submission import Entry
 
+Result = dict[str, Any]
 NOT_ALL = 3
 
 
-def run(
-    path: Path,
-    student: str | None = None,
-    exercises: list[str] | None = None,
-    form: str = "text",
-    output: Path | None = None,
-    folder: Path | None = None,
-    secret: Path | None = None,
-    box: str = "auto",
-    workers: int | None = None,
-    fill: Path | None = None,
-    id_column: str = "",
-    mark_column: str = "",
-    export_written: Path | None = None,
-    merge_written: Path | None = None,
-    dask: str | None = None,
-    only: str | None = None,
-) -> int:
-    """Grades what lies at `path` and writes it in the form asked for; returns the exit status."""
-    entries = submission.entries(path, student, only)
-    if form in ("gradescope", "classroom50") and len(entries) != 1:
-        raise ValueError(
-            f"--format {form} is for one submission; {path} holds {len(entries)}. Name it with --student"
-        )
-    if fill and not (id_column and mark_column and output):
-        raise ValueError("--fill needs --id-column, --mark-column and --output besides")
-    if (export_written or merge_written) and not folder:
-        raise ValueError("--export-written and --merge-written need --results: marks are kept there")
-    if export_written and export_written.exists():
-        raise FileExistsError(f"{export_written} exists, and may hold marks; name a new file")
-    course = Course(results.course_secret(secret), choose_exercises(exercises), notebooks=pages(exercises))
-    if dask:
-        found = cluster.grade_all(entries, course, box, folder, dask)
+@dataclasses.dataclass(kw_only=True)
+class Request:
+    """The options of the command, under their own names."""
+
+    path: Path | None = None
+    exercises: list[str] | None = None
+    results: Path | None = None
+    format: str = "text"
+    output: Path | None = None
+    student: str | None = None
+    only: str | None = None
+    regrade: list[str] = dataclasses.field(default_factory=list)
+    names: str = "auto"
+    course: Path | None = None
+    own_exercises: Path | None = None
+    secret_file: Path | None = None
+    sandbox: str = "auto"
+    workers: int | None = None
+    dask: str | None = None
+    feedback: Path | None = None
+    fill: Path | None = None
+    id_column: str = ""
+    mark_column: str = ""
+    export_written: Path | None = None
+    anonymous: bool = False
+    merge_written: Path | None = None
+    override: list[str] | None = None
+    gradescope_zip: Path | None = None
+    classroom50_folder: Path | None = None
+
+    @classmethod
+    def of(cls, options: Any) -> Request:
+        """From anything that has the options as attributes, with paths as text or not."""
+        told = {field.name: getattr(options, field.name) for field in dataclasses.fields(cls)}
+        for field in dataclasses.fields(cls):
+            if "Path" in str(field.type) and told[field.name] is not None:
+                told[field.name] = Path(told[field.name])
+        return cls(**told)
+
+
+def run(request: Request) -> int:
+    """Grades, or writes an autograder; returns the exit status."""
+    own_sources = own.read_folder(request.own_exercises) if request.own_exercises else {}
+    own.register(own_sources)
+    course_rules = rules.read(request.course)
+    if request.gradescope_zip or request.classroom50_folder:
+        return _build(request, own_sources)
+    if request.path is None:
+        raise ValueError("name a notebook, a folder or a zip; see minilora grade --help")
+    entries = submission.entries(request.path, request.student, request.only, request.names)
+    _check(request, entries)
+    if request.results:
+        decided = overrides.read(request.results)  # before hours of work: may be wrong
+        if request.override:
+            _add_override(request.results, request.override, entries)
+            decided = overrides.read(request.results)
     else:
-        private = [
-            place for place in (path, folder, secret, output, fill, export_written, merge_written) if place
-        ]
-        hidden = tuple(str(place.resolve()) for place in [*private, *pages_given(exercises)])
-        walls = dataclasses.replace(sandbox.choose(box), hidden=hidden)
-        found = batch.grade_all(entries, course, walls, folder, workers)
-    if folder:
-        found = with_written_marks(folder, found, course, merge_written, export_written)
-    if fill and output:
-        fill_table(fill, id_column, mark_column, found, output)
-        print(formats.as_csv(found), end="")
-    else:
-        text = render(found, form)
-        if output:
-            write_whole(output, (text.rstrip("\n") + "\n").encode("utf-8", "replace"))
-        else:
-            print(text.rstrip("\n"))
-    if folder and len(found) > 1:
-        write_reports(folder, found)
-    failed = say_who(found, FAILED, "not graded, and not zero")
-    say_who(found, UNDECIDED, "wait for your decision, without a mark")
+        decided = []
+    course = Course(
+        results.course_secret(request.secret_file, request.results),
+        counted.choose_exercises(request.exercises),
+        notebooks=tuple(page.name for page in counted.pages(request.exercises)),
+        own=tuple(sorted(own_sources.items())),
+    )
+    if request.results:
+        results.belong_together(request.results, course.secret)
+    entries = _again(entries, request.regrade)
+    found = _grade(request, entries, course)
+    found = [course_rules.apply(result, course.names) for result in found]
+    found = overrides.apply(found, decided)
+    if request.results:
+        found = _with_texts(request, found, course)
+    found = late.apply(found, entries, course_rules.late)
+    found = overrides.apply(found, decided, last=True)
+    _write(request, entries, found, course_rules)
+    failed = _say_who(found, FAILED, "not graded, and not zero")
+    _say_who(found, UNDECIDED, "wait for your decision, without a mark")
     return NOT_ALL if failed else 0
 
 
-def say_who(found: list[formats.Result], status: str, words: str) -> bool:
+def _check(request: Request, entries: list[Entry]) -> None:
+    """Refuses what does not fit together, before anything is graded."""
+    if request.format in ("gradescope", "classroom50") and len(entries) != 1:
+        raise ValueError(
+            f"--format {request.format} is for one submission; {request.path} holds {len(entries)}. Name it with "
+            "--student"
+        )
+    if request.fill and not (request.id_column and request.mark_column and request.output):
+        raise ValueError("--fill needs --id-column, --mark-column and --output besides")
+    by_hand = request.export_written or request.merge_written or request.override
+    if by_hand and not request.results:
+        raise ValueError(
+            "--export-written, --merge-written and --override need --results: marks are kept there"
+        )
+    if request.export_written and request.export_written.exists():
+        raise FileExistsError(f"{request.export_written} exists, and may hold marks; name a new file")
+    if request.override and len(request.override) != 4:
+        raise ValueError("--override takes four: STUDENT EXERCISE POINTS REASON, the reason in quotes")
+
+
+def _add_override(folder: Path, override: list[str], entries: list[Entry]) -> None:
+    if len(override) != 4:
+        raise ValueError(
+            f"--override has {len(override)} words; give four: STUDENT EXERCISE POINTS 'the reason'"
+        )
+    student, exercise, points, reason = override
+    _known([student], entries)
+    overrides.add(folder, student, exercise, points, reason)
+
+
+def _known(students: list[str], entries: list[Entry]) -> None:
+    names = [entry.student for entry in entries]
+    for student in students:
+        if student not in names:
+            near = difflib.get_close_matches(student, names, n=3)
+            told = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+            raise ValueError(f"no submission is of a student {student!r}{told}")
+
+
+def _again(entries: list[Entry], students: list[str]) -> list[Entry]:
+    _known(students, entries)
+    return [dataclasses.replace(entry, again=entry.student in students) for entry in entries]
+
+
+def _grade(request: Request, entries: list[Entry], course: Course) -> list[Result]:
+    if request.dask:
+        return cluster.grade_all(entries, course, request.sandbox, request.results, request.dask)
+    paths = [getattr(request, field.name) for field in dataclasses.fields(request)]
+    private = [place for place in paths if isinstance(place, Path)] + counted.pages(request.exercises)
+    hidden = tuple(str(place.resolve()) for place in private)
+    walls = dataclasses.replace(sandbox.choose(request.sandbox), hidden=hidden)
+    return batch.grade_all(entries, course, walls, request.results, request.workers)
+
+
+def _with_texts(request: Request, found: list[Result], course: Course) -> list[Result]:
+    """Takes marks of texts over from a sheet, writes a sheet, and adds all marks of texts that are known by now."""
+    assert request.results
+    marks = written.read_kept(request.results)
+    if request.merge_written:
+        new = written.read_sheet(request.merge_written.read_bytes(), found, course.secret)
+        marks |= new
+        written.keep(request.results, marks)
+        print(f"minilora: {len(new)} marks of texts taken over from {request.merge_written}", file=sys.stderr)
+    if request.export_written:
+        secret = course.secret if request.anonymous else b""
+        write_whole(request.export_written, written.as_sheet(found, marks, secret))
+    return written.with_marks(found, marks, written.most(course.exercises)) if marks else found
+
+
+def _write(request: Request, entries: list[Entry], found: list[Result], course_rules: Rules) -> None:
+    if request.fill and request.output:
+        ids = {entry.student: entry.ids for entry in entries}
+        columns = (request.id_column, request.mark_column)
+        outputs.fill_table(request.fill, columns, found, request.output, ids)
+    else:
+        outputs.write(found, request.format, request.output)
+    if request.results and len(found) > 1:
+        outputs.write_reports(request.results, found)
+    if request.feedback:
+        outputs.write_feedback(request.feedback, found, entries)
+
+
+def _say_who(found: list[Result], status: str, words: str) -> bool:
     """Names the first five of that status; False if there are none."""
     names = [one_line(result["student"]) for result in found if result["status"] == status]
     if names:
@@ -101,116 +210,22 @@ def say_who(found: list[formats.Result], status: str, words: str) -> bool:
     return bool(names)
 
 
-def build_gradescope(path: Path, exercises: list[str] | None, secret: Path | None) -> int:
-    """Writes the zip to upload as an autograder."""
-    names = choose_exercises(exercises)
-    gradescope.build_zip(path, names, results.course_secret(secret))
-    print(f"{path}: upload it as the autograder; it gives {Course(b'', names).max_score} points")
-    return 0
-
-
-def build_classroom50(folder: Path, exercises: list[str] | None, secret: Path | None) -> int:
-    """Writes the folder to put into the classroom's repository."""
-    names = choose_exercises(exercises)
-    classroom50.build_folder(folder, names, results.course_secret(secret))
-    print(f"{folder}: the autograder of an assignment; it gives {Course(b'', names).max_score} points")
-    return 0
-
-
-def render(found: list[formats.Result], form: str) -> str:
-    if form == "json":
-        return formats.as_json(found)
-    if form == "csv":
-        return formats.as_csv(found)
-    if form == "gradescope":
-        return formats.as_gradescope(found[0])
-    if form == "classroom50":
-        return formats.as_classroom50(found[0])
-    if len(found) > 1:
-        return report.as_markdown(report.of_class(found))
-    return formats.as_text(found[0])
-
-
-def with_written_marks(
-    folder: Path, found: list[formats.Result], course: Course, merge: Path | None, export: Path | None
-) -> list[formats.Result]:
-    """Takes marks of texts over from a sheet, writes a sheet, and adds all marks of texts that are known by now."""
-    marks = written.read_kept(folder)
-    if merge:
-        new = written.read_sheet(merge.read_bytes(), found)
-        marks |= new
-        written.keep(folder, marks)
-        print(f"minilora: {len(new)} marks of texts taken over from {merge}", file=sys.stderr)
-    if export:
-        write_whole(export, written.as_sheet(found, marks))
-    if not marks:
-        return found
-    most = sum(exercise.prose_points for exercise in course.exercises if isinstance(exercise, Question))
-    return written.with_marks(found, marks, most)
-
-
-def write_reports(folder: Path, found: list[formats.Result]) -> None:
-    """For the instructor: a table of marks, and the report with a picture where Matplotlib is installed."""
-    counted = report.of_class(found)
-    picture = ""
-    try:
-        from minilora.grading import plots
-    except ImportError:
-        print("minilora: the report has no picture, for want of matplotlib", file=sys.stderr)
-    else:
-        picture = "report.png"
-        write_whole(folder / picture, plots.as_png(counted))
-    write_whole(folder / "report.md", report.as_markdown(counted, picture).encode("utf-8", "replace"))
-    write_whole(folder / "marks.csv", formats.as_csv(found).encode("utf-8", "replace"))
-
-
-def fill_table(
-    table: Path, id_column: str, mark_column: str, found: list[formats.Result], output: Path
-) -> None:
-    """Marks into the LMS's table; who has no mark, or handed in nothing readable, is left as it was.
-
-    Once texts are marked, they count, and who has a text that waits has no mark yet.
-    """
-    totals = {result["student"]: result.get("total", result["score"]) for result in found}
-    readable = {
-        result["student"] for result in found if result["status"] not in (FAILED, UNREADABLE, UNDECIDED)
-    }
-    marks = {name: total for name, total in totals.items() if name in readable and total is not None}
-    filled, missing = lms.fill_marks(table.read_bytes(), id_column, mark_column, marks)
-    write_whole(output, filled)
-    left = missing + [name for name in totals if name not in marks]
-    if left:
-        print(f"minilora: no mark was filled in for {', '.join(map(one_line, left))}", file=sys.stderr)
-
-
-def pages(names: list[str] | None) -> tuple[str, ...]:
-    """The file names of the notebooks that were handed out, as far as they were given."""
-    return tuple(page.name for page in pages_given(names))
-
-
-def pages_given(names: list[str] | None) -> list[Path]:
-    return [Path(name) for name in names or () if name.endswith(".ipynb")]
-
-
-def choose_exercises(names: list[str] | None) -> tuple[str, ...]:
-    """The names of all, of those named, or of a handed-out notebook; a deleted cell still counts."""
-    if not names:
-        return tuple(registry.BY_NAME)
-    chosen: list[Question | Exercise] = []
-    for name in names:
-        chosen += _of_notebook(Path(name)) if name.endswith(".ipynb") else [registry.get(name)]
-    return tuple(exercise.name for exercise in registry.EXERCISES if exercise in chosen)
-
-
-def _of_notebook(path: Path) -> list[Question | Exercise]:
-    cells = submission.read_notebook(path.read_bytes())
-    ids = {name for cell in cells for name in cell.ids}
-    found = [e for e in registry.EXERCISES if e.name in ids or f"{e.name}-answers" in ids]
-    functions = [e for e in registry.EXERCISES if isinstance(e, Exercise)]
-    text = "\n".join(cell.source for cell in cells)
-    found += [e for e in functions if f"def {e.function_name}(" in text and e not in found]
-    if not found:
+def _build(request: Request, own_sources: dict[str, str]) -> int:
+    """Writes the autograder of a platform."""
+    names = counted.choose_exercises(request.exercises)
+    course_rules = rules.read(request.course)
+    if course_rules.late:
         raise ValueError(
-            f"{path} holds none of the exercises; give the notebook that you handed out, or their names"
+            "[late] is for a class that you grade here; platforms have a late policy of their own"
         )
-    return found
+    secret = results.course_secret(request.secret_file)
+    files = {"course.toml": request.course.read_bytes()} if request.course else {}
+    files |= {f"own-exercises/{name}": text.encode() for name, text in own_sources.items()}
+    points = sum(map(course_rules.points_of, names))
+    if request.gradescope_zip:
+        gradescope.build_zip(request.gradescope_zip, names, secret, files)
+        print(f"{request.gradescope_zip}: upload it as the autograder; it gives {points} points")
+    if request.classroom50_folder:
+        classroom50.build_folder(request.classroom50_folder, names, secret, files)
+        print(f"{request.classroom50_folder}: the autograder of an assignment; it gives {points} points")
+    return 0

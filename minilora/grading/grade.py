@@ -40,6 +40,7 @@ def grade(submission: Submission, course: Course, sandbox: Sandbox) -> Grade:
         course.key(submission),
         sandbox.name,
         sandbox.note,
+        submission.content,
     )
     if not submission.notebooks:
         result.status = UNREADABLE

@@ -50,15 +50,21 @@ END
 cd "$root"
 PYTHONPATH="$root/source" OMP_NUM_THREADS=1 "$python" -m minilora.cli grade "$root/submission" \\
     --student "$student" --format gradescope --output "$root/results/results.json" \\
-    --secret-file "$root/source/course-secret" --exercises {exercises}
+    --secret-file "$root/source/course-secret"{more} --exercises {exercises}
 if [ ! -s "$root/results/results.json" ]; then
     echo '{{"output": "Grading did not work. That is no fault of yours, and no zero."}}' > "$root/results/results.json"
 fi
 """
 
 
-def build_zip(path: Path, names: tuple[str, ...], secret: bytes) -> None:
-    """Writes the zip; it holds the secret and the solutions, so it is for your eyes and Gradescope's alone."""
+def build_zip(
+    path: Path, names: tuple[str, ...], secret: bytes, files: dict[str, bytes] | None = None
+) -> None:
+    """Writes the zip; it holds the secret and the solutions, so it is for your eyes and Gradescope's alone.
+
+    files: the course's rules and own exercises, where there are any.
+    """
+    more = "".join(f' {option} "$root/source/{name}"' for option, name in options_for(files or {}))
     package = Path(minilora.__file__).parent
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -66,12 +72,22 @@ def build_zip(path: Path, names: tuple[str, ...], secret: bytes) -> None:
             shlex.quote, sorted(requirements(), key=lambda line: not line.startswith("torch"))
         )
         _program(archive, "setup.sh", SETUP.format(torch=torch, packages=" ".join(others)))
-        _program(archive, "run_autograder", RUN.format(exercises=" ".join(map(shlex.quote, names))))
+        _program(
+            archive, "run_autograder", RUN.format(exercises=" ".join(map(shlex.quote, names)), more=more)
+        )
+        for name, content in (files or {}).items():
+            archive.writestr(name, content)
         archive.writestr("course-secret", secret)
         for file in sorted(package.rglob("*")):
             if file.is_file() and "__pycache__" not in file.parts:
                 archive.write(file, Path("minilora") / file.relative_to(package))
     write_whole(path, data.getvalue())
+
+
+def options_for(files: dict[str, bytes]) -> list[tuple[str, str]]:
+    """What tells `minilora grade` about such files: (option, name)."""
+    found = [("--course", "course.toml")] if "course.toml" in files else []
+    return found + ([("--own-exercises", "own-exercises")] if len(files) > len(found) else [])
 
 
 def requirements() -> list[str]:
@@ -82,7 +98,13 @@ def requirements() -> list[str]:
     """
     lines = importlib.metadata.requires("minilora") or []
     needed = {re.split(r"[^\w.-]", line)[0]: line for line in lines if ";" not in line}
-    return [f"{line},<={importlib.metadata.version(name).partition('+')[0]}" for name, line in needed.items()]
+    older = [
+        line for line in lines if "; python_version <" in line
+    ]  # for these alone, and not installed here
+    return [
+        *(f"{line},<={importlib.metadata.version(name).partition('+')[0]}" for name, line in needed.items()),
+        *older,
+    ]
 
 
 def _program(archive: zipfile.ZipFile, name: str, text: str) -> None:

@@ -13,7 +13,7 @@ from minilora.exercises import feedback, judging, registry
 from minilora.exercises.exercise import Exercise
 from minilora.exercises.judging import CORRECT, CRASHED, INCORRECT, KEPT, NOT_ATTEMPTED, Result
 from minilora.exercises.question import Prose, Question, judge_answers, whose_answers
-from minilora.grading import adapters
+from minilora.grading import adapters, shown
 from minilora.grading.marks import UNDECIDED, Course, QuestionGrade
 from minilora.grading.sandbox import Sandbox
 from minilora.grading.session import Cell, Problem, Session, Wanted, as_cells
@@ -73,7 +73,12 @@ class Judge:
         self.session.open()
         if isinstance(exercise, Question):
             return self._answers(exercise)
-        return as_grade(exercise, self._function(exercise))
+        result = self._function(exercise)
+        grade = as_grade(exercise, result)
+        grade.passed, grade.cases = result.passed, result.total
+        cells = [cell for cell in self.session.cells if exercise.function_name in cell.defined]
+        grade.answer = shown.definition(cells[-1].source, exercise.function_name) if cells else ""
+        return grade
 
     # -- functions -------------------------------------------------------------------------------------------------
 
@@ -131,6 +136,11 @@ class Judge:
                 return as_grade(question, _not_their_own(question))
         result = judge_answers(adapters.from_submission(question, self.submission, self.flags), answers)
         grade = as_grade(question, result)
+        grade.chosen = {
+            item.mistake: f"{item.key}: {str(answers.get(item.key))[:200]}"
+            for item in result.items
+            if item.mistake
+        }
         grade.written = [
             _written(part, answers[part.key]) for part in question.prose if _is_text(answers, part)
         ]

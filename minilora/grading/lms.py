@@ -23,15 +23,29 @@ class Field:
     text: str
 
 
-def fill_marks(
-    table: bytes, id_column: str, mark_column: str, marks: dict[str, int]
-) -> tuple[bytes, list[str]]:
-    """The table with the marks in it, and the students for whom it has no row.
+@dataclasses.dataclass(frozen=True)
+class Filled:
+    """The table with marks in it; students for whom it has no row; ids of its rows for which there is no mark."""
 
-    table: a CSV file in UTF-8, fields separated by comma, semicolon or tab. Case and outer spaces of ids do not count.
+    table: bytes
+    missing: list[str]
+    empty: list[str]
+
+
+def fill_marks(
+    table: bytes,
+    id_column: str,
+    mark_column: str,
+    marks: dict[str, int],
+    ids: dict[str, tuple[str, ...]] | None = None,
+) -> Filled:
+    """Puts each mark into the row of its student.
+
+    table: a CSV file in UTF-8, fields separated by comma, semicolon or tab. ids: what else a student may be called in
+    it. Case and outer spaces of ids do not count.
 
     >>> fill_marks(b'"ID";Mark;Note\\r\\n"a1";;"x"\\r\\nb2;7;\\r\\n', "ID", "Mark", {"A1": 12, "c3": 5})
-    (b'"ID";Mark;Note\\r\\n"a1";12;"x"\\r\\nb2;7;\\r\\n', ['c3'])
+    Filled(table=b'"ID";Mark;Note\\r\\n"a1";12;"x"\\r\\nb2;7;\\r\\n', missing=['c3'], empty=['b2'])
     """
     try:
         table.decode("utf-8-sig")
@@ -46,27 +60,38 @@ def fill_marks(
                 f"the table needs one column {name!r}; it has {', '.join(map(repr, header)) or 'none'}"
             )
         places[name] = header.index(name)
-    wanted = {student.strip().lower(): student for student in marks}
-    if len(wanted) != len(marks):
-        raise ValueError("two students differ only in case or spaces; a table cannot tell them apart")
+    wanted = _by_id(marks, ids or {})
     changes: list[tuple[int, int, bytes]] = []
     seen: set[str] = set()
+    empty: list[str] = []
     for number, row in enumerate(rows[1:], 2):
         if len(row) <= places[id_column]:
             continue  # an empty line
-        student = row[places[id_column]].text.strip().lower()
-        if student not in wanted:
+        student = wanted.get(row[places[id_column]].text.strip().lower())
+        if student is None:
+            empty.append(row[places[id_column]].text)
             continue
         if student in seen or len(row) <= places[mark_column]:
             raise ValueError(f"row {number} of the table, {student!r}, comes twice or has too few fields")
         seen.add(student)
         field = row[places[mark_column]]
         quoted = table[field.start : field.start + 1] == b'"'
-        mark = str(marks[wanted[student]]).encode()
+        mark = str(marks[student]).encode()
         changes.append((field.start, field.end, b'"' + mark + b'"' if quoted else mark))
     for start, end, mark in sorted(changes, reverse=True):
         table = table[:start] + mark + table[end:]
-    return table, [name for key, name in wanted.items() if key not in seen]
+    return Filled(table, [student for student in marks if student not in seen], empty)
+
+
+def _by_id(marks: dict[str, int], ids: dict[str, tuple[str, ...]]) -> dict[str, str]:
+    wanted: dict[str, str] = {}
+    for student in marks:
+        for name in {text.strip().lower() for text in (student, *ids.get(student, ()))}:
+            if wanted.setdefault(name, student) != student:
+                raise ValueError(
+                    f"two students are called {name!r}, but for case or spaces; a table cannot tell them apart"
+                )
+    return wanted
 
 
 def read_fields(table: bytes) -> list[list[Field]]:

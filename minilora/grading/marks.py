@@ -41,6 +41,10 @@ class QuestionGrade:
     sentence: str = ""
     feedback: str = ""
     written: list[dict[str, Any]] = dataclasses.field(default_factory=list)  # texts, for a person to mark
+    passed: int = 0  # of `cases` calls, where it is a function
+    cases: int = 0
+    answer: str = ""  # the function without its comments
+    chosen: dict[str, str] = dataclasses.field(default_factory=dict)  # mistake -> what was answered
 
 
 @dataclasses.dataclass
@@ -57,6 +61,7 @@ class Grade:
     key: str
     sandbox: str
     sandbox_note: str
+    content: str = ""  # a digest of its cells; the same where two are copies of each other
     version: str = __version__
 
     def as_dict(self) -> dict[str, Any]:
@@ -69,7 +74,7 @@ class Grade:
 
 def _harmless(value: Any, key: str = "") -> Any:
     if isinstance(value, str):
-        return visible(value) if key in ("feedback", "text") else one_line(value)
+        return visible(value) if key in ("feedback", "text", "answer") else one_line(value)
     if isinstance(value, list):
         return [_harmless(item, key) for item in value]
     if isinstance(value, dict):
@@ -79,12 +84,17 @@ def _harmless(value: Any, key: str = "") -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Course:
-    """What is the same for all submissions. notebooks: file names of the pages that were handed out, if known."""
+    """What is the same for all submissions.
+
+    notebooks: file names of the pages that were handed out, if known. own: files of the instructor's own exercises,
+    with their text.
+    """
 
     secret: bytes
     names: tuple[str, ...] = tuple(registry.BY_NAME)  # of the exercises that count
     deadlines: Deadlines = dataclasses.field(default_factory=Deadlines)
     notebooks: tuple[str, ...] = ()
+    own: tuple[tuple[str, str], ...] = ()
 
     @property
     def exercises(self) -> tuple[Question | Exercise, ...]:
@@ -100,7 +110,7 @@ class Course:
 
     def key(self, submission: Submission) -> str:
         """The same for the same work under the same rules, so that no work is done twice."""
-        rules = [__version__, program_digest(), self.names, self.notebooks]
+        rules = [__version__, program_digest(), self.names, self.notebooks, self.own]
         told = json.dumps([*rules, submission.student, submission.digest])
         return hmac.new(self.secret, told.encode(), "sha256").hexdigest()[:32]
 

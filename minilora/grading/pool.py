@@ -155,6 +155,7 @@ def as_task(entry: Entry) -> Task:
         "path": str(entry.path),
         "inside": entry.inside,
         "more": list(map(str, entry.more)),
+        "again": entry.again,
     }
 
 

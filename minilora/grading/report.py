@@ -1,19 +1,23 @@
 """What an instructor wants to know of a class: the marks, the hardest exercises, the most frequent named mistakes.
 
-`of_class` counts; `as_markdown` tells it in tables, and plots.py draws it. Not here: one student's result (formats.py).
+`of_class` counts; `as_markdown` tells it in tables, web.py on a page with pictures. Not here: one student's result
+(formats.py).
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
+import re
 import statistics
 from typing import Any
 
 from minilora.exercises import registry
 from minilora.exercises.exercise import Exercise
 from minilora.exercises.question import Choice, Number
-from minilora.grading.marks import GRADED
+from minilora.grading import alike
+from minilora.grading.alike import Alike
+from minilora.grading.marks import GRADED, UNDECIDED
 from minilora.grading.plain_text import one_line
 
 Result = dict[str, Any]
@@ -33,11 +37,12 @@ class ExerciseCounts:
 
 @dataclasses.dataclass(frozen=True)
 class MistakeCounts:
-    """How many submissions made a mistake that the registry knows, and what it says of it."""
+    """How many submissions made a mistake that the registry knows, what it says of it, and one of them."""
 
     count: int
     exercise: str
     sentence: str
+    example: str = ""  # of one student, without a name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +56,11 @@ class Report:
     exercises: list[ExerciseCounts]
     mistakes: list[MistakeCounts]
     to_look_at: list[Result]
+    alike: list[Alike] = dataclasses.field(default_factory=list)
+
+    @property
+    def undecided(self) -> list[Result]:
+        return [result for result in self.to_look_at if result["status"] == UNDECIDED]
 
     @property
     def summary(self) -> str:
@@ -69,14 +79,14 @@ def of_class(found: list[Result]) -> Report:
     counts = collections.Counter(min(10 * score // max(top, 1), 9) for score in scores)
     others = [result for result in found if result["status"] != GRADED or result["remarks"]]
     tenths = [counts[tenth] for tenth in range(10)]
-    return Report(len(found), scores, top, tenths, _exercises(graded), _mistakes(graded), others)
+    return Report(
+        len(found), scores, top, tenths, _exercises(graded), _mistakes(graded), others, alike.find(found)
+    )
 
 
-def as_markdown(report: Report, picture: str = "") -> str:
-    """The report as text with tables. picture: file name of the plots, if there are any."""
+def as_markdown(report: Report) -> str:
+    """The report as text with tables."""
     lines = [f"# {report.submissions} submissions, {len(report.scores)} graded", "", report.summary, ""]
-    if picture:
-        lines += [f"![Marks, exercises and mistakes as in the tables below]({picture})", ""]
     if report.scores:
         lines += ["| share of points | submissions | |", "|---|---:|:---|"]
         for tenth, count in enumerate(report.tenths):
@@ -125,11 +135,27 @@ def _mistakes(graded: list[Result]) -> list[MistakeCounts]:
         for mistake in set(question["mistakes"])
     )
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return [MistakeCounts(count, name, _sentence(name, mistake)) for (name, mistake), count in ordered]
+    return [
+        MistakeCounts(count, name, _sentence(graded, name, mistake), _example(graded, name, mistake))
+        for (name, mistake), count in ordered
+    ]
 
 
-def _sentence(name: str, mistake: str) -> str:
-    """What the registry says of it."""
+def _example(graded: list[Result], name: str, mistake: str) -> str:
+    """The shortest answer with this mistake in which its writer's name does not stand."""
+    found = []
+    for result in graded:
+        words = {word for word in re.findall(r"\w+", result["student"].lower()) if len(word) > 2}
+        for question in result["questions"]:
+            if question["name"] == name and mistake in question["mistakes"]:
+                text = question["chosen"].get(mistake) or question["answer"]
+                if text and not words & set(re.findall(r"[^\W_]+", text.lower())):
+                    found.append(text)
+    return min(found, key=lambda text: (len(text), text), default="")
+
+
+def _sentence(graded: list[Result], name: str, mistake: str) -> str:
+    """What the registry says of it, or what a student was told where the check found the words."""
     exercise = registry.BY_NAME.get(name)
     known: list[tuple[str, str]] = []
     if isinstance(exercise, Exercise):
@@ -140,7 +166,13 @@ def _sentence(name: str, mistake: str) -> str:
                 known += [(option.mistake, option.sentence) for option in part.options]
             elif isinstance(part, Number):
                 known += [(slip.mistake, slip.sentence) for slip in part.slips]
-    return next((sentence for key, sentence in known if key == mistake), mistake)
+    told = (
+        question["sentence"]
+        for result in graded
+        for question in result["questions"]
+        if question["name"] == name and mistake in question["mistakes"]
+    )
+    return next((sentence for key, sentence in known if key == mistake), next(told, "") or mistake)
 
 
 def _inline(text: str) -> str:

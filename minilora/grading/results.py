@@ -24,7 +24,8 @@ from minilora.grading.marks import FAILED
 from minilora.grading.plain_text import one_line
 
 SECRET_VARIABLE = "MINILORA_COURSE_SECRET"
-
+WEAKEST_FIRST = ("plain", "setpriv", "bubblewrap")
+CHECK = "secret.check"  # tells two secrets apart, and neither of them
 
 RESERVED = {
     "con",
@@ -55,13 +56,18 @@ def seal(result: dict[str, Any], secret: bytes) -> str:
     return hmac.new(secret, told.encode("utf-8", "replace"), "sha256").hexdigest()
 
 
-def read(folder: Path, student: str, key: str, secret: bytes) -> dict[str, Any] | None:
-    """The result for this key, or None where it must be made, also because its file was changed since."""
+def read(folder: Path, student: str, key: str, secret: bytes, box: str = "") -> dict[str, Any] | None:
+    """The result for this key, or None where it must be made, also because its file was changed since.
+
+    box: the sandbox at hand. What was made in a weaker one is made again.
+    """
     try:
         kept = json.loads(path_for(folder, student).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
     if not isinstance(kept, dict) or kept.get("key") != key or kept.get("status") == FAILED:
+        return None
+    if _strength(str(kept.get("sandbox"))) < _strength(box):
         return None
     if not hmac.compare_digest(str(kept.get("seal")).encode(), seal(kept, secret).encode()):
         print(
@@ -69,6 +75,10 @@ def read(folder: Path, student: str, key: str, secret: bytes) -> dict[str, Any] 
         )
         return None
     return kept
+
+
+def _strength(box: str) -> int:
+    return WEAKEST_FIRST.index(box) if box in WEAKEST_FIRST else -1
 
 
 def write(folder: Path, result: dict[str, Any], secret: bytes) -> None:
@@ -81,16 +91,46 @@ def write(folder: Path, result: dict[str, Any], secret: bytes) -> None:
     write_whole(path_for(folder, result["student"]), text + b"\n")
 
 
-def course_secret(path: Path | None) -> bytes:
-    """The secret from which hidden inputs follow: from the file, the environment, or a file made once in your home."""
+# -- the course's secret -------------------------------------------------------------------------------------------
+
+
+def course_secret(path: Path | None, folder: Path | None = None) -> bytes:
+    """The secret from which hidden inputs follow: from the file, the environment, or a file in your home.
+
+    Spaces and line ends around it do not count, and it has 16 characters at least, wherever it comes from. One is made
+    only where nothing was graded before, and that is said. folder: of results.
+    """
+    home = Path.home() / ".minilora-course-secret"
     if path is None and os.environ.get(SECRET_VARIABLE):
-        return os.environ[SECRET_VARIABLE].encode()
-    if path is None:
-        path = Path.home() / ".minilora-course-secret"
-        if not path.exists():
-            write_whole(path, secrets.token_hex(32).encode() + b"\n")
-            path.chmod(0o600)
-    secret = path.read_bytes().strip()
+        return _secret(os.environ[SECRET_VARIABLE].encode(), f"the variable {SECRET_VARIABLE}")
+    if path is None and not home.exists():
+        if folder and (folder / CHECK).exists():
+            raise ValueError(
+                f"there is no secret in {home}, and the results in {folder} were made with one; give it with "
+                f"--secret-file or {SECRET_VARIABLE}"
+            )
+        write_whole(home, secrets.token_hex(32).encode() + b"\n")
+        home.chmod(0o600)
+        print(f"minilora: made the course's secret in {home}; keep this file", file=sys.stderr)
+    return _secret((path or home).read_bytes(), str(path or home))
+
+
+def _secret(text: bytes, place: str) -> bytes:
+    secret = text.strip()
     if len(secret) < 16:
-        raise ValueError(f"{path} holds {len(secret)} characters; a course's secret needs 16 at least")
+        raise ValueError(f"{place} holds {len(secret)} characters; a course's secret needs 16 at least")
     return secret
+
+
+def belong_together(folder: Path, secret: bytes) -> None:
+    """Notes on the first run with which secret results are made; ValueError where another one is given later."""
+    told = hmac.new(secret, b"the secret of these results", "sha256").hexdigest()[:16]
+    path = folder / CHECK
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(path, told.encode() + b"\n")
+    elif path.read_text(encoding="ascii", errors="replace").strip() != told:
+        raise ValueError(
+            f"the results in {folder} were made with another secret; give that one, or name another folder. To grade "
+            f"everything anew, remove {path}"
+        )

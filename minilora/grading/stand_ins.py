@@ -38,7 +38,7 @@ ALLOWED |= {
 }
 ALLOWED |= {"packaging", "PIL", "pyparsing", "six", "scipy", "pandas", "pytz", "tzdata", "einops"}
 STAND_INS = {"minilora", "IPython", "ipywidgets", "plotly", "seaborn", "nbgrader", "otter"}
-HELPERS = ("check", "hint", "solution", "progress", "expect", "experiment", "rate", "display")
+HELPERS = ("check", "hint", "solution", "progress", "expect", "experiment", "form", "rate", "display")
 
 
 class StandIn(types.ModuleType):

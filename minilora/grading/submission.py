@@ -13,7 +13,7 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from minilora.grading import files
+from minilora.grading import files, platforms
 from minilora.grading.files import MAX_FILE
 
 MAX_CELLS = 2000
@@ -40,6 +40,12 @@ class Submission:
     problems: list[str] = dataclasses.field(default_factory=list)
     digest: str = ""
 
+    @property
+    def content(self) -> str:
+        """A digest of what was written in the cells, whatever the files are called."""
+        cells = sorted(cell.source for cells in self.notebooks.values() for cell in cells)
+        return hashlib.sha256(json.dumps(cells).encode()).hexdigest()[:32] if cells else ""
+
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
@@ -49,13 +55,19 @@ class Entry:
     path: Path
     inside: str = ""
     more: tuple[Path, ...] = ()  # of the same student, such as ada/ beside ada.ipynb
+    ids: tuple[str, ...] = ()  # what the platform calls the student besides
+    late: bool = False  # as the platform says
+    again: bool = False  # grade it, whatever is kept
 
 
-def entries(path: Path, student: str | None = None, only: str | None = None) -> list[Entry]:
+def entries(
+    path: Path, student: str | None = None, only: str | None = None, names: str = "auto"
+) -> list[Entry]:
     """The submissions at `path`, sorted: one notebook is one, and so is everything once a student is named.
 
     Without that, each entry of a folder belongs to one student, whose id is its name, without the ending of a file; the
-    same holds for a zip, unless all its notebooks lie in one folder. only: the name of one entry of the folder.
+    same holds for a zip, unless all its notebooks lie in one folder. only: the name of one entry of the folder. names:
+    how a platform calls them (platforms.py).
     """
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}; give a notebook, a folder or a zip")
@@ -67,30 +79,48 @@ def entries(path: Path, student: str | None = None, only: str | None = None) -> 
             raise ValueError(f"{path} holds no notebooks, folders or zips")
         if only is not None and only not in {p.name for p in found}:
             raise ValueError(f"{path} holds no submission called {only!r}")
-        chosen = None if only is None else files.student_of(next(p for p in found if p.name == only))
-        return [entry for entry in _by_student(found) if chosen in (None, entry.student)]
+        who = platforms.people([files.student_of(p) for p in found], names)
+        everyone = _by_student(found, who)
+        if only is None:
+            return everyone
+        chosen = who[files.student_of(next(p for p in found if p.name == only))].student
+        return [entry for entry in everyone if entry.student == chosen]
     if only is not None:
         raise ValueError("--only chooses an entry of a folder")
     if path.suffix.lower() == ".zip":
-        return _entries_of_zip(path)
+        return _entries_of_zip(path, names)
     return [Entry(path.stem, path)]
 
 
-def _by_student(found: list[Path]) -> list[Entry]:
+def _by_student(found: list[Path], who: dict[str, platforms.Person]) -> list[Entry]:
     """One entry for each student; a folder and a file of the same name belong to one."""
-    by_name: dict[str, list[Path]] = {}
+    by_person: dict[str, list[Path]] = {}
+    people: dict[str, platforms.Person] = {}
     for path in found:
-        by_name.setdefault(files.student_of(path), []).append(path)
-    return [Entry(student, paths[0], more=tuple(paths[1:])) for student, paths in by_name.items()]
+        person = who[files.student_of(path)]
+        by_person.setdefault(person.student, []).append(path)
+        people.setdefault(person.student, person)
+    return [
+        Entry(student, paths[0], more=tuple(paths[1:]), ids=people[student].ids, late=people[student].late)
+        for student, paths in by_person.items()
+    ]
 
 
-def _entries_of_zip(path: Path) -> list[Entry]:
+def _entries_of_zip(path: Path, how: str) -> list[Entry]:
     """One for each first part of the names, where there are several."""
     names = files.names_in_zip(path)
     roots = sorted({name.split("/")[0] + ("/" if "/" in name else "") for name in names})
     if len(roots) <= 1:
         return [Entry(path.stem, path)]
-    return [Entry(PurePosixPath(root).stem if "/" not in root else root[:-1], path, root) for root in roots]
+    students = [PurePosixPath(root).stem if "/" not in root else root[:-1] for root in roots]
+    who = platforms.people(students, how)
+    people = [who[name] for name in students]
+    if len({person.student for person in people}) < len(people) and any(person.ids for person in people):
+        raise ValueError(f"{path} holds several files of one student; unpack it, and name the folder")
+    return [
+        Entry(person.student, path, root, ids=person.ids, late=person.late)
+        for person, root in zip(people, roots, strict=True)
+    ]
 
 
 def load(entry: Entry) -> Submission:

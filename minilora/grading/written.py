@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
+import hmac
 import io
 import json
 import re
@@ -23,13 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from minilora.exercises import registry
+from minilora.exercises.exercise import Exercise
 from minilora.exercises.progress import write_whole
 from minilora.exercises.question import Question
+from minilora.grading import sheets
 from minilora.grading.marks import GRADED
 from minilora.grading.plain_text import harmless
 
 Result = dict[str, Any]
 COLUMNS = ("student", "exercise", "part", "points", "mark", "comment", "text", "rubric", "model answer", "id")
+NEEDED = ("student", "exercise", "part", "mark", "comment", "id")
 KEPT = "by-hand/written-marks.json"  # in a folder, where the results of no submission lie
 BEFORE = "written-marks.json"  # where it was once, and where a submission of that name has its result now
 
@@ -76,49 +80,69 @@ def texts(result: Result) -> Iterator[Text]:
             yield Text(*place, item["points"], item["text"], tuple(item["rubric"]))
 
 
-def as_sheet(found: list[Result], marks: Marks) -> bytes:
-    """All texts of a class as CSV, one question after the other, with the marks given already."""
+def as_sheet(found: list[Result], marks: Marks, secret: bytes = b"") -> bytes:
+    """All texts of a class as CSV, one question after the other, with the marks given already.
+
+    secret: makes it anonymous; a code stands for each student, which only who knows the secret can tell.
+    """
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\r\n")
     writer.writerow(COLUMNS)
     for text in sorted(
-        (text for result in found for text in texts(result)), key=lambda t: (t.exercise, t.part, t.student)
+        (text for result in found for text in texts(result)),
+        key=lambda t: (t.exercise, t.part, code(t.student, secret) if secret else t.student),
     ):
         mark = marks.get(text.id)
         given = (mark.points, mark.comment) if mark else ("", "")
         rubric = " ".join(f"({number}) {criterion}" for number, criterion in enumerate(text.rubric, 1))
-        place = (text.student, text.exercise, text.part, text.points)
-        row = (*place, *given, text.text, rubric, text.model_answer, text.id)
+        who = code(text.student, secret) if secret else text.student
+        place = (who, text.exercise, text.part, text.points)
+        row = (
+            *place,
+            *given,
+            text.text,
+            rubric,
+            text.model_answer,
+            _hidden(text, secret) if secret else text.id,
+        )
         writer.writerow(map(harmless, row))
     return table.getvalue().encode("utf-8-sig", "replace")  # without the mark in front, Excel guesses wrong
 
 
-def read_sheet(table: bytes, found: list[Result]) -> Marks:
+def code(student: str, secret: bytes) -> str:
+    """What stands for a student in an anonymous sheet."""
+    return "S" + hmac.new(secret, f"anonymous {student}".encode("utf-8", "replace"), "sha256").hexdigest()[:8]
+
+
+def _hidden(text: Text, secret: bytes) -> str:
+    return "a" + hmac.new(secret, text.id.encode(), "sha256").hexdigest()[:16]
+
+
+def read_sheet(table: bytes, found: list[Result], secret: bytes) -> Marks:
     """The marks in a filled sheet; ValueError lists all that is wrong with it, by row. Empty marks are left out."""
     known = {text.id: text for result in found for text in texts(result)}
+    known |= {_hidden(text, secret): text for text in known.values()}
     marks: Marks = {}
     problems = []
-    for number, row in enumerate(_rows(table), 2):
+    for number, row in enumerate(sheets.rows(table, NEEDED), 2):
         place = f"row {number} ({row['student']}, {row['exercise']}, {row['part']})"
         if not row["mark"]:
             continue
         text = known.get(row["id"])
         if text is None:
             problems.append(f"{place}: this text is not in the results; was another one handed in since?")
-        elif row["id"] in marks:
+        elif text.id in marks:
             problems.append(f"{place}: the text comes twice")
-        elif (row["student"].removeprefix("'"), row["exercise"], row["part"]) != (
-            text.student.strip().removeprefix("'"),
-            text.exercise,
-            text.part,
-        ):
+        elif (row["exercise"], row["part"]) != (text.exercise, text.part) or row["student"].removeprefix(
+            "'"
+        ) not in (text.student.strip().removeprefix("'"), code(text.student, secret)):
             problems.append(f"{place}: the id is that of another text; were some columns sorted alone?")
         elif (points := _points(row["mark"])) is None or points > text.points:
             problems.append(
                 f"{place}: the mark {row['mark']!r} is not a whole number from 0 to {text.points}"
             )
         else:
-            marks[row["id"]] = Mark(points, row["comment"])
+            marks[text.id] = Mark(points, row["comment"])
     if problems:
         more = f"\n  and {len(problems) - 10} more" if len(problems) > 10 else ""
         raise ValueError("no mark was taken over:\n  " + "\n  ".join(problems[:10]) + more)
@@ -129,32 +153,6 @@ def _points(mark: str) -> int | None:
     """A whole number, also as some spreadsheets write it: 2.0 or 2,00."""
     match = re.fullmatch(r"([0-9]{1,6})(?:[.,]0+)?", mark)
     return int(match[1]) if match else None
-
-
-def _rows(table: bytes) -> Iterator[dict[str, str]]:
-    try:
-        text = table.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError("the sheet is not UTF-8; save it as CSV in UTF-8") from error
-    first = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=first.count)  # spreadsheets choose by language
-    try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
-    except csv.Error as error:
-        raise ValueError(f"the sheet cannot be read as CSV: {error}") from error
-    header = [name.strip() for name in rows[0]] if rows else []
-    needed = ("student", "exercise", "part", "mark", "comment", "id")
-    missing = [name for name in needed if header.count(name) != 1]
-    if missing:
-        raise ValueError(
-            f"the sheet needs one column each of {', '.join(missing)}; it has {', '.join(header) or 'none'}"
-        )
-    places = {name: header.index(name) for name in needed}
-    for row in rows[1:]:
-        if any(field.strip() for field in row):
-            yield {name: row[n].strip() if n < len(row) else "" for name, n in places.items()}
-        else:
-            yield dict.fromkeys(needed, "")  # so that row numbers stay those of the sheet
 
 
 # -- kept beside the results ---------------------------------------------------------------------------------------
@@ -189,6 +187,11 @@ def keep(folder: Path, marks: Marks) -> None:
     write_whole(
         folder / KEPT, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")
     )
+
+
+def most(exercises: tuple[Question | Exercise, ...]) -> int:
+    """The points that all texts of the exercises can earn."""
+    return sum(exercise.prose_points for exercise in exercises if isinstance(exercise, Question))
 
 
 def with_marks(found: list[Result], marks: Marks, written_max: int) -> list[Result]:

@@ -123,8 +123,12 @@ class Guess(VBox):
     def still(self) -> str:
         """The question in words, with what the web site needs to ask it."""
         words = "".join(f"<p>{escape(line)}</p>" for line in repr(self).split("\n"))
-        asked = {"id": self.id, "question": self.prediction.question, "offered": offered(self.prediction)}
-        asked["slider"] = not isinstance(self.prediction, Choice)
+        asked = {
+            "id": self.id,
+            "question": self.prediction.question,
+            "offered": offered(self.prediction),
+            "slider": not isinstance(self.prediction, Choice),
+        }
         return f'<div class="prediction" data-asked="{escape(json.dumps(asked, ensure_ascii=False))}">{words}</div>'
 
 

@@ -15,6 +15,7 @@ import torch
 from minilora.figures import flow
 from minilora.lesson.pictures import Picture
 from minilora.lora import LoraModel
+from minilora.quantization import Linear4bit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,9 @@ class AdaptedLayer:
         x: What came in (tokens, in).
         y: What PyTorch computed from it (tokens, out).
         word: The last token.
+        packed: The bytes of a W in 4 bits, two weights in each (out · in / 2,); None if W is not packed.
+        absmax: Of its blocks (blocks,).
+        bits: Per weight, with all constants.
     """
 
     W: np.ndarray
@@ -38,6 +42,9 @@ class AdaptedLayer:
     x: np.ndarray
     y: np.ndarray
     word: str
+    packed: np.ndarray | None = None
+    absmax: np.ndarray | None = None
+    bits: float | None = None
 
 
 def look_into(model: LoraModel, name: str, words: str) -> AdaptedLayer:
@@ -61,10 +68,15 @@ def look_into(model: LoraModel, name: str, words: str) -> AdaptedLayer:
     x = seen[0][0].double()  # (tokens, in)
     with torch.no_grad():
         y = copy.deepcopy(layer).double()(x)
-    W, A, B = layer.base_layer.weight, layer.lora_A[adapter], layer.lora_B[adapter]
-    w, a, b = (tensor.detach().double().numpy() for tensor in (W, A, B))
-    alpha = layer.configs[adapter].lora_alpha
-    return AdaptedLayer(w, a, b, alpha, x.numpy(), y.numpy(), model.tokenizer.decode(ids[-1:]).strip())
+    packed: tuple = (None, None, None)
+    W = layer.base_layer.weight
+    if isinstance(layer.base_layer, Linear4bit):
+        stored = layer.base_layer.quantized
+        W = stored.dequantize()
+        packed = (stored.packed.flatten().numpy(), stored.block_absmax().numpy(), stored.bits_per_weight)
+    w, a, b = (t.detach().double().numpy() for t in (W, layer.lora_A[adapter], layer.lora_B[adapter]))
+    alpha, word = layer.configs[adapter].lora_alpha, model.tokenizer.decode(ids[-1:]).strip()
+    return AdaptedLayer(w, a, b, alpha, x.numpy(), y.numpy(), word, *packed)
 
 
 def layer_flow(layer: AdaptedLayer) -> Picture:
@@ -73,7 +85,7 @@ def layer_flow(layer: AdaptedLayer) -> Picture:
     low = layer.A @ x  # (r,)
     frozen, update = layer.W @ x, layer.B @ low
     drawing = flow.draw(
-        x.tolist(), frozen.tolist(), low.tolist(), update.tolist(), scaling, f"“{layer.word}”"
+        x.tolist(), frozen.tolist(), low.tolist(), update.tolist(), scaling, f"“{layer.word}”", layer.bits
     )
     return Picture(*drawing)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from minilora.files import ASSETS
 from minilora.gpt import GPT
 from minilora.lora import LoraModel
 
@@ -18,3 +19,9 @@ def saved_sizes(adapted: LoraModel, full: GPT) -> dict[str, int]:
             name: sum(file.stat().st_size for file in (Path(folder) / name).glob("*.safetensors"))
             for name in ("lora", "full")
         }
+
+
+def embedded_sizes() -> tuple[int, dict[str, int]]:
+    """The bytes of the weights that come with this package: of tiny-gpt, and of each adapter by name."""
+    folders = {path.parent.name: path.stat().st_size for path in ASSETS.glob("adapters/*/*.safetensors")}
+    return (ASSETS / "tiny-gpt" / "model.safetensors").stat().st_size, folders

@@ -11,10 +11,10 @@ PASSAGE = 1_500  # bytes, about as long as the passages of the pretraining
 
 
 def held_out_story() -> list[str]:
-    """The first chapters of *The Dutch Twins* (Lucy Fitch Perkins, 1911), in passages of a few paragraphs each.
+    """A story written for this course, in the manner of the old books, in passages of a few paragraphs each.
 
-    >>> held_out_story()[0][:48]
-    'This is a picture of Kit and Kat. They are Twins'
+    >>> held_out_story()[0][:47]
+    'Old Mrs. Tibbet lived in the last house on the '
     """
     passages = [""]
     for paragraph in (ASSETS / "held_out_story.txt").read_text(encoding="utf-8").strip().split("\n\n"):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import html
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,7 @@ from minilora.figures.passage import Passage
 from minilora.figures.svg import MOST, bytes_in_words
 from minilora.lesson.showing import show_table
 from minilora.training import Trainer
-
-SENTENCE_END = re.compile(r"[.!?][\"')\]]*(?=\s|$)")
+from minilora.widgets.voices import whole_sentences
 
 
 def write(model: Any, opening: str, max_new_tokens: int = 60, seed: int = 1) -> str:
@@ -36,16 +34,6 @@ def write(model: Any, opening: str, max_new_tokens: int = 60, seed: int = 1) -> 
         The opening and its continuation.
     """
     return whole_sentences(opening + model.generate(opening, max_new_tokens=max_new_tokens, seed=seed))
-
-
-def whole_sentences(text: str) -> str:
-    """Cuts a text after its last whole sentence; without one, "…" marks that it breaks off.
-
-    >>> whole_sentences('The fox ran. "Stop!" he'), whole_sentences("The fox ran to the")
-    ('The fox ran. "Stop!"', 'The fox ran to the…')
-    """
-    ends = [match.end() for match in SENTENCE_END.finditer(text)]
-    return text[: ends[-1]] if ends else f"{text.rstrip()}…"
 
 
 def watch(trainer: Trainer, opening: str, every: int = 10, max_new_tokens: int = 40) -> None:

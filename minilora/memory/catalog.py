@@ -172,6 +172,8 @@ MODELS: dict[str, ModelShape] = {
         _llama("mistral-7b", "Mistral 7B (arXiv 2310.06825), table 1", 32000, 4096, 14336, 32, 32, 8, 32768),
         _llama("llama-3.1-8b", _LLAMA3 + "Llama-3.1-8B", 128256, 4096, 14336, 32, 32, 8, 131072),
         _llama("llama-2-13b", _LLAMA2 + "Llama-2-13b-hf", 32000, 5120, 13824, 40, 40, 40, 4096),
+        _llama("llama-33b", _LLAMA1, 32000, 6656, 17920, 60, 52, 52, 2048),
+        _llama("qwen2.5-32b", _QWEN + "Qwen2.5-32B", 152064, 5120, 27648, 64, 40, 8, 131072, bias=True),
         _llama("llama-65b", _LLAMA1, 32000, 8192, 22016, 80, 64, 64, 2048),
         _llama("llama-2-70b", _LLAMA2 + "Llama-2-70b-hf", 32000, 8192, 28672, 80, 64, 8, 4096),
         _llama("llama-3.1-70b", _LLAMA3 + "Llama-3.1-70B", 128256, 8192, 28672, 80, 64, 8, 131072),

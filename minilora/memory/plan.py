@@ -112,9 +112,11 @@ class MemoryPlan:
 def gigabytes(number: float) -> str:
     """Writes a number of bytes in GB, or in MB below one GB.
 
-    >>> gigabytes(16_060_522_496), gigabytes(2_500_000)
-    ('16.06 GB', '2.5 MB')
+    >>> gigabytes(16_060_522_496), gigabytes(2_500_000), gigabytes(1.128e12)
+    ('16.06 GB', '2.5 MB', '1,128 GB')
     """
+    if number >= 100e9:
+        return f"{number / 1e9:,.0f} GB"
     return f"{number / 1e9:,.2f} GB" if number >= 1e9 else f"{number / 1e6:,.1f} MB"
 
 

@@ -1,8 +1,9 @@
 """The base of all explorables: controls above, and below them a picture and one sentence that says what it shows.
 
 A subclass declares its controls and says how to draw them: `draw(**values)` returns an SVG string and the sentence. The
-base redraws on every change, serves keyboard and screen reader, and leaves a still picture where no kernel runs. The
-still carries the declaration of its controls, from which the web site brings it to life.
+base redraws on every change, serves keyboard and screen reader, lets parts of the picture set controls, and leaves a
+still picture where no kernel runs. The still carries the declaration of its controls, from which the web site brings it
+to life.
 
 Not here: any drawing (minilora/figures), and any arithmetic (the engine).
 """
@@ -19,7 +20,7 @@ import anywidget
 from ipywidgets import HTML, Box, Checkbox, DOMWidget, Dropdown, Layout, SelectionSlider, VBox
 
 from minilora.explorables.controls import Control, declaration
-from minilora.figures.svg import still_html, svg, title
+from minilora.figures.svg import in_a_name, still_html, svg, title
 
 
 class Accessibility(anywidget.AnyWidget):
@@ -27,6 +28,12 @@ class Accessibility(anywidget.AnyWidget):
 
     _esm = Path(__file__).with_name("accessibility.js")
     _css = Path(__file__).with_name("accessibility.css")
+
+
+class Holding(anywidget.AnyWidget):
+    """Shows nothing. Parts of a picture that name a control (`data-set`) set it when they are clicked or dragged."""
+
+    _esm = Path(__file__).with_name("holding.js")
 
 
 class Explorer(VBox):
@@ -43,7 +50,9 @@ class Explorer(VBox):
             control.observe(self._redraw_after_change, "value")
         self.sentence, self.svg = "", ""
         self.picture = HTML(layout=Layout(margin="8px 0 0"))
-        super().__init__([control_row(self.controls.values()), self.picture, Accessibility()])
+        holding = Holding()
+        holding.on_msg(lambda _, message, __: self.take_hold(message["name"], message["value"]))
+        super().__init__([control_row(self.controls.values()), self.picture, Accessibility(), holding])
         self.add_class("minilora")
         self.add_class(type(self).__name__)  # so that one can tell them apart in the page
         self.redraw()
@@ -58,6 +67,13 @@ class Explorer(VBox):
         except ValueError as error:  # a choice that cannot be: the engine's message says why
             self.svg, self.sentence = impossible(error)
         self.picture.value = f'{self.svg}<p aria-hidden="true">{escape(self.sentence)}</p>'
+
+    def take_hold(self, name: str, value: str) -> None:
+        """What a click on a part of the picture does: the control of that name gets that value, if it has it."""
+        values = self.declared[name].values() if name in self.declared else []
+        for each in values:
+            if in_a_name(each) == value:
+                self.controls[name].value = each
 
     def chosen(self) -> dict[str, Any]:
         """What each control holds now."""
@@ -76,14 +92,11 @@ class Explorer(VBox):
 
     def still(self) -> str:
         """The picture as it is now, with what the web site needs to bring it to life."""
-        picture = still_html(self.svg, self.sentence)
-        if not self.declared or len(self.declared) < len(self.controls):
-            return picture
-        controls = json.dumps(declaration(self.declared, self.chosen()), ensure_ascii=False)
-        name = type(self).__name__
-        return (
-            f'<div class="explorable" data-name="{name}" data-controls="{escape(controls)}">{picture}</div>'
-        )
+        mark = f'<div class="explorable" data-name="{type(self).__name__}"'
+        if self.declared and len(self.declared) == len(self.controls):
+            controls = json.dumps(declaration(self.declared, self.chosen()), ensure_ascii=False)
+            mark += f' data-controls="{escape(controls)}"'
+        return f"{mark}>{still_html(self.svg, self.sentence)}</div>"
 
 
 def impossible(error: ValueError) -> tuple[str, str]:

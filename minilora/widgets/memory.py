@@ -1,4 +1,4 @@
-"""Explorable: what full fine-tuning, LoRA and QLoRA take in memory, against the size of a card.
+"""Explorable: what full fine-tuning, LoRA and QLoRA take in memory, against the memory of a GPU.
 
 Not here: its controls and its picture (minilora/explorables/memory.py).
 """
@@ -11,18 +11,17 @@ from minilora.widgets.explorer import Explorer
 
 
 class MemoryExplorer(Explorer):
-    """Every number is `plan_memory`'s, with AdamW, adapters on attention, double quantization.
+    """Every number is `plan_memory`'s, with double quantization.
 
     Args:
         model: The model to begin with, from the catalog.
-        dtype: How weights are stored to begin with, "bf16" or "fp32"; in full fine-tuning gradients and the optimizer's
-            averages are stored alike.
+        optimizer: The optimizer to begin with, one of `OPTIMIZERS`. It includes how weights are stored.
     """
 
     draw = staticmethod(memory.draw)
 
-    def __init__(self, model: str = "llama-3.1-8b", dtype: str = "bf16"):
-        super().__init__(**memory.controls(model, dtype))
+    def __init__(self, model: str = "llama-3.1-8b", optimizer: str = "AdamW, mixed precision"):
+        super().__init__(**memory.controls(model, optimizer))
 
     def plans(self) -> dict[str, MemoryPlan]:
         """The plan of each method for what is chosen now."""

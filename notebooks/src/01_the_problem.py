@@ -126,7 +126,7 @@ predict("largest-that-fits")
 # mark in each bar is the peak.
 
 # %%
-memory_explorer("gpt2", dtype="fp32")
+memory_explorer("gpt2", "AdamW, all in 32 bits")
 
 # %% [markdown]
 # And all models of the list, from the smallest to the largest, with one row of 512 tokens per step:

@@ -168,12 +168,13 @@ reveal("share-of-memory", 100 * small["memory"] / full["memory"])
 # **Memory is saved.** Frozen weights need no gradient and no averages: of the four numbers per weight, one is left. But
 # memory does not drop to a sliver, because the frozen model and the activations are still there.
 #
-# For larger models, with 512 tokens per step and all weights in 16 bits:
+# For larger models, with 512 tokens per step in [mixed precision](../docs/glossary.md#mixed-precision): weights in 16 bits,
+# and in full fine-tuning a 32-bit copy of each.
 
 # %%
 rows = []
 for name in ("smollm2-135m", "llama-3.1-8b", "llama-3.1-70b"):
-    settings = {"r": 8, "target_modules": "all-linear"}
+    settings = {"r": 8, "target_modules": "all-linear", "optimizer": "adamw-master"}
     plans = [plan_memory(name, method, **settings).total for method in ("full", "lora")]
     rows.append([name, *map(gigabytes, plans), f"{plans[1] / plans[0]:.0%}"])
 show_table(["model", "full", "LoRA", "share"], rows)

@@ -115,8 +115,8 @@ charts.losses_by_task(recorded.after, recorded.before, title=title)
 #
 # ## What is forgotten
 #
-# What happens to what the model knew before? Here is a chapter of a children's book that it has never read (*The Dutch
-# Twins*, 1911). We measure the loss on it, before and after.
+# What happens to what the model knew before? Here is a children's story that it has never read, since it was written for
+# this course. We measure the loss on it, before and after.
 
 # %%
 predict("forgets-more")

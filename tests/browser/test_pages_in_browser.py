@@ -27,7 +27,7 @@ PAGES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 WITH_SLIDER = ROOT / "notebooks" / "01_the_problem.ipynb"  # a short page that has one
 ONLY_EXPLORABLE = "MemoryExplorer"  # of that page, shown once
 SLIDERS = {  # how many each kind of explorable has
-    "AdapterSwitcher": 1,
+    "AdapterSwitcher": 3,
     "LoraAnatomy": 2,
     "MemoryExplorer": 3,
     "MethodChooser": 2,

@@ -1,0 +1,49 @@
+// Python for the explorables that have too many states to record: the package's own files, in Pyodide, from this site.
+//
+// Not here: which explorables these are (explorable.js), and any drawing (minilora/figures).
+import { loadPyodide } from "./pyodide/pyodide.mjs";
+
+const PROGRAM = `
+import importlib
+from html import escape
+
+def draw(module, places):
+    explorable = importlib.import_module("minilora.explorables." + module)
+    controls = explorable.controls()
+    if places is None:
+        return ""
+    chosen = {name: control.values()[places[name]] for name, control in controls.items()}
+    svg, sentence = explorable.draw(**chosen)
+    return f'{svg}<p aria-hidden="true">{escape(sentence)}</p>'
+
+draw
+`;
+
+const ready = start();
+
+async function start() {
+  const here = new URL(".", import.meta.url);
+  const [python, archive] = await Promise.all([
+    loadPyodide({ indexURL: new URL("pyodide/", here).href }),
+    fetch(new URL("minilora.zip", here)).then((reply) => reply.arrayBuffer()),
+  ]);
+  python.unpackArchive(archive, "zip");
+  const draw = python.runPython(PROGRAM);
+  return (module, places) => {
+    const given = places && python.toPy(places);
+    try {
+      return draw(module, given ?? null);
+    } finally {
+      given?.destroy();
+    }
+  };
+}
+
+self.onmessage = async ({ data: { number, module, places } }) => {
+  try {
+    const draw = await ready;
+    self.postMessage({ number, html: draw(module, places) });
+  } catch (error) {
+    self.postMessage({ number, error: String(error.message ?? error) });
+  }
+};

@@ -1,0 +1,55 @@
+"""Taking hold of a picture in a real browser, on a page without a kernel: dragging or clicking sets a control."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from minilora.widgets import quantization_explorer
+from tests.browser import missing
+
+HOLDING = Path(__file__).parents[2] / "minilora/widgets/holding.js"
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(bool(missing()), reason=missing()),
+]
+
+
+@pytest.fixture
+def picture(page):
+    """The page with an explorable's picture; `seen` collects what was set."""
+    explorer = quantization_explorer()
+    page.set_content(f'<div id="root" style="width:640px">{explorer.svg}</div>')
+    script = (
+        HOLDING.read_text("utf-8") + "\nhold(root, (name, value) => window.seen.push(`${name}=${value}`));"
+    )
+    page.evaluate("window.seen = []")
+    page.add_script_tag(content=script, type="module")
+    page.wait_for_timeout(300)
+    return page
+
+
+def middle(page, part):
+    box = page.locator(f'[data-set="{part}"]').bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def test_a_thing_is_dragged_along_its_track(picture):
+    picture.mouse.move(*middle(picture, "outlier=0"))
+    picture.mouse.down()
+    for stop in (4, 8, 32):
+        x, y = middle(picture, f"outlier={stop}")
+        picture.mouse.move(x - 4, y + 60)  # the pointer need not stay on the track
+    picture.mouse.up()
+    picture.mouse.move(*middle(picture, "outlier=8"))  # nothing is held any more
+    assert picture.evaluate("seen") == ["outlier=0", "outlier=4", "outlier=8", "outlier=32"]
+
+
+def test_a_click_sets_what_the_part_says_and_nothing_else_does(picture):
+    picture.mouse.click(*middle(picture, "quant_type=fp4"))
+    picture.mouse.click(300, 5)  # the title
+    assert picture.evaluate("seen") == ["quant_type=fp4"]
