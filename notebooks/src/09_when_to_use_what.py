@@ -88,7 +88,7 @@ legal = {name: evaluate(model, held_out["legal"]) for name, model in models.item
 show_table(["", "loss on legal text"], [[name, f"{loss:.2f}"] for name, loss in legal.items()])
 
 # %% [markdown]
-# LoRA keeps up, although it trains less than a twentieth as many weights. But this was one style, one seed, and a short
+# LoRA is close behind, although it trains less than a twentieth as many weights. But this was one style, one seed, and a short
 # training. The same comparison with three styles, three seeds, and more steps takes half an hour
 # (`python benchmarks/three_tasks.py`), so it was recorded.
 
