@@ -462,7 +462,7 @@ def test_a_longer_run_goes_on_from_a_shorter_one_only_where_that_is_asked_for(tm
 
 def test_the_other_schedules_fall_as_in_transformers():
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    theirs = transformers.get_linear_schedule_with_warmup(optimizer, 10, 50)
+    theirs = peer("transformers").get_linear_schedule_with_warmup(optimizer, 10, 50)
     linear = []
     for _ in range(50):
         optimizer.step()
