@@ -30,7 +30,7 @@ from minilora.training.interrupts import on_first_interrupt
 from minilora.training.run_state import STATE_FILE
 from minilora.training.trainer import Trainer, TrainingDiverged
 
-ENOUGH_STEPS = 100  # that a run has by default, if its text is not too short for it
+ENOUGH_STEPS = 60  # that a run has by default, if its text is not too short for it
 MOST_EPOCHS = 20  # by default: more of the same text would be recited
 STOPPING = b"\nInterrupted: this step is finished, then saved. Ctrl-C once more stops at once.\n"
 

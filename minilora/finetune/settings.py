@@ -67,7 +67,7 @@ class FinetuneSettings(Options):
     epochs: int | None = option(
         None,
         "training",
-        "times to go through the data (default: 3, more where that is under 100 steps)",
+        "times to go through the data (default: 3, more where that is under 60 steps)",
         least=1,
     )
     max_steps: int | None = option(None, "training", "steps, instead of --epochs", least=1)

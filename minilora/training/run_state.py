@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from minilora.files.safe_files import read_tensors, replace_files
+from minilora.files.safe_files import read_tensors, replace_files, save_tensors
 from minilora.lora import LoraModel, some_values
 from minilora.training.datasets import TokenData
 
@@ -94,7 +93,7 @@ def save_state(trainer: Trainer, path: Path) -> None:
     tensors = {name: value.cpu().contiguous().clone() for name, value in tensors.items()}
     state = {"step": trainer.step, "run": describe(trainer), "history": dataclasses.asdict(trainer.history)}
     metadata = {"format": "pt", "minilora_training": json.dumps(state)}
-    replace_files(path.parent, {path.name: lambda path: save_file(tensors, path, metadata=metadata)})
+    replace_files(path.parent, {path.name: lambda path: save_tensors(tensors, path, metadata)})
 
 
 def load_state(trainer: Trainer, path: Path, extend: bool = False) -> None:
