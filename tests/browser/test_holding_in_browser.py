@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -56,21 +55,26 @@ def test_a_click_sets_what_the_part_says_and_nothing_else_does(picture):
     assert picture.evaluate("seen") == ["quant_type=fp4"]
 
 
-def test_in_jupyterlab_the_control_follows_the_picture_and_the_picture_the_control(benchmark, page, tmp_path):
+@pytest.fixture
+def server(benchmark, tmp_path):
+    """JupyterLab on a page with one explorable; its address. It ends after the browser, which would miss it."""
     cells = ["from minilora import widgets\nexplorer = widgets.quantization_explorer()\nexplorer"]
     benchmark.write_notebook(tmp_path / "page.ipynb", cells)
     with benchmark.jupyter_server(tmp_path) as address:
-        benchmark.open_and_run(page, address, "page.ipynb")
-        page.wait_for_timeout(1000)  # the script waits until it is on the page
-        page.mouse.move(*middle(page, "outlier=0"))
-        page.mouse.down()
-        page.mouse.move(*middle(page, "outlier=16"), steps=4)
-        page.mouse.move(*middle(page, "outlier=32"), steps=4)
-        page.mouse.up()
-        page.wait_for_selector("text=One weight is 32 times the usual size", timeout=30_000)
-        assert page.evaluate(benchmark.IN_KERNEL, "explorer.outlier.value") == "32"
-        assert "32 times" in page.locator(".widget-readout").nth(1).inner_text()
-        page.mouse.click(*middle(page, "quant_type=int4"))
-        page.wait_for_selector("p:has-text('int4, blocks of 64, one weight 32 times')", timeout=30_000)
-        if folder := os.environ.get("SCREENSHOTS"):
-            page.screenshot(path=f"{folder}/holding.png")
+        yield address
+
+
+def test_in_jupyterlab_the_control_follows_the_picture_and_the_picture_the_control(benchmark, server, page):
+    benchmark.open_and_run(page, server, "page.ipynb")
+    page.wait_for_timeout(1000)  # the script waits until it is on the page
+    way = [middle(page, f"outlier={stop}") for stop in (0, 16, 32)]  # before the picture is redrawn
+    page.mouse.move(*way[0])
+    page.mouse.down()
+    for stop in way[1:]:
+        page.mouse.move(*stop, steps=4)
+    page.mouse.up()
+    page.wait_for_selector("text=One weight is 32 times the usual size", timeout=30_000)
+    assert page.evaluate(benchmark.IN_KERNEL, "explorer.outlier.value") == "32"
+    assert "32 times" in page.locator(".widget-readout").nth(1).inner_text()
+    page.mouse.click(*middle(page, "quant_type=int4"))
+    page.wait_for_selector("p:has-text('int4, blocks of 64, one weight 32 times')", timeout=30_000)
