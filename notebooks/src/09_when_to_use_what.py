@@ -63,7 +63,8 @@ learned_by_rank(learned)
 # %% [markdown]
 # A staircase. An adapter learns the whole change if its rank is at least the number of patterns, and otherwise only its
 # share, r of them. The last row is **the largest possible change**: every direction counts, and only full fine-tuning
-# gets there. Other seeds and a training four times as long give the same staircase; `benchmarks/walls.py` tries them.
+# gets there. Other seeds and a training four times as long give the same staircase
+# ([recorded](../benchmarks/RESULTS.md)).
 #
 # ## Is your task like that?
 #
