@@ -251,7 +251,10 @@ class Trainer:
         """Raises on a loss or gradient that is not finite, with the weights as they were when it last was."""
         if math.isfinite(loss) and math.isfinite(norm):
             if isinstance(self.model, LoraModel):  # an adapter is small enough to keep a copy
-                self.last_good = {name: p.detach().clone() for name, p in self.parameters.items()}
+                if not self.last_good:
+                    self.last_good = {name: torch.empty_like(p) for name, p in self.parameters.items()}
+                # one launch on a GPU, where a copy for each tensor would take longer than the update itself
+                torch._foreach_copy_([*self.last_good.values()], [p.detach() for p in self.parameters.values()])
             return
         self.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
