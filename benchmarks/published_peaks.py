@@ -88,7 +88,14 @@ def packed_inputs_kept(setting: dict[str, Any]) -> tuple[str, int]:
 
 DIFFERENCES = {
     f.__name__: f
-    for f in (whole_scores, norms_in_fp32, inputs_in_fp32, gradients_used_at_once, not_fused, packed_inputs_kept)
+    for f in (
+        whole_scores,
+        norms_in_fp32,
+        inputs_in_fp32,
+        gradients_used_at_once,
+        not_fused,
+        packed_inputs_kept,
+    )
 }
 LITGPT_NF4 = ("not_fused", "packed_inputs_kept")
 TRANSFORMERS = ("whole_scores", "norms_in_fp32")

@@ -2,8 +2,9 @@
 
     python benchmarks/quantization_gpu.py [--json FILE]
 
-Times are the GPU's own: each way is recorded once as a CUDA graph of many calls that walk through several copies of the
-weight (more than its cache holds), and replayed; so no time of Python or of launching is in them. All ways of doing one
+Unless "called from Python", times are the GPU's own: each way is recorded once as a CUDA graph of many calls that walk
+through several copies of the weight (more than its cache holds), and replayed; so no time of Python or of launching is
+in them. All ways of doing one
 thing take turns; the table gives each one's median, and bitsandbytes' time divided by it. Runs without bitsandbytes
 too, and then says so and times ours alone.
 """
@@ -45,11 +46,11 @@ class Table:
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
 
-    def add(self, title: str, actions: Actions) -> None:
-        graphs = {}
+    def add(self, title: str, actions: Actions, from_python: bool = False) -> None:
+        graphs: dict[str, Callable[[], Any]] = {}
         for name, action in actions.items():
             try:
-                graphs[name] = recorded(action)
+                graphs[name] = called(action) if from_python else recorded(action).replay
             except Exception as error:  # a way that fails here is reported, and the others are still timed
                 print(f"  {title}: {name} failed: {type(error).__name__}: {str(error)[:200]}", flush=True)
         microseconds: dict[str, list[float]] = {name: [] for name in graphs}
@@ -60,9 +61,22 @@ class Table:
         print(title)
         for name, times in microseconds.items():
             ratios = [b / t for b, t in zip(base, times, strict=True)] if base else []
-            spread = f"{statistics.median(ratios):6.2f} ({min(ratios):.2f}-{max(ratios):.2f})" if ratios else ""
+            spread = (
+                f"{statistics.median(ratios):6.2f} ({min(ratios):.2f}-{max(ratios):.2f})" if ratios else ""
+            )
             print(f"    {name:36}{statistics.median(times):9.1f} µs {spread}", flush=True)
             self.rows.append({"what": title, "how": name, "microseconds": times, "ratios": ratios})
+
+
+def called(action: Callable[[int], Any]) -> Callable[[], None]:
+    """CALLS calls from Python, as a program makes them: the time of launching counts if it is the longer one."""
+    action(0)
+
+    def run() -> None:
+        for i in range(CALLS):
+            action(i % COPIES)
+
+    return run
 
 
 def recorded(action: Callable[[int], Any]) -> torch.cuda.CUDAGraph:
@@ -79,11 +93,12 @@ def recorded(action: Callable[[int], Any]) -> torch.cuda.CUDAGraph:
     return graph
 
 
-def replayed(graph: torch.cuda.CUDAGraph) -> float:
+def replayed(calls: Callable[[], Any]) -> float:
     """Microseconds per call."""
+    torch.cuda.synchronize()
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     start.record()
-    graph.replay()
+    calls()
     end.record()
     end.synchronize()
     return start.elapsed_time(end) / CALLS * 1e3
@@ -127,7 +142,7 @@ def in_torch(action: Callable[[int], Any]) -> Callable[[int], Any]:
     """The same without the kernels: the readable code."""
 
     def run(i: int) -> Any:
-        with mock.patch.object(blockwise, "triton_works", lambda: False):
+        with mock.patch.object(blockwise, "triton_works", return_value=False):
             return action(i)
 
     return run
@@ -145,38 +160,51 @@ def measure(table: Table, linear: nn.Linear) -> None:
     }
     if bnb is not None:
         actions[THEIRS] = lambda i: bnb.functional.quantize_4bit(weights[i], quant_type="nf4", blocksize=64)
-    table.add(f"quantize {size}, bfloat16, nf4", actions)
+    table.add(f"quantize {size}, bfloat16, nf4, called from Python", actions, from_python=True)
 
     for double_quant in (False, True):
-        qs = [quantize_4bit(weight, double_quant=double_quant) for weight in weights]
-        actions = {
-            "ours": lambda i: qs[i].dequantize(),
-            "ours, in torch": in_torch(lambda i: qs[i].dequantize()),
-            "a bfloat16 copy of the result": lambda i: weights[i].clone(),
-        }
-        theirs = None
-        if bnb is not None:
-            theirs = [
-                bnb.functional.quantize_4bit(
-                    weight, quant_type="nf4", blocksize=64, compress_statistics=double_quant
-                )
-                for weight in weights
-            ]
-            actions[THEIRS] = lambda i: bnb.functional.dequantize_4bit(*theirs[i])
-        kind = "double quantization" if double_quant else "single quantization"
-        table.add(f"dequantize {size} to bfloat16, nf4, {kind}", actions)
-
+        measure_decoding(table, weights, size, double_quant)
     for count in ROWS:
-        x = torch.randn(count, linear.in_features, dtype=torch.bfloat16, device=linear.weight.device)
-        few = [q.fields() for q in qs]
-        actions = {
-            "ours, fused": lambda i: triton_kernels.product(x, *few[i], 64, linear.out_features),
-            "ours, decode and multiply": lambda i: x @ qs[i].dequantize().T,
-            "an ordinary bfloat16 layer": lambda i: x @ weights[i].T,
-        }
-        if theirs is not None:
-            actions[THEIRS] = lambda i: bnb.matmul_4bit(x, theirs[i][0].t(), quant_state=theirs[i][1])
-        table.add(f"{count} tokens through {size}, double quantization", actions)
+        measure_product(table, linear, weights, count)
+
+
+def measure_decoding(table: Table, weights: list[Tensor], size: str, double_quant: bool) -> None:
+    ours = [quantize_4bit(weight, double_quant=double_quant) for weight in weights]
+    actions: Actions = {
+        "ours": lambda i: ours[i].dequantize(),
+        "ours, in torch": in_torch(lambda i: ours[i].dequantize()),
+        "a bfloat16 copy of the result": lambda i: weights[i].clone(),
+    }
+    if bnb is not None:
+        theirs = [packed_by_them(weight, double_quant) for weight in weights]
+        actions[THEIRS] = lambda i: bnb.functional.dequantize_4bit(*theirs[i])
+    kind = "double quantization" if double_quant else "single quantization"
+    table.add(f"dequantize {size} to bfloat16, nf4, {kind}", actions)
+    table.add(f"dequantize {size}, {kind}, called from Python", actions, from_python=True)
+
+
+def measure_product(table: Table, linear: nn.Linear, weights: list[Tensor], count: int) -> None:
+    x = torch.randn(count, linear.in_features, dtype=torch.bfloat16, device=linear.weight.device)
+    ours = [quantize_4bit(weight, double_quant=True) for weight in weights]
+    actions: Actions = {
+        "ours, decode and multiply": lambda i: x @ ours[i].dequantize().T,
+        "an ordinary bfloat16 layer": lambda i: x @ weights[i].T,
+    }
+    if count <= 4:
+        actions["ours, fused"] = lambda i: torch.ops.minilora.product_4bit(
+            x, *ours[i].fields(), 64, linear.out_features
+        )
+    if bnb is not None:
+        theirs = [packed_by_them(weight, True) for weight in weights]
+        actions[THEIRS] = lambda i: bnb.matmul_4bit(x, theirs[i][0].t(), quant_state=theirs[i][1])
+    size = f"{linear.out_features} x {linear.in_features}"
+    table.add(f"{count} tokens through {size}, double quantization", actions)
+
+
+def packed_by_them(weight: Tensor, double_quant: bool) -> tuple[Tensor, Any]:
+    return bnb.functional.quantize_4bit(
+        weight, quant_type="nf4", blocksize=64, compress_statistics=double_quant
+    )
 
 
 def run(device: torch.device) -> list[dict[str, Any]]:
@@ -202,7 +230,8 @@ def page(recorded: dict[str, Any]) -> str:
         for row in rows[1:]
     ]  # fmt: skip
     return (
-        f"{versions(recorded['machine'])}. The GPU's own time. Of {rows[0]['weights']:,} weights these differ. "
+        f'{versions(recorded["machine"])}. Unless "called from Python", the GPU\'s own time. '
+        f"Of {rows[0]['weights']:,} weights these differ. "
         f"{'; '.join(checks)}. A ratio below 1 is lost to bitsandbytes' kernels.\n\n"
         + table(["", "median", "bitsandbytes / this", "spread"], timings)
     )

@@ -302,9 +302,9 @@ class Theirs:
 
     def prepare(self, setting: Setting) -> None:
         if setting.checkpointing:
-            self.model.base.model.gradient_checkpointing_enable({"use_reentrant": False})
+            self.model.base_model.model.gradient_checkpointing_enable({"use_reentrant": False})
         else:
-            self.model.base.model.gradient_checkpointing_disable()
+            self.model.base_model.model.gradient_checkpointing_disable()
         self.data = self.bench.text(setting)
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trained, lr=LEARNING_RATE, weight_decay=0.0, fused=True)

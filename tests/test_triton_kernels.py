@@ -90,17 +90,17 @@ def test_no_infinity_or_nan_goes_unnoticed(bad):
 
 @pytest.mark.parametrize("double_quant", [False, True])
 @pytest.mark.parametrize("block_size", [64, 256])
-@pytest.mark.parametrize("rows", [1, 3, 16])
+@pytest.mark.parametrize("rows", [1, 3, 4])
 def test_a_product_with_few_rows(rows, block_size, double_quant):
     generator = torch.Generator().manual_seed(0)
-    weight = torch.randn(70, 512, generator=generator).half()  # the interpreter cannot multiply bfloat16
-    x = torch.randn(rows, 512, generator=generator).half()
+    weight = torch.randn(70, 1024, generator=generator).half()  # the interpreter cannot multiply bfloat16
+    x = torch.randn(rows, 1024, generator=generator).half()
     q = quantize_4bit(weight, "nf4", block_size, double_quant)
     fields = [None if t is None else t.to(DEVICE) for t in q.fields()]
     y = triton_kernels.product(x.to(DEVICE), *fields, block_size, 70).cpu()
     exact = x.double() @ q.dequantize().double().T
-    # float32 sums of 512 terms, added one after the other at the worst, then rounded to 11 bits
-    bound = 512 * 2**-24 * (x.double().abs() @ q.dequantize().double().abs().T) + 2**-11 * exact.abs()
+    # float32 sums of 1,024 terms, added one after the other at the worst, then rounded to 11 bits
+    bound = 1024 * 2**-24 * (x.double().abs() @ q.dequantize().double().abs().T) + 2**-11 * exact.abs()
     assert ((y - exact).abs() <= bound).all()
 
 
@@ -136,16 +136,16 @@ class TestOnAGpu:
         finally:
             blockwise.why_not_triton.cache_clear()
 
-    @pytest.mark.parametrize("tokens", [5, 40])  # the product of few rows; decoding and an ordinary product
+    @pytest.mark.parametrize("tokens", [3, 40])  # the product of few rows; decoding and an ordinary product
     def test_a_layer_compiles_and_trains_through_them(self, tokens):
         from minilora import Linear4bit, LoraConfig, add_lora
 
         torch.manual_seed(0)
-        plain = torch.nn.Sequential(torch.nn.Linear(256, 128)).to("cuda", torch.bfloat16)
+        plain = torch.nn.Sequential(torch.nn.Linear(512, 128)).to("cuda", torch.bfloat16)
         plain[0] = Linear4bit.from_linear(plain[0], double_quant=True)
         model = add_lora(plain, LoraConfig(target_modules=["0"]))
         torch.nn.init.normal_(model.lora_layers()["0"].lora_B["default"])
-        x = torch.randn(tokens, 256, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+        x = torch.randn(tokens, 512, device="cuda", dtype=torch.bfloat16, requires_grad=True)
         results = []
         for call in (model, torch.compile(model, fullgraph=True)):
             model.zero_grad()

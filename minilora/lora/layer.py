@@ -189,7 +189,7 @@ class LoraLinear(nn.Module):
 
 
 class _UpdateInBfloat16(torch.autograd.Function):
-    """out + scaling · B (A x) for training beside a bfloat16 or 4-bit base; A and B stay float32, their products do not.
+    """out + scaling · B (A x), for training beside a bfloat16 or 4-bit base: A and B stay float32, products do not.
 
     Exact float32 products cannot use a GPU's matrix units, and they need float32 copies of x and of the output, which
     cost more time and memory than the products themselves. Sums still run in float32, inside the products. What is

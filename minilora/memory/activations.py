@@ -112,7 +112,9 @@ class TrainingStep:
             inputs = {same.get(name, name): size for name, size in inputs.items()}
             if not self.scores_kept:
                 inputs.pop("o_proj", None)  # attention's output, which is kept anyway
-        return self.adapter_bytes * (sum(inputs.values()) + self.r * len(self.targets))  # inputs of A, and of B
+        return self.adapter_bytes * (
+            sum(inputs.values()) + self.r * len(self.targets)
+        )  # inputs of A, and of B
 
     @functools.cached_property
     def kept_per_token(self) -> int:
@@ -164,7 +166,9 @@ class TrainingStep:
         """Largest short-lived tensors while one block is in its backward pass."""
         tokens, wide = self.tokens, self.feed_forward_bytes
         candidates = [tokens * (self.hidden_bytes + 3 * wide)]  # gradients of the feed-forward part
-        if self.targets and self.adapter_bytes != self.bytes_per_number:  # an adapter's output, before and after scaling
+        if (
+            self.targets and self.adapter_bytes != self.bytes_per_number
+        ):  # an adapter's output, before and after scaling
             wide_copies = 2 * self.adapter_bytes * self.shape.intermediate_size
             candidates.append(tokens * (wide_copies + 2 * self.hidden_bytes))
         if self.scores_kept:  # two gradients of all scores

@@ -4,8 +4,8 @@ A tensor is cut into blocks, each block is divided by its largest magnitude (abs
 the nearest of the sixteen values of a *code*. Stored are the index in the code, four bits, two of them to a byte, and
 one float32 absmax per block. For nf4 and fp4 the bytes equal those of bitsandbytes' CPU path, bit for bit.
 
-This is the readable version, in torch, for any device. Its two hot loops are replaced by those of cpu.py on a CPU, and on
-a GPU by those of triton_kernels.py, if Triton is there and works (`why_not_triton` says why not).
+This is the readable version, in torch, for any device. Its two hot loops are replaced by those of cpu.py on a CPU, and
+on a GPU by those of triton_kernels.py, if Triton is there and works (`why_not_triton` says why not).
 `minilora/reference/quantization.py` has the same mathematics, shorter and slower, in NumPy.
 
 Not here: calibration on data (GPTQ, AWQ), other widths than 4 bits, arithmetic on packed numbers (dequantize
@@ -18,6 +18,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -112,8 +113,11 @@ class Quantized4bit:
         n, blocks = math.prod(self.shape), len(self.absmax)
         dtype = self.dtype if dtype is None else dtype
         packed = self.packed.flatten()  # (ceil(n / 2),)
-        if packed.is_cuda and triton_works():
-            decoded: Tensor = torch.ops.minilora.decode_4bit(*self.fields(), self.block_size, n, dtype)
+        if packed.is_cuda and self.block_size in BLOCK_SIZES and triton_works():
+            # as an operator for the compiler alone: called in eager mode, an operator takes 0.1 ms longer to start
+            compiling = torch.compiler.is_compiling()
+            kernel = torch.ops.minilora.decode_4bit if compiling else _triton_kernels().decode
+            decoded: Tensor = kernel(*self.fields(), self.block_size, n, dtype)
             return decoded.view(self.shape)
         # a shorter last block is decoded as a whole one, and the excess is cut off below
         if n % self.block_size:
@@ -203,9 +207,7 @@ def why_not_triton() -> str:
     if not torch.cuda.is_available():
         return "no CUDA GPU"
     try:
-        from minilora.quantization import triton_kernels
-
-        triton_kernels.encode(torch.ones(1, 64, device="cuda"), "nf4")
+        _triton_kernels().encode(torch.ones(1, 64, device="cuda"), "nf4")
         torch.cuda.synchronize()
     except Exception as error:  # absent, too old, or without the C compiler that it needs: all the same to us
         return f"{type(error).__name__}: {error}"
@@ -221,10 +223,15 @@ def _encoder(device: torch.device, block_size: int) -> Callable[[Tensor, str], t
     if device.type == "cpu":
         return cpu.encode
     if device.type == "cuda" and block_size in BLOCK_SIZES and triton_works():
-        from minilora.quantization import triton_kernels
-
-        return triton_kernels.encode
+        return _triton_kernels().encode  # type: ignore[no-any-return]
     return _encode
+
+
+def _triton_kernels() -> Any:
+    """Imported late: where there is no GPU, there is often no Triton."""
+    from minilora.quantization import triton_kernels
+
+    return triton_kernels
 
 
 # -- encoding and decoding, on any device ----------------------------------------------------------------------------

@@ -164,12 +164,9 @@ class _ProductWithPacked(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, bias: Tensor | None, quantized: Quantized4bit) -> Tensor:
         ctx.quantized = quantized  # the layer's own tensors: nothing new is held
         if _few_rows(x, quantized):
-            rows = x.reshape(-1, x.shape[-1])  # (rows, in)
-            out = torch.ops.minilora.product_4bit(
-                rows, *quantized.fields(), quantized.block_size, quantized.shape[0]
-            )
-            out = out.view(*x.shape[:-1], -1)
-            return out if bias is None else out + bias  # type: ignore[no-any-return]
+            fields, block_size, out_features = quantized.fields(), quantized.block_size, quantized.shape[0]
+            out: Tensor = torch.ops.minilora.product_4bit(x, *fields, block_size, out_features)
+            return out if bias is None else out + bias
         return F.linear(x, quantized.dequantize(x.dtype), bias)  # (..., in) -> (..., out)
 
     @staticmethod
@@ -188,9 +185,9 @@ def _few_rows(x: Tensor, quantized: Quantized4bit) -> bool:
     return (
         x.is_cuda
         and x.dtype in (torch.bfloat16, torch.float16)
-        and 0 < x.numel() <= 16 * in_features
-        and block_size % 64 == 0
-        and in_features % block_size == 0
+        and 0 < x.numel() <= 4 * in_features
+        and block_size % 64 == 0  # a group of 32 bytes lies within a block
+        and in_features % 512 == 0  # whole steps
         and triton_works()
     )
 
