@@ -61,6 +61,7 @@ def checks() -> Iterator[Check]:
     for name, look in (
         ("torch build", torch_build),
         ("gpu", gpu),
+        ("4-bit on the gpu", four_bits),
         ("tiny-gpt", tiny_gpt),
         ("training", training_step),
         ("explorables", explorable),
@@ -110,6 +111,20 @@ def gpu() -> str:
         return "none (not needed)"
     card = torch.cuda.get_device_properties(0)
     return f"{card.name}, {card.total_memory / 1e9:.0f} GB"
+
+
+def four_bits() -> str:
+    """Which code decodes 4-bit weights there; the other one works too, so neither is a failure."""
+    import torch
+
+    from minilora.quantization.blockwise import why_not_triton
+
+    if not torch.cuda.is_available():
+        return "no GPU; on the CPU by NumPy"
+    broken = why_not_triton()
+    if broken:
+        return f"by PyTorch, many times slower than by Triton, which does not work: {broken.splitlines()[0]}"
+    return f"by Triton {importlib.metadata.version('triton')}"
 
 
 def tiny_gpt() -> str:

@@ -144,9 +144,9 @@ class Trainer:
             save_steps,
             output_dir,
         )
-        self.process_rank, self.world_size = join_processes()
-        self.progress = progress and self.process_rank == 0
         self.device = choose_device(model) if device is None else torch.device(device)
+        self.process_rank, self.world_size = join_processes(self.device)
+        self.progress = progress and self.process_rank == 0
         self.parameters = trainable_parameters(model)
         set_gradient_checkpointing(model, gradient_checkpointing)
         self.loss: Any = SummedLoss(model)
@@ -259,7 +259,12 @@ class Trainer:
         """Raises on a loss or gradient that is not finite, with the weights as they were when it last was."""
         if math.isfinite(loss) and math.isfinite(norm):
             if isinstance(self.model, LoraModel):  # an adapter is small enough to keep a copy
-                self.last_good = {name: p.detach().clone() for name, p in self.parameters.items()}
+                if not self.last_good:
+                    self.last_good = {name: torch.empty_like(p) for name, p in self.parameters.items()}
+                # one launch on a GPU, where a copy for each tensor would take longer than the update itself
+                torch._foreach_copy_(
+                    [*self.last_good.values()], [p.detach() for p in self.parameters.values()]
+                )
             return
         self.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
