@@ -1,9 +1,12 @@
-"""4-bit layers on a GPU beside bitsandbytes' CUDA path, in one process: ratios above 1 mean ours is faster.
+"""The 4-bit kernels on a GPU beside bitsandbytes' CUDA, in one process: ratios above 1 mean that ours is faster.
 
     python benchmarks/quantization_gpu.py [--json FILE]
 
-Runs without bitsandbytes too, and then says so and times ours alone. All ways of doing one thing take turns; the
-table gives each one's median, and the median and range of bitsandbytes' (eager) time divided by it, turn by turn.
+Unless "called from Python", times are the GPU's own: each way is recorded once as a CUDA graph of many calls that walk
+through several copies of the weight (more than its cache holds), and replayed; so no time of Python or of launching is
+in them. All ways of doing one
+thing take turns; the table gives each one's median, and bitsandbytes' time divided by it. Runs without bitsandbytes
+too, and then says so and times ours alone.
 """
 
 from __future__ import annotations
@@ -16,66 +19,89 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from page_parts import table, versions
 from torch import Tensor, nn
 
-from minilora.quantization import quantize_4bit
-from minilora.quantization.linear4bit import Linear4bit
+from minilora.quantization import blockwise, quantize_4bit
+from minilora.quantization.blockwise import why_not_triton
 
 try:
     import bitsandbytes as bnb
 except ImportError:
     bnb = None
 
-Actions = dict[str, Callable[[], Any]]
+Actions = dict[str, Callable[[int], Any]]  # each is called with the number of the copy to work on
 SHAPES = ((4096, 4096), (14336, 4096))  # (out, in): attention and feed-forward of a 7B or 8B model
-TOKENS = (2048, 16)  # a training batch; a few sequences that generate
-THEIRS = "bitsandbytes, eager"
+ROWS = (1, 4, 16)  # tokens at a time when text is generated
+COPIES, CALLS, ROUNDS = 8, 24, 15
+THEIRS = "bitsandbytes"
 
 
 class Table:
     """Prints each measurement as it is made and collects it for the file."""
 
-    def __init__(self, device: torch.device, rounds: int):
-        self.device, self.rounds = device, rounds
+    def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
 
-    def add(self, title: str, actions: Actions, repeat: int) -> None:
-        """Times the actions in turns, `repeat` calls at a time."""
-        milliseconds: dict[str, list[float]] = {name: [] for name in actions}
-        for name, action in list(actions.items()):
+    def add(self, title: str, actions: Actions, from_python: bool = False) -> None:
+        graphs: dict[str, Callable[[], Any]] = {}
+        for name, action in actions.items():
             try:
-                for _ in range(3):  # compiles, allocates, warms up
-                    action()
+                graphs[name] = called(action) if from_python else recorded(action).replay
             except Exception as error:  # a way that fails here is reported, and the others are still timed
                 print(f"  {title}: {name} failed: {type(error).__name__}: {str(error)[:200]}", flush=True)
-                del actions[name], milliseconds[name]
-        for _ in range(self.rounds):
-            for name, action in actions.items():
-                milliseconds[name].append(self._time(action, repeat))
-        base = milliseconds.get(THEIRS)
+        microseconds: dict[str, list[float]] = {name: [] for name in graphs}
+        for _ in range(ROUNDS):
+            for name, graph in graphs.items():
+                microseconds[name].append(replayed(graph))
+        base = microseconds.get(THEIRS)
         print(title)
-        for name, times in milliseconds.items():
+        for name, times in microseconds.items():
             ratios = [b / t for b, t in zip(base, times, strict=True)] if base else []
             spread = (
-                f"{statistics.median(ratios):6.2f}   {min(ratios):.2f} - {max(ratios):.2f}" if ratios else ""
+                f"{statistics.median(ratios):6.2f} ({min(ratios):.2f}-{max(ratios):.2f})" if ratios else ""
             )
-            print(f"    {name:44}{statistics.median(times):9.3f} ms {spread}", flush=True)
-            self.rows.append({"what": title, "how": name, "milliseconds": times, "ratios": ratios})
+            print(f"    {name:36}{statistics.median(times):9.1f} µs {spread}", flush=True)
+            self.rows.append({"what": title, "how": name, "microseconds": times, "ratios": ratios})
 
-    def _time(self, action: Callable[[], Any], repeat: int) -> float:
-        self._wait()
-        start = time.perf_counter()
-        for _ in range(repeat):
-            action()
-        self._wait()
-        return (time.perf_counter() - start) / repeat * 1e3
 
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
+def called(action: Callable[[int], Any]) -> Callable[[], None]:
+    """CALLS calls from Python, as a program makes them: the time of launching counts if it is the longer one."""
+    action(0)
+
+    def run() -> None:
+        for i in range(CALLS):
+            action(i % COPIES)
+
+    return run
+
+
+def recorded(action: Callable[[int], Any]) -> torch.cuda.CUDAGraph:
+    """A graph of CALLS calls, after some that compile and allocate."""
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        for i in range(3):
+            action(i % COPIES)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for i in range(CALLS):
+            action(i % COPIES)
+    return graph
+
+
+def replayed(calls: Callable[[], Any]) -> float:
+    """Microseconds per call."""
+    torch.cuda.synchronize()
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    calls()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / CALLS * 1e3
 
 
 def their_layer(linear: nn.Linear, double_quant: bool, code: str = "nf4") -> nn.Module:
@@ -98,7 +124,7 @@ def check(weight: Tensor) -> dict[str, Any]:
     for code, double_quant in (("nf4", False), ("nf4", True), ("fp4", False)):
         here, there = (quantize_4bit(w, code, 64, double_quant) for w in (weight, weight.cpu()))
         pairs = [(tensor, here.tensors()[name].cpu()) for name, tensor in there.tensors().items()]
-        pairs.append((there.dequantize(), here.dequantize().cpu()))
+        pairs += [(there.dequantize(dtype), here.dequantize(dtype).cpu()) for dtype in (None, torch.bfloat16)]
         name = f"GPU and CPU, {code}{' double' if double_quant else ''}"
         facts[name] = sum(int((first != second).sum()) for first, second in pairs)
     if bnb is not None:
@@ -112,75 +138,84 @@ def check(weight: Tensor) -> dict[str, Any]:
     return facts
 
 
-def forward(layer: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor) -> Callable[[], Tensor]:
-    return torch.no_grad()(lambda: layer(x))
+def in_torch(action: Callable[[int], Any]) -> Callable[[int], Any]:
+    """The same without the kernels: the readable code."""
+
+    def run(i: int) -> Any:
+        with mock.patch.object(blockwise, "triton_works", return_value=False):
+            return action(i)
+
+    return run
 
 
-def forward_and_backward(layer: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor) -> Callable[[], Any]:
-    return lambda: torch.autograd.grad(layer(x), x, grad)
+def measure(table: Table, linear: nn.Linear) -> None:
+    """One bfloat16 weight: quantized, decoded, and multiplied with a few rows."""
+    size = f"{linear.out_features} x {linear.in_features}"
+    weights = [linear.weight.detach() + 0 for _ in range(COPIES)]
+    from minilora.quantization import triton_kernels
+
+    actions: Actions = {
+        "ours": lambda i: triton_kernels.encode(weights[i].view(-1, 64), "nf4"),
+        "ours, in torch": lambda i: blockwise._encode(weights[i].view(-1, 64), "nf4"),
+    }
+    if bnb is not None:
+        actions[THEIRS] = lambda i: bnb.functional.quantize_4bit(weights[i], quant_type="nf4", blocksize=64)
+    table.add(f"quantize {size}, bfloat16, nf4, called from Python", actions, from_python=True)
+
+    for double_quant in (False, True):
+        measure_decoding(table, weights, size, double_quant)
+    for count in ROWS:
+        measure_product(table, linear, weights, count)
 
 
-def measure(table: Table, linear: nn.Linear, tokens: tuple[int, ...], repeat: int) -> None:
-    """One bfloat16 weight: quantized, decoded, and used on different numbers of tokens."""
-    ours = Linear4bit.from_linear(linear, double_quant=True)
-    theirs = None if bnb is None else their_layer(linear, double_quant=True)
-    q, size = ours.quantized, f"{linear.out_features} x {linear.in_features}"
+def measure_decoding(table: Table, weights: list[Tensor], size: str, double_quant: bool) -> None:
+    ours = [quantize_4bit(weight, double_quant=double_quant) for weight in weights]
+    actions: Actions = {
+        "ours": lambda i: ours[i].dequantize(),
+        "ours, in torch": in_torch(lambda i: ours[i].dequantize()),
+        "a bfloat16 copy of the result": lambda i: weights[i].clone(),
+    }
+    if bnb is not None:
+        theirs = [packed_by_them(weight, double_quant) for weight in weights]
+        actions[THEIRS] = lambda i: bnb.functional.dequantize_4bit(*theirs[i])
+    kind = "double quantization" if double_quant else "single quantization"
+    table.add(f"dequantize {size} to bfloat16, nf4, {kind}", actions)
+    table.add(f"dequantize {size}, {kind}, called from Python", actions, from_python=True)
 
-    actions: Actions = {"ours": lambda: quantize_4bit(linear.weight)}
-    if theirs is not None:
-        actions[THEIRS] = lambda: bnb.functional.quantize_4bit(linear.weight, quant_type="nf4", blocksize=64)
-    table.add(f"quantize {size}, bfloat16, nf4", actions, max(1, repeat // 5))
 
-    actions = {"ours, eager": q.dequantize, "ours, compiled": torch.compile(q.dequantize)}
-    if theirs is not None:
-        actions[THEIRS] = lambda: bnb.functional.dequantize_4bit(
-            theirs.weight.data, theirs.weight.quant_state
+def measure_product(table: Table, linear: nn.Linear, weights: list[Tensor], count: int) -> None:
+    x = torch.randn(count, linear.in_features, dtype=torch.bfloat16, device=linear.weight.device)
+    ours = [quantize_4bit(weight, double_quant=True) for weight in weights]
+    actions: Actions = {
+        "ours, decode and multiply": lambda i: x @ ours[i].dequantize().T,
+        "an ordinary bfloat16 layer": lambda i: x @ weights[i].T,
+    }
+    if count <= 4:
+        actions["ours, fused"] = lambda i: torch.ops.minilora.product_4bit(
+            x, *ours[i].fields(), 64, linear.out_features
         )
-    table.add(f"dequantize {size} to bfloat16, nf4, double quantization", actions, repeat)
-    for name, action in list(actions.items()) if table.device.type == "cuda" else []:
-        table.rows.append({"what": f"memory of decoding {size}", "how": name, "mb": peak_mb(action)})
-        print(f"    {name:44}{table.rows[-1]['mb']:9.1f} MB at most while it runs, the result included")
-
-    for count in tokens:
-        x = torch.randn(
-            count, linear.in_features, dtype=torch.bfloat16, device=table.device, requires_grad=True
-        )
-        grad = torch.randn(count, linear.out_features, dtype=torch.bfloat16, device=table.device)
-        for use in (forward, forward_and_backward)[: 2 if count == max(tokens) else 1]:
-            actions = {
-                "ours, eager": use(ours, x, grad),
-                "ours, layer compiled": use(torch.compile(ours), x, grad),
-            }
-            if theirs is not None:
-                actions[THEIRS] = use(theirs, x, grad)
-                actions["bitsandbytes, layer compiled"] = use(torch.compile(theirs), x, grad)
-            actions["an ordinary bfloat16 layer"] = use(linear, x, grad)
-            table.add(f"{use.__name__}, {count} tokens through {size}", actions, repeat)
+    if bnb is not None:
+        theirs = [packed_by_them(weight, True) for weight in weights]
+        actions[THEIRS] = lambda i: bnb.matmul_4bit(x, theirs[i][0].t(), quant_state=theirs[i][1])
+    size = f"{linear.out_features} x {linear.in_features}"
+    table.add(f"{count} tokens through {size}, double quantization", actions)
 
 
-def peak_mb(action: Callable[[], Any]) -> float:
-    """The most memory that the action takes beside what was there, its result included."""
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    action()
-    return (torch.cuda.max_memory_allocated() - before) / 1e6
+def packed_by_them(weight: Tensor, double_quant: bool) -> tuple[Tensor, Any]:
+    return bnb.functional.quantize_4bit(
+        weight, quant_type="nf4", blocksize=64, compress_statistics=double_quant
+    )
 
 
-def run(
-    device: torch.device,
-    shapes: tuple[tuple[int, int], ...],
-    tokens: tuple[int, ...],
-    rounds: int,
-    repeat: int,
-) -> list[dict[str, Any]]:
+def run(device: torch.device) -> list[dict[str, Any]]:
     """All measurements; returns the rows of the table."""
     torch.manual_seed(0)
-    table = Table(device, rounds)
-    table.rows.append(check(torch.randn(*shapes[0], device=device)))
-    for out_features, in_features in shapes:
+    table = Table()
+    table.rows.append(check(torch.randn(*SHAPES[0], device=device)))
+    for out_features, in_features in SHAPES:
         linear = nn.Linear(in_features, out_features, bias=False, dtype=torch.bfloat16, device=device)
-        measure(table, linear, tokens, repeat)
-        torch._dynamo.reset()
+        with torch.no_grad():
+            measure(table, linear)
     return table.rows
 
 
@@ -189,18 +224,16 @@ def page(recorded: dict[str, Any]) -> str:
     rows = recorded["rows"]
     checks = [f"{name}: {count:,}" for name, count in rows[0].items() if name not in ("what", "weights")]
     timings = [
-        [f"{row['what']}: {row['how']}", f"{statistics.median(row['milliseconds']):.3f} ms",
+        [f"{row['what']}: {row['how']}", f"{statistics.median(row['microseconds']):.1f} µs",
          f"{statistics.median(row['ratios']):.2f}" if row["ratios"] else "",
          f"{min(row['ratios']):.2f} to {max(row['ratios']):.2f}" if row["ratios"] else ""]
-        for row in rows if "milliseconds" in row
+        for row in rows[1:]
     ]  # fmt: skip
-    memory = [[f"{row['what']}: {row['how']}", f"{row['mb']:.0f} MB"] for row in rows if "mb" in row]
     return (
-        f"{versions(recorded['machine'])}. Of {rows[0]['weights']:,} weights these differ. {'; '.join(checks)}. "
-        "A ratio below 1 is lost to bitsandbytes' own kernels; ours decode in plain PyTorch.\n\n"
+        f'{versions(recorded["machine"])}. Unless "called from Python", the GPU\'s own time. '
+        f"Of {rows[0]['weights']:,} weights these differ. "
+        f"{'; '.join(checks)}. A ratio below 1 is lost to bitsandbytes' kernels.\n\n"
         + table(["", "median", "bitsandbytes / this", "spread"], timings)
-        + "\nThe most memory that decoding takes, its result included:\n\n"
-        + table(["", "at most"], memory)
     )
 
 
@@ -208,14 +241,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="also write all timings to this file")
     options = parser.parse_args()
-    if not torch.cuda.is_available():
-        parser.exit(1, "this benchmark needs a CUDA GPU; benchmarks/quantization.py runs on a CPU\n")
+    if why_not_triton():
+        parser.exit(1, f"this benchmark needs a GPU and Triton: {why_not_triton()}\n")
     warnings.filterwarnings("ignore")
     start = time.perf_counter()
     machine = {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__}
     machine["bitsandbytes"] = "not installed" if bnb is None else bnb.__version__
     print(machine)
-    rows = run(torch.device("cuda"), SHAPES, TOKENS, rounds=15, repeat=20)
+    rows = run(torch.device("cuda"))
     print(f"took {time.perf_counter() - start:.0f} s")
     if options.json:
         options.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2), encoding="utf-8")

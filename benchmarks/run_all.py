@@ -47,6 +47,8 @@ BENCHMARKS = (
     Benchmark("voices", "What one hears"),
     Benchmark("lora_against_full", "LoRA against full fine-tuning"),
     Benchmark("gguf_texts", "The same texts in llama.cpp"),
+    Benchmark("walls", "Where rank is the limit"),
+    Benchmark("forgetting", "What a fine-tuning forgets"),
     Benchmark("adapters", "Adapters beside peft and transformers"),
     Benchmark("quantization", "Four bits beside bitsandbytes, on a CPU"),
     Benchmark("qlora_quality", "What four bits cost"),
@@ -58,6 +60,7 @@ BENCHMARKS = (
     Benchmark("explorables", "Explorables: from a key press to the picture"),
     Benchmark("mutants", "Small slips that the exercises' checks catch"),
     Benchmark("grading", "Grading a class"),
+    Benchmark("grading_cases", "What a mark withstands"),
     Benchmark("reliability", "Damaged files and sudden ends"),
     Benchmark("course", "The pages and the tests"),
     Benchmark(

@@ -30,6 +30,7 @@ from typing import Any
 os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
 import torch
+import torch.nn.functional as F
 from page_parts import table, versions
 from torch import Tensor, nn
 
@@ -43,8 +44,10 @@ from minilora import (
     add_lora,
     quantize_4bit,
 )
+from minilora.lora.layer import LoraLinear
 from minilora.memory import gigabytes, plan_memory
 from minilora.memory.catalog import MODELS, ModelShape
+from minilora.quantization import blockwise
 
 try:
     import bitsandbytes as bnb
@@ -56,7 +59,7 @@ except Exception as error:  # a broken wheel fails in many ways; ours still runs
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 R = 16
 LEARNING_RATE = 1e-3
-ROUNDS, STEPS_A_ROUND = 4, 3
+ROUNDS, STEPS_A_ROUND = 3, 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,6 +237,15 @@ def attempt(bench: Bench, method: str, dtype: str, setting: Setting, budget: flo
         return row | {"fits": False, "ended_while": stage, "message": str(error)[:300]}
 
 
+ADD_UPDATE, TRITON_WORKS = LoraLinear._add_update, blockwise.triton_works
+
+
+def update_in_float32(layer: LoraLinear, out: Tensor, x: Tensor, name: str, scale: float) -> Tensor:
+    """LoRA's update as peft computes it, by autograd."""
+    low = F.linear(x.float(), layer.lora_A[name])  # (..., in) -> (..., r)
+    return (out + F.linear(low, layer.lora_B[name]) * (layer.configs[name].scaling * scale)).to(out.dtype)
+
+
 class Ours:
     """The packed model and its Trainer, a few steps at a time."""
 
@@ -243,7 +255,7 @@ class Ours:
         self.bench, self.model = bench, bench.packed()
         self.blocks = []
         for block in self.model.model.layers:
-            block.compile()
+            block.compile(dynamic=False)
             self.blocks.append(block._compiled_call_impl)
         self.compile_blocks(False)
 
@@ -259,9 +271,17 @@ class Ours:
 
     def ways(self) -> list[tuple[str, Callable[[], None]]]:
         return [
-            (", eager", lambda: self.compile_blocks(False)),
-            (", blocks compiled", lambda: self.compile_blocks(True)),
+            (", eager", lambda: self.switch()),
+            (", eager, decoding in torch", lambda: self.switch(kernels=False)),
+            (", eager, LoRA in float32", lambda: self.switch(bfloat16=False)),
+            (", blocks compiled", lambda: self.switch(compiled=True)),
         ]
+
+    def switch(self, compiled: bool = False, kernels: bool = True, bfloat16: bool = True) -> None:
+        """Turns on or off, each alone, what makes the step fast."""
+        self.compile_blocks(compiled)
+        blockwise.triton_works = TRITON_WORKS if kernels else (lambda: False)
+        LoraLinear._add_update = ADD_UPDATE if bfloat16 else update_in_float32
 
     def compile_blocks(self, on: bool) -> None:
         """What `block.compile()` does, and back again."""
@@ -282,9 +302,9 @@ class Theirs:
 
     def prepare(self, setting: Setting) -> None:
         if setting.checkpointing:
-            self.model.base.model.gradient_checkpointing_enable({"use_reentrant": False})
+            self.model.base_model.model.gradient_checkpointing_enable({"use_reentrant": False})
         else:
-            self.model.base.model.gradient_checkpointing_disable()
+            self.model.base_model.model.gradient_checkpointing_disable()
         self.data = self.bench.text(setting)
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trained, lr=LEARNING_RATE, weight_decay=0.0, fused=True)
@@ -344,6 +364,7 @@ def side_by_side(
         ]
         seconds: dict[str, list[float]] = {name: [] for name, *_ in ways}
         peaks: dict[str, int] = {}
+        torch._dynamo.reset()
         for side, _ in sides:
             side.prepare(setting)
         for name, side, rest, prepare in ways:

@@ -4,7 +4,7 @@
 
 The same in one line, with the same settings:
 
-    minilora finetune --base smollm2-135m-instruct --data pirate --out pirate --max-steps 30 --target-modules all-linear
+    minilora finetune --base smollm2-135m-instruct --data pirate --out pirate --max-steps 30
 
 None of the questions asked before and after is in the data. The model is fetched first, once (93 MB); where it cannot
 be had, the benchmark says so and is skipped (status 77). The asset is what page 08 shows.
@@ -15,7 +15,6 @@ Not here: a search for the best settings.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 import tempfile
@@ -23,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from page_parts import this_machine, versions
-from smollm2_support import MODEL, SKIPPED, reply
+from smollm2_support import MODEL, SKIPPED, figures, reply
 
 from minilora.files.fetch import fetch
-from minilora.finetune import finetune
+from minilora.finetune import FinetuneSettings, finetune
 
 QUESTIONS = (
     "What is the capital of France?",
@@ -42,12 +41,12 @@ def run(steps: int) -> dict[str, Any]:
     """The report of one fine-tuning, and what the model answers afterwards."""
     with tempfile.TemporaryDirectory() as work:
         out = Path(work) / "pirate"
-        report = finetune(
-            MODEL, "pirate", out, target_modules="all-linear", max_steps=steps, sequence_length=192
+        settings = FinetuneSettings(
+            base=MODEL, data="pirate", out=str(out), max_steps=steps, sequence_length=192, no_samples=True
         )
-        found = dataclasses.asdict(report)
-        del found["folder"]
-        return found | {"after": [reply(question, out) for question in QUESTIONS]}
+        return figures(finetune(settings, say=lambda line: None)) | {
+            "after": [reply(question, out) for question in QUESTIONS]
+        }
 
 
 def asset(recorded: dict[str, Any]) -> dict[str, Any]:

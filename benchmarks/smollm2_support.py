@@ -24,8 +24,9 @@ from typing import Any
 import torch
 from page_parts import table, versions
 
+from minilora.commands.generate import Settings, generate
 from minilora.files.fetch import fetch
-from minilora.finetune import finetune, generate
+from minilora.finetune import FinetuneSettings, Report, finetune
 from minilora.training.datasets import support_chat
 
 MODEL = "smollm2-135m-instruct"
@@ -41,8 +42,17 @@ SKIPPED = 77
 
 def reply(question: str, adapter: Path | None = None) -> str:
     """The likeliest answer, cut after 70 tokens."""
-    text = generate(MODEL, question, adapter, chat=True, max_new_tokens=70, temperature=0)
-    return "".join(text).split("<|im_end|>")[0].strip()
+    settings = Settings(
+        base=MODEL, prompt=question, chat=True, max_new_tokens=70, temperature=0.0,
+        adapter=None if adapter is None else str(adapter),
+    )  # fmt: skip
+    return "".join(generate(settings)).split("<|im_end|>")[0].strip()
+
+
+def figures(report: Report) -> dict[str, Any]:
+    """What is recorded of a report: its numbers."""
+    texts = ("folder", "prompt", "sample_before", "sample_after", "commands")
+    return {name: value for name, value in dataclasses.asdict(report).items() if name not in texts}
 
 
 def run(method: str, steps: int) -> dict[str, Any]:
@@ -51,19 +61,16 @@ def run(method: str, steps: int) -> dict[str, Any]:
         data, out = Path(work) / "support.jsonl", Path(work) / "adapter"
         lines = [json.dumps(conversation) for conversation in support_chat(examples=CONVERSATIONS)]
         data.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        report = finetune(
-            MODEL,
-            data,
-            out,
-            method=method,
-            max_steps=steps,
-            batch_size=BATCH_SIZE,
-            sequence_length=192,
-            learning_rate=LEARNING_RATE,
-        )  # the bar of its progress goes to stderr
-        found = dataclasses.asdict(report) | {"seconds_per_step": report.seconds / report.steps}
-        del found["folder"]
-        return found | {"replies": [reply(question, out) for question in QUESTIONS]}
+        settings = FinetuneSettings(
+            base=MODEL, data=str(data), out=str(out), method=method, max_steps=steps, batch_size=BATCH_SIZE,
+            sequence_length=192, learning_rate=LEARNING_RATE, target_modules=["attention"], no_samples=True,
+        )  # fmt: skip
+        report = finetune(settings, say=lambda line: None)  # the bar of its progress goes to stderr
+        return (
+            figures(report)
+            | {"seconds_per_step": report.seconds / report.steps}
+            | {"replies": [reply(question, out) for question in QUESTIONS]}
+        )
 
 
 def page(recorded: dict[str, Any]) -> str:

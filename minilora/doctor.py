@@ -27,6 +27,7 @@ PACKAGES = {
     "tokenizers": ("text to tokens", True, ()),
     "tqdm": ("progress bars", True, ()),
     "jinja2": ("chat templates", True, ()),
+    "python-dateutil": ("dates of submissions", True, ()),
     "jupyterlab": ("the lessons", False, ()),
     "ipykernel": ("the lessons", False, ("7.0.0", "7.0.1", "7.1.0", "7.2.0", "7.3.0")),
     "ipywidgets": ("the explorables", False, ()),
@@ -60,6 +61,7 @@ def checks() -> Iterator[Check]:
     for name, look in (
         ("torch build", torch_build),
         ("gpu", gpu),
+        ("4-bit on the gpu", four_bits),
         ("tiny-gpt", tiny_gpt),
         ("training", training_step),
         ("explorables", explorable),
@@ -111,6 +113,20 @@ def gpu() -> str:
     return f"{card.name}, {card.total_memory / 1e9:.0f} GB"
 
 
+def four_bits() -> str:
+    """Which code decodes 4-bit weights there; the other one works too, so neither is a failure."""
+    import torch
+
+    from minilora.quantization.blockwise import why_not_triton
+
+    if not torch.cuda.is_available():
+        return "no GPU; on the CPU by NumPy"
+    broken = why_not_triton()
+    if broken:
+        return f"by PyTorch, many times slower than by Triton, which does not work: {broken.splitlines()[0]}"
+    return f"by Triton {importlib.metadata.version('triton')}"
+
+
 def tiny_gpt() -> str:
     from minilora import GPT
 
@@ -121,14 +137,16 @@ def tiny_gpt() -> str:
 
 
 def training_step() -> str:
-    """One real LoRA step on the tiny GPT, on text of our own."""
+    """Some real LoRA steps on the tiny GPT, on the same rows, whose loss must fall."""
     from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, style_corpus
 
     model = GPT.from_pretrained("tiny-gpt")
-    data = encode_text(style_corpus("legal", documents=6), model.tokenizer, 64)
-    trainer = Trainer(add_lora(model, LoraConfig()), data, max_steps=2, batch_size=4, progress=False)
+    data = encode_text(style_corpus("legal", documents=1), model.tokenizer, 64)
+    trainer = Trainer(add_lora(model, LoraConfig()), data, max_steps=3, batch_size=len(data), progress=False)
     history = trainer.train()
-    return f"loss {history.losses[0]:.2f} -> {history.losses[1]:.2f}, {history.seconds[1]:.2f} s a step"
+    if not history.losses[-1] < history.losses[0]:
+        raise RuntimeError(f"the loss did not fall: {history.losses}")
+    return f"loss {history.losses[0]:.2f} -> {history.losses[-1]:.2f}, {history.seconds[-1]:.2f} s a step"
 
 
 def explorable() -> str:

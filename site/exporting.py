@@ -21,12 +21,6 @@ from minilora import GPT, LoraModel
 from minilora.gpt import rotary_table
 
 VOICES = ("legal", "support", "code")
-OPENINGS = (
-    "The little fox and the hen",
-    "My grandmother has a clock",
-    "The baker and the king",
-    "Once upon a time",
-)
 
 
 class Past:
@@ -98,20 +92,8 @@ def export(folder: Path) -> None:
         "context": config.max_position_embeddings,
         "stop": list(model.base.stop_tokens()),
     }
-    (folder / "model.json").write_text(json.dumps(facts), encoding="utf-8")
     (folder / "tokenizer.json").write_text(model.base.tokenizer.to_str(), encoding="utf-8")
-    (folder / "voices.json").write_text(json.dumps({"texts": texts(model)}), encoding="utf-8")
-
-
-def texts(model: LoraModel) -> dict[str, dict[str, str]]:
-    """Opening -> voice -> what the model writes: what the page shows before it has the model."""
-    written: dict[str, dict[str, str]] = {}
-    for opening in OPENINGS:
-        written[opening] = {}
-        for voice in ("none", *VOICES):
-            model.set_adapters([] if voice == "none" else [voice], [] if voice == "none" else [1.0])
-            written[opening][voice] = model.generate(opening, max_new_tokens=60, seed=1)
-    return written
+    (folder / "model.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
 def slim(graph: onnx.ModelProto) -> None:

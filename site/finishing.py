@@ -70,30 +70,38 @@ def add_npm_packages(static: Path, cache: Path) -> None:
 
 
 def add_model(static: Path, cache: Path) -> None:
-    """The model for the switch, exported anew if anything that it is made of has changed."""
+    """The model for the switch, and texts that it wrote; made anew if anything that they are made of has changed."""
+    model = made_by("exporting", cache / "model", "model.json")
+    voices = json.loads(made_by("voices", cache / "voices.json").read_text(encoding="utf-8"))
+    target, runtime = static / "model", static / "onnxruntime-web" / "ort-wasm-simd-threaded.wasm"
+    target.mkdir()
+    for name in ("model.json", "tokenizer.json"):
+        shutil.copy(model / name, target)
+    graph = (model / "model.onnx").read_bytes()
+    # Of numbers with 16 bits, first one half and then the other: like stands by like, and packs 7 % smaller.
+    compress(graph[::2] + graph[1::2], target / "model.onnx.gzip")
+    compress(runtime.read_bytes(), runtime.with_name(runtime.name + ".gzip"))
+    runtime.unlink()
+    size = sum(path.stat().st_size for folder in (target, runtime.parent) for path in folder.iterdir())
+    voices["megabytes"] = f"{size / 1e6:.1f}"
+    (target / "voices.json").write_text(json.dumps(voices, ensure_ascii=False), encoding="utf-8")
+
+
+def made_by(program: str, target: Path, last: str = "") -> Path:
+    """Runs site/PROGRAM.py, which writes the target (`last` is its last file), unless it would do the same again."""
     parts = [
-        ROOT / "site" / "exporting.py",
+        ROOT / "site" / f"{program}.py",
         *(ROOT / "minilora" / name for name in ("gpt.py", "generation.py")),
     ]
     for folder in ("lora", "assets/tiny-gpt", "assets/adapters"):
         parts += [path for path in sorted((ROOT / "minilora" / folder).rglob("*")) if path.is_file()]
-    made = cache / digest(path for path in parts if "__pycache__" not in path.parts)
-    if not (made / "voices.json").exists():
-        shutil.rmtree(cache, ignore_errors=True)
-        subprocess.run([sys.executable, str(parts[0]), str(made)], cwd=ROOT, check=True)
-    target, runtime = static / "model", static / "onnxruntime-web" / "ort-wasm-simd-threaded.wasm"
-    target.mkdir()
-    for name in ("model.json", "tokenizer.json"):
-        shutil.copy(made / name, target)
-    model = (made / "model.onnx").read_bytes()
-    # Of numbers with 16 bits, first one half and then the other: like stands by like, and packs 7 % smaller.
-    compress(model[::2] + model[1::2], target / "model.onnx.gzip")
-    compress(runtime.read_bytes(), runtime.with_name(runtime.name + ".gzip"))
-    runtime.unlink()
-    size = sum(path.stat().st_size for folder in (target, runtime.parent) for path in folder.iterdir())
-    voices = json.loads((made / "voices.json").read_text(encoding="utf-8"))
-    voices["megabytes"] = f"{size / 1e6:.1f}"
-    (target / "voices.json").write_text(json.dumps(voices, ensure_ascii=False), encoding="utf-8")
+    wanted = digest(path for path in parts if "__pycache__" not in path.parts)
+    key = target.with_name(target.name + ".key")
+    if not (target / last).exists() or not key.exists() or key.read_text(encoding="utf-8") != wanted:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run([sys.executable, str(parts[0]), str(target)], cwd=ROOT, check=True)
+        key.write_text(wanted, encoding="utf-8")
+    return target
 
 
 def compress(data: bytes, target: Path) -> None:

@@ -341,13 +341,23 @@ def test_a_read_only_folder_is_named(tmp_path, monkeypatch):
         def refuse(*args, **kwargs):
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("minilora.files.adapter_files.save_file", refuse)
+        monkeypatch.setattr("minilora.files.safe_files.save_file", refuse)
     else:
         tmp_path.chmod(0o500)
     with pytest.raises(OSError, match="Permission denied"):
         adapted(small_gpt).save_adapter(tmp_path)
     tmp_path.chmod(0o700)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_same_adapter_is_the_same_bytes(tmp_path):
+    """The library alone writes the three entries of the metadata in one of six orders, drawn at each save."""
+    model = adapted(small_gpt)
+    files = set()
+    for n in range(8):
+        model.save_adapter(tmp_path / str(n))
+        files.add((tmp_path / str(n) / "adapter_model.safetensors").read_bytes())
+    assert len(files) == 1
 
 
 def test_the_metadata_names_no_machine_and_no_pickle(tmp_path):

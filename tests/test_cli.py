@@ -1,21 +1,19 @@
 """The command line as a person uses it: it does what it says, and its errors are one line that helps."""
 
+import importlib
 import json
 import re
+import shlex
 import subprocess
 import sys
 import types
 from pathlib import Path
 
-import peft
 import pytest
-import torch
-from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
 
-from minilora import cli, doctor, style_corpus
+from minilora import __version__, cli, doctor
 from minilora.memory import METHODS, gigabytes, plan_memory
-from tests.helpers import small_gpt
+from minilora.options import REQUIRED, declared, flag
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,130 +21,7 @@ else:
     import tomli as tomllib
 
 
-@pytest.fixture
-def text_file(tmp_path) -> Path:
-    path = tmp_path / "letters.txt"
-    path.write_text("\n\n".join(style_corpus("legal", documents=30)), encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def small_base(tmp_path, story_model) -> str:
-    """A checkpoint folder with a model that takes a hundredth of the tiny GPT's time, and its tokenizer."""
-    model = small_gpt(vocab_size=3072, max_position_embeddings=128)
-    model.tokenizer = story_model.tokenizer
-    model.save_pretrained(tmp_path / "small base")
-    return str(tmp_path / "small base")
-
-
-def test_finetune_then_generate_then_peft(text_file, tmp_path, capsys, story_model, small_base):
-    out = tmp_path / "adapter"
-    options = ["finetune", "--data", str(text_file), "--out", str(out), "--max-steps", "12", "--r", "4"]
-    options += ["--base", small_base]
-    assert cli.main(options) == 0
-    printed = capsys.readouterr().out
-    for words in ("trainable weights", "validation loss", "saved file", "peak memory", "time", "step 2:"):
-        assert words in printed
-    before, after = (float(word) for word in printed.split("validation loss")[1].split()[0:3:2])
-    assert after < before
-    assert sorted(p.name for p in out.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
-
-    asked = ["generate", "--adapter", str(out), "--prompt", "The little dog", "--max-new-tokens", "15"]
-    assert cli.main([*asked, "--base", small_base, "--temperature", "0"]) == 0
-    text = capsys.readouterr().out
-    base = AutoModelForCausalLM.from_pretrained(small_base, dtype=torch.float32)
-    theirs = peft.PeftModel.from_pretrained(base, str(out)).eval()
-    ids = story_model.tokenizer.encode("The little dog").ids
-    tokens = theirs.generate(torch.tensor([ids]), max_new_tokens=15, do_sample=False)[0, len(ids) :].tolist()
-    assert text.rstrip("\n") == story_model.tokenizer.decode(tokens).rstrip("\n")
-
-
-@pytest.mark.parametrize(
-    ("method", "file"), [("qlora", "adapter_model.safetensors"), ("full", "model.safetensors")]
-)
-def test_the_other_methods(method, file, text_file, tmp_path, capsys, small_base):
-    out = tmp_path / "out"
-    options = ["finetune", "--data", str(text_file), "--out", str(out), "--base", small_base]
-    assert cli.main([*options, "--max-steps", "2", "--method", method]) == 0
-    assert (out / file).exists()
-    assert method in capsys.readouterr().out
-
-
-def test_a_run_that_diverges_leaves_its_last_good_adapter(text_file, tmp_path, capsys, small_base):
-    out = tmp_path / "out"
-    options = [
-        "finetune",
-        "--data",
-        str(text_file),
-        "--out",
-        str(out),
-        "--base",
-        small_base,
-        "--max-steps",
-        "9",
-        "--learning-rate",
-        "1e30",
-    ]
-    assert cli.main(options) == 1
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith("minilora: step ")
-    assert said.endswith(f"That adapter is saved in {out}")
-    weights = load_file(out / "adapter_model.safetensors")
-    assert all(tensor.isfinite().all() for tensor in weights.values())
-
-
-def test_an_embedded_adapter_goes_by_its_name(capsys):
-    asked = ["generate", "--prompt", "The little dog", "--max-new-tokens", "15", "--seed", "1"]
-    texts = []
-    for adapter in ([], ["--adapter", "legal"]):
-        assert cli.main([*asked, *adapter]) == 0
-        texts.append(capsys.readouterr().out)
-    assert texts[0] != texts[1]
-    assert cli.main([*asked, "--adapter", "pirate"]) == 1
-    assert "code, legal, support" in capsys.readouterr().err
-
-
-def test_chat_data_and_a_chat_prompt(tmp_path, capsys):
-    rows = [{"prompt": f"Where is boat {i}?", "completion": "In the garden, dear friend."} for i in range(20)]
-    path = tmp_path / "chat.jsonl"
-    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
-    options = [
-        "finetune",
-        "--data",
-        str(path),
-        "--out",
-        str(tmp_path / "out"),
-        "--max-steps",
-        "3",
-        "--no-samples",
-    ]
-    assert cli.main(options) == 0
-    assert cli.main(["generate", "--chat", "--prompt", "Where?", "--max-new-tokens", "5", "--seed", "1"]) == 0
-
-
-def test_a_resumed_run_ends_as_an_uninterrupted_one(text_file, tmp_path, monkeypatch, capsys, small_base):
-    options = ["finetune", "--data", str(text_file), "--max-steps", "6", "--batch-size", "4", "--no-samples"]
-    options += ["--base", small_base]
-    assert cli.main([*options, "--out", str(tmp_path / "whole")]) == 0
-
-    from minilora.training import Trainer
-
-    step = Trainer._train_step
-
-    def stop_after_two(self):
-        loss = step(self)
-        if self.step == 2:
-            self.stop()
-        return loss
-
-    with monkeypatch.context() as interrupted:
-        interrupted.setattr(Trainer, "_train_step", stop_after_two)
-        assert cli.main([*options, "--out", str(tmp_path / "parts")]) == 0
-    assert cli.main([*options, "--out", str(tmp_path / "parts")]) == 1, "a folder in use is not overwritten"
-    assert "resume" in capsys.readouterr().err
-    assert cli.main([*options, "--out", str(tmp_path / "parts"), "--resume"]) == 0
-    whole, parts = (load_file(tmp_path / run / "adapter_model.safetensors") for run in ("whole", "parts"))
-    assert all(torch.equal(parts[name], matrix) for name, matrix in whole.items())
+COMMANDS = list(cli.COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -154,15 +29,38 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(text_file, tmp_path, monkeyp
     [
         (["finetune", "--data", "missing.txt", "--out", "x"], "there is no file missing.txt"),
         (["finetune", "--data", "setup.exe", "--out", "x"], "there is no file"),
+        (["finetune", "--out", "x"], "--data is missing"),
+        (["finetune", "--resume", "--out", "x"], "there is no run to resume in x"),
+        (["finetune", "--data", "pirate", "--out", "x", "--r", "0"], "--r is 0; it must be a whole number"),
+        (["finetune", "--data", "pirate", "--out", "x", "--method", "lorra"], "full; did you mean lora?"),
+        (
+            ["finetune", "--data", "pirate", "--out", "x", "--epochs", "1", "--max-steps", "2"],
+            "--epochs 1, --max-steps 2: give one",
+        ),
+        (["finetune", "--data", "pirate", "--out", "x", "--lora-dropout", "1.5"], "--lora-dropout is 1.5"),
+        (["finetune", "--data", "pirate", "--out", "x", "--learning-rate", "-1"], "--learning-rate is -1"),
+        (["finetune", "--data", "pirate", "--out", "x", "--target-modules", "nose"], "'nose'"),
+        (["finetune", "--data", "pirate", "--out", "x", "--device", "toaster"], '--device is "toaster"'),
+        (
+            ["finetune", "--data", "pirate", "--out", "x", "--config", "none.toml"],
+            "there is no file none.toml",
+        ),
+        (["evaluate", "--data", "missing.txt"], "there is no file missing.txt"),
+        (["merge", "--adapter", "nowhere", "--out", "x"], "no adapter folder nowhere"),
+        (["generate", "--prompt", "Hi", "--temperature", "-1"], "--temperature is -1"),
+        (["generate", "--prompt", ""], "the prompt is empty"),
         (["generate", "--base", "no-such-model", "--prompt", "Hi"], "available: tiny-gpt"),
         (["generate", "--adapter", "nowhere", "--prompt", "Hi"], "no adapter folder nowhere"),
-        (["generate", "--prompt", "Hi", "--max-new-tokens", "100000"], "lower max_new_tokens"),
+        (["generate", "--prompt", "Hi", "--max-new-tokens", "100000"], "lower --max-new-tokens"),
         (["fetch", "gpt-5"], "available: smollm2-135m-instruct"),
         (["plan", "--model", "gpt-5"], "no model 'gpt-5' in the catalog; it has tiny-gpt"),
         (["plan", "--gpu", "0"], "--gpu is 0; give the GPU's memory in GB"),
         (["plan", "--gpu", "inf"], "--gpu is inf"),
-        (["plan", "--r", "0"], "r is 0; it must be a whole number of at least 1"),
-        (["plan", "--sequence-length", "999999"], "longer than the 131072 tokens"),
+        (["plan", "--r", "0"], "--r is 0; it must be a whole number of at least 1"),
+        (
+            ["plan", "--sequence-length", "999999"],
+            "--sequence-length 999999 is longer than the 131072 tokens",
+        ),
         (["plan", "--dtype", "int4"], "choose one of fp32, bf16, fp16"),
         (["plan", "--target-modules", "q_proj", "nose"], "no linear layer is called 'nose'"),
     ],
@@ -184,19 +82,87 @@ def test_a_file_that_is_not_utf8_is_refused_with_the_place(tmp_path, capsys):
     assert "position 2 is 0xfc" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["doctor", "fetch", "finetune", "generate", "plan", "grade"])
-def test_every_help_has_an_example_that_parses(name, capsys, monkeypatch):
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_help_has_examples_that_parse_and_a_sentence_and_a_default_for_each_option(
+    name, capsys, monkeypatch
+):
     with pytest.raises(SystemExit) as stopped:
         cli.main([name, "--help"])
     assert stopped.value.code == 0
-    example = capsys.readouterr().out.split("example:\n")[1].strip()
-    import shlex
-
-    words = shlex.split(example)[1:]
+    text, _, examples = capsys.readouterr().out.partition("examples:\n")
+    module = importlib.import_module(f"minilora.commands.{name.replace('-', '_')}")
+    words = " ".join(text.split())
+    for field in declared(module.Settings):
+        assert field.metadata["positional"] or flag(field.name) in words
+        assert len(field.metadata["help"]) > 4
+        if type(field.default) in (int, float, str) and field.default != "" and field.default is not REQUIRED:
+            assert re.search(r"\(default .*?\)", words.split(flag(field.name) + " ")[-1]), field.name
     seen = []
-    monkeypatch.setattr(cli, name, lambda options: seen.append(options) or 0)
-    assert cli.main(words) == 0
-    assert seen
+    monkeypatch.setattr(module, "run", lambda settings: seen.append(settings) or 0)
+    for line in examples.strip().splitlines():
+        assert cli.main(shlex.split(line)[1:]) == 0
+    assert len(seen) == len(module.EXAMPLES) > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["finetune", "--lerning-rate", "1", "--out", "x"], "did you mean --learning-rate?"),
+        (["finetune", "--save-every", "1", "--out", "x"], "did you mean --save-steps?"),
+        (["finetune", "--steps=9", "--out", "x"], "did you mean --max-steps?"),
+        (["finetune", "--data", "a.txt"], "--out must be given"),
+        (["finetune", "--out", "x", "--r", "four"], "invalid int value: 'four'"),
+        (["generate", "--prompt", "The", "dog"], "'dog' is one word too many"),
+        (["generate"], "--prompt must be given"),
+        (["merge", "--base", "x"], "--adapter, --out must be given"),
+    ],
+)
+def test_a_wrong_option_gets_one_line_with_the_nearest_name(words, said, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(words)
+    assert stopped.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"minilora {words[0]}: ")
+    assert said in line
+
+
+def test_the_command_alone(capsys):
+    assert cli.main(["fintune"]) == 2
+    assert "did you mean finetune?" in capsys.readouterr().err
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"minilora {__version__}\n"
+    assert cli.main([]) == 2
+    assert cli.main(["--help"]) == 0
+    assert all(f"  {name} " in capsys.readouterr().out for name in COMMANDS[:1])
+
+
+def test_every_command_has_a_module_and_the_reverse():
+    files = {path.stem for path in (Path(cli.__file__).parent / "commands").glob("[!_]*.py")}
+    assert files == {name.replace("-", "_") for name in COMMANDS}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes close in another way there")
+def test_a_reader_that_has_seen_enough_ends_it_quietly():
+    """The command writes more than a pipe holds, to a reader that has gone."""
+    code = "import sys; from minilora import cli; sys.exit(cli.main(['plan', '--format', 'json']))"
+    slow = f"import time; time.sleep(0.5); {code}"
+    running = subprocess.Popen(
+        [sys.executable, "-c", slow], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    running.stdout.close()
+    assert running.stderr.read() == ""
+    assert running.wait() == 141
+
+
+def test_an_interrupt_is_130(monkeypatch, capsys):
+    from minilora.commands import plan
+
+    def interrupted(settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(plan, "run", interrupted)
+    assert cli.main(["plan"]) == 130
+    assert "interrupted" in capsys.readouterr().err
 
 
 def test_doctor_finds_nothing_wrong_here_and_says_what_is_broken_elsewhere(capsys, monkeypatch):
@@ -253,7 +219,7 @@ def test_doctor_lists_what_the_package_installs():
     project = tomllib.loads((Path(doctor.__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
     extras = project["project"]["optional-dependencies"]
     asked = [*project["project"]["dependencies"], *extras["models"], *extras["lab"]]
-    names = {re.match(r"[\w-]+", line)[0] for line in asked} - {"psutil", "minilora"}
+    names = {re.match(r"[\w-]+", line)[0] for line in asked} - {"psutil", "minilora", "tomli"}
     assert names <= doctor.PACKAGES.keys()
 
 

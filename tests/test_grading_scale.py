@@ -87,6 +87,33 @@ def test_another_version_on_the_cluster_is_a_failure_and_no_zero(classroom):
     assert [(result["status"], result["score"]) for result in found] == [(FAILED, None)]
 
 
+@pytest.mark.slow
+def test_three_processes_that_share_a_folder_of_results_give_the_same_marks(classroom, tmp_path):
+    """Started at once, as three machines with a common disk would be; one of them is killed midway."""
+    kept = tmp_path / "marks"
+    command = [sys.executable, "-m", "minilora.cli", "grade", str(classroom), "--results", str(kept)]
+    command += ["--exercises", *NAMES, "--workers", "1", "--format", "json"]
+    three = [
+        subprocess.Popen([*command, "--output", str(tmp_path / f"{n}.json")], stderr=subprocess.PIPE)
+        for n in range(3)
+    ]
+    limit = time.monotonic() + 200
+    while not list(kept.glob("s*.json")) and time.monotonic() < limit:
+        time.sleep(0.02)
+    three[0].kill()
+    said = [one.communicate(timeout=250)[1] for one in three]
+    assert [one.returncode for one in three] == [-signal.SIGKILL, 0, 0], said
+    for number in (1, 2):
+        found = json.loads((tmp_path / f"{number}.json").read_text(encoding="utf-8"))
+        assert [result["score"] for result in found] == [1, 3] * 4 + [0]
+    alone = grade_all(entries(classroom), COURSE, choose(), tmp_path / "alone", workers=1)
+    for result in alone:
+        path = results.path_for(kept, result["student"])
+        assert path.read_bytes() == results.path_for(tmp_path / "alone", result["student"]).read_bytes()
+    assert len(list(kept.glob("*.json"))) == len(alone)
+    assert sum(path.suffix == ".new" for path in kept.iterdir()) <= 1  # what the killed one was writing
+
+
 # -- the same command, started by others -----------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ import pytest
 import minilora
 
 PACKAGE = Path(minilora.__file__).parent
-LAZY = ("minilora", "minilora.quantization", "minilora.training")
+LAZY = ("minilora", "minilora.finetune", "minilora.quantization", "minilora.training")
 
 
 def run(program: str) -> str:
@@ -44,10 +44,11 @@ def test_modules_without_torch():
         PACKAGE / "memory" / f"{name}.py"
         for name in ("__init__", "catalog", "plan", "activations", "measure")
     ]
-    paths += [PACKAGE / "cli.py", PACKAGE / "quantization" / "codes.py"]
+    paths += [PACKAGE / "cli.py", PACKAGE / "options.py", PACKAGE / "finetune" / "settings.py"]
+    paths += [PACKAGE / "quantization" / "codes.py"]
     paths += [
         path
-        for folder in ("explorables", "figures", "reference", "exercises")
+        for folder in ("commands", "explorables", "figures", "reference", "exercises")
         for path in (PACKAGE / folder).rglob("*.py")
     ]
     names = [".".join(("minilora", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in paths]

@@ -340,7 +340,7 @@ def test_measured_memory_prints():
 
 
 def test_the_planner_holds_against_the_recorded_gpu():
-    """Plans made now, not those in the file, against the allocator's peaks of one H100."""
+    """Plans made now, not those in the file, against the allocator's peaks of one H200."""
     memory_gpu = benchmark("memory_gpu")
     recorded = json.loads((BENCHMARKS / "results" / "memory_gpu.json").read_text(encoding="utf-8"))
     fields = {field.name for field in dataclasses.fields(memory_gpu.Case)}

@@ -10,13 +10,17 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+from safetensors.torch import load_file
 
 from minilora import cli, style_corpus
 from minilora.exercises.exercise import Exercise
 from minilora.exercises.question import Choice, Number
 from minilora.exercises.registry import EXERCISES
+from minilora.files import ASSETS
+from minilora.files.checkpoints import cache_folder
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -48,6 +52,22 @@ def test_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert not missing
+
+
+def test_the_first_sentence_is_true():
+    weights = sum(tensor.numel() for tensor in load_file(ASSETS / "tiny-gpt" / "model.safetensors").values())
+    adapter = (ASSETS / "adapters" / "legal" / "adapter_model.safetensors").stat().st_size
+    first = next(line for line in README.splitlines() if line.startswith("**"))
+    assert f"{weights:,} numbers" in first
+    assert f"{adapter / 1e6:.1f} MB" in first
+
+
+def test_the_moving_picture_can_stand_still():
+    picture = (ROOT / "docs" / "switch.svg").read_text(encoding="utf-8")
+    ElementTree.fromstring(picture)
+    assert "prefers-reduced-motion: reduce" in picture
+    assert len(picture) < 2_000_000
+    assert "http" not in picture.replace("http://www.w3.org/2000/svg", ""), "it loads nothing"
 
 
 def test_an_instructor_finds_every_page_in_the_map():
@@ -93,22 +113,47 @@ def test_an_environment_in_dot_venv_is_activated_as_printed(tmp_path):
 
 
 def test_finetune_generate_plan_doctor_as_printed(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    Path("letters.txt").write_text("\n\n".join(style_corpus("legal", documents=8)), encoding="utf-8")
-    printed = {}
-    for block in BLOCKS:
-        program, *arguments = shlex.split(block)
-        if program == "minilora":
-            quick = ["--epochs", "1"] if arguments[0] == "finetune" else []  # as printed otherwise
-            assert cli.main([*arguments, *quick]) == 0, block
-            printed[arguments[0]] = capsys.readouterr().out
+    printed = run_blocks(BLOCKS, tmp_path, monkeypatch, capsys)
     assert printed.keys() == {"doctor", "finetune", "generate", "plan"}
-    assert {path.name for path in Path("my-style-adapter").iterdir()} == {
-        "adapter_config.json",
-        "adapter_model.safetensors",
-    }
+    adapter = {path.name for path in (tmp_path / "my-style-adapter").iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= adapter
     assert "at the peak" in printed["plan"]
     assert len(printed["generate"].split()) > 20
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_every_line_about_the_command_line_as_printed(tmp_path, monkeypatch, capsys):
+    """Those with the real model only where it has been fetched."""
+    text = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    blocks = [block.strip() for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL)]
+    if not (cache_folder() / "smollm2-135m-instruct").is_dir():
+        blocks = [block for block in blocks if "smollm2" not in block and "pirate" not in block]
+    printed = run_blocks(blocks, tmp_path, monkeypatch, capsys)
+    assert {"finetune", "generate", "evaluate", "merge"} <= printed.keys()
+    names = {name for name in cli.COMMANDS if f"`{name}`" in text}
+    assert names == set(cli.COMMANDS)
+
+
+def run_blocks(blocks: list[str], folder: Path, monkeypatch, capsys) -> dict[str, str]:
+    """Runs the lines that call minilora, with short texts and few steps; what each command printed last."""
+    monkeypatch.chdir(folder)
+    for name, count in (("letters.txt", 8), ("other-letters.txt", 4)):
+        Path(name).write_text("\n\n".join(style_corpus("legal", documents=count)), encoding="utf-8")
+    monkeypatch.setattr("builtins.input", lambda prompt: "/quit")  # of chat
+    printed = {}
+    for block in blocks:
+        line, _, file = block.partition(" > ")
+        program, *arguments = shlex.split(line)
+        if program == "minilora":
+            if arguments[0] == "finetune" and not file:  # as printed otherwise
+                arguments = [word if word not in ("200", "40", "30") else "8" for word in arguments]
+                arguments += [] if "--max-steps" in arguments else ["--max-steps", "6"]
+            assert cli.main(arguments) == 0, block
+            printed[arguments[0]] = capsys.readouterr().out
+            if file:
+                Path(file).write_text(printed[arguments[0]], encoding="utf-8")
+    return printed
 
 
 def test_the_listing_as_printed(tmp_path, monkeypatch, capsys):

@@ -314,19 +314,23 @@ def other_data() -> TokenData:
 @pytest.mark.parametrize(
     ("build", "settings", "what"),
     [
-        (lambda: lora_model(dropout=0.3), {}, "adapters was"),
+        (lambda: lora_model(dropout=0.3), {}, "the adapter has other settings"),
         (
             lambda: add_lora(small_gpt(), LoraConfig(r=4, lora_alpha=9, target_modules="attention")),
             {},
-            "adapters was",
+            "the adapter has other settings",
         ),
-        (lambda: add_lora(small_gpt(seed=1), lora_model().peft_config["default"]), {}, "frozen was"),
+        (
+            lambda: add_lora(small_gpt(seed=1), lora_model().peft_config["default"]),
+            {},
+            "base model is not the same",
+        ),
         (
             lambda: add_lora(quantize_model(small_gpt())[0], lora_model().peft_config["default"]),
             {},
-            "frozen was",
+            "the base model is not the same",
         ),
-        (lora_model, {"train_data": other_data()}, "data was"),
+        (lora_model, {"train_data": other_data()}, "the training data is not the same"),
     ],
     ids=["dropout", "alpha", "another base", "the base in 4 bits", "other text of the same size"],
 )
@@ -439,3 +443,33 @@ def test_a_gpu_is_used_and_the_model_comes_back():
 
 def test_a_device_may_be_named():
     assert quiet(small_gpt(), max_steps=1, device="cpu").device == torch.device("cpu")
+
+
+def test_a_longer_run_goes_on_from_a_shorter_one_only_where_that_is_asked_for(tmp_path):
+    short = quiet(lora_model(), max_steps=3, output_dir=tmp_path)
+    short.train()
+    short.save()
+    longer = quiet(lora_model(), max_steps=5, output_dir=tmp_path)
+    with pytest.raises(ValueError, match="max_steps was 3 and is now 5"):
+        longer.resume()
+    longer.resume(extend=True)
+    longer.train()
+    assert longer.history.losses[:3] == short.history.losses
+    assert longer.history.learning_rates[3] == longer.learning_rate * schedule(3, 5, longer.warmup_ratio)
+    with pytest.raises(ValueError, match="max_steps was 3 and is now 2"):
+        quiet(lora_model(), max_steps=2, output_dir=tmp_path).resume(extend=True)
+
+
+def test_the_other_schedules_fall_as_in_transformers():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = peer("transformers").get_linear_schedule_with_warmup(optimizer, 10, 50)
+    linear = []
+    for _ in range(50):
+        optimizer.step()
+        linear.append(theirs.get_last_lr()[0])
+        theirs.step()
+    # ours is never 0 in the first step: it counts the step that is made, theirs those before it
+    assert [schedule(step, 50, 0.2, "linear") for step in range(10, 50)] == pytest.approx(linear[10:])
+    assert {schedule(step, 50, 0.2, "constant") for step in range(10, 50)} == {1.0}
+    with pytest.raises(ValueError, match="lr_scheduler_type is 'cos'; choose from cosine, linear, constant"):
+        quiet(lora_model(), lr_scheduler_type="cos")

@@ -12,7 +12,7 @@ import torch
 from minilora import GPT, LoraConfig, LoraModel
 from minilora.exercises import registry
 from minilora.figures.voices import LETTERS, Voice, draw, wrapped
-from minilora.lesson import fastest, layer_adapters, model_change, reading_times, speak_together
+from minilora.lesson import fastest, layer_adapters, model_change, reading_times, write_together
 from minilora.lesson.voices import texts_together
 from minilora.widgets.adapters import using
 from minilora.widgets.voices import LIKELIER, voice, word_factors
@@ -66,7 +66,7 @@ def test_rows_of_a_mixed_batch_write_what_their_adapters_write_alone(model):
         with using(model, {} if name == "__base__" else {name: 1.0}):
             assert model.generate(OPENING, max_new_tokens=8, seed=5) == text
     assert len(set(last)) == 3
-    assert set(speak_together(model, OPENING, names, max_new_tokens=2)) == {"base", "code", "legal"}
+    assert set(write_together(model, OPENING, names, max_new_tokens=2)) == {"base", "code", "legal"}
 
 
 def test_a_row_that_has_ended_stays_as_it_is(model, monkeypatch):

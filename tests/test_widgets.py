@@ -411,7 +411,7 @@ def test_advice_always_fits_and_every_reason_has_a_number_and_a_source(model):
 
 
 def test_reasons_hold_the_planners_numbers():
-    advice = advise("llama-3.1-8b", 12, tasks=10)
+    advice = advise("llama-3.1-8b", 8, tasks=10)
     words = " ".join(reason for reason, _ in advice.reasons)
     again = plan_memory(
         "llama-3.1-8b", "qlora", 8, "all-linear", gradient_checkpointing=True, double_quant=True

@@ -102,7 +102,7 @@ def commands_help_and_plan() -> int:
     from minilora import cli
 
     helped = 0
-    for command in ([], ["doctor"], ["fetch"], ["finetune"], ["generate"], ["plan"], ["grade"]):
+    for command in ([], *([name] for name in cli.COMMANDS)):
         said = io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
             cli.main([*command, "--help"])

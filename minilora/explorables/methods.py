@@ -166,6 +166,7 @@ def _plan_on(card: float, model: str, method: str, rank: int) -> tuple[MemoryPla
             sequence_length=length,
             double_quant=True,
             gradient_checkpointing=again,
+            optimizer="adamw-master",  # full fine-tuning in mixed precision, as on every page
         )
         for again in (False, True)
     )

@@ -77,15 +77,15 @@ def among_options(
     >>> among_options(["rank 1", "rank 4"], "rank 4", "rank 4")[1]
     'Right: you guessed rank 4.'
     >>> among_options(["half", "one in fifty"], "half", "one in fifty", "1.8%")[1]
-    'You guessed half; it is one in fifty (1.8%).'
+    'You guessed half; the answer is one in fifty (1.8%).'
     """
     found = f"{right} ({measured})" if measured else right
     if guess is None:
-        sentence = f"It is {found}."
+        sentence = f"The answer: {found}."
     elif guess == right:
         sentence = f"Right: you guessed {guess}" + (f", and it is {measured}." if measured else ".")
     else:
-        sentence = f"You guessed {guess}; it is {found}."
+        sentence = f"You guessed {guess}; the answer is {found}."
     parts, y = [svg.title(sentence)], 30.0
     for option in options:
         if option == right:

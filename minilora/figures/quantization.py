@@ -126,7 +126,7 @@ def _lines(
         parts.append(holds(stop, "outlier", value, "grab"))
     x = place(outlier or block[0])
     words, anchor = ("drag me →", "start") if not outlier else (f"{outlier} times", "middle")
-    return [*parts, text(min(x, WIDTH - 36), UPPER - 18, words, size=SIZE, anchor=anchor, bold=True)]
+    return [*parts, text(min(x, WIDTH - 44), UPPER - 18, words, size=SIZE, anchor=anchor, bold=True)]
 
 
 def _skyline(errors: Sequence[float], spoiled: int | None, block_size: int, source: str) -> list[str]:

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from minilora.files import ASSETS
-from minilora.files.safe_files import json_writer, read_json, read_tensors, replace_files
+from minilora.files.safe_files import json_writer, read_json, read_tensors, replace_files, save_tensors
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # The adapters in this package, made for tiny-gpt.
@@ -113,7 +112,7 @@ def write_adapter(
         "minilora_base": fingerprint,
         "minilora_settings": json.dumps({key: settings[key] for key in LORA_FIELDS}, sort_keys=True),
     }
-    writers = {CONFIG: json_writer(config), WEIGHTS: lambda path: save_file(flat, path, metadata=metadata)}
+    writers = {CONFIG: json_writer(config), WEIGHTS: lambda path: save_tensors(flat, path, metadata)}
     replace_files(folder, writers)
 
 

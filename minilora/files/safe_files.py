@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 
@@ -55,6 +56,22 @@ def json_writer(value: dict[str, Any]) -> Callable[[Path], object]:
     """Returns a writer for `replace_files` that writes value as JSON."""
     text = json.dumps(value, indent=2, sort_keys=True) + "\n"
     return lambda path: path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Writes one safetensors file, the same bytes for the same content.
+
+    The library writes the metadata in an order that differs from process to process; here it is sorted.
+    """
+    save_file(tensors, path, metadata=metadata)
+    with open(path, "rb+") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= size:  # the library pads with blanks, too
+            file.seek(8)
+            file.write(text.ljust(size))
 
 
 def read_json(path: Path) -> dict[str, Any]:

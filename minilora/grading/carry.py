@@ -176,8 +176,9 @@ def _changed(new: Cell, old: Cell) -> list[str]:
 def read_cells(data: bytes) -> tuple[list[Cell], str]:
     """The cells of a notebook, and the text that is no cell.
 
-    >>> read_cells(b'{"cells": [{"cell_type": "code", "source": "x"}, {"cell_type": "co')
-    ([{'cell_type': 'code', 'source': 'x'}], '{"cell_type": "co')
+    >>> cells, rubble = read_cells(b'{"cells": [{"source": "x"}, {"source": "y')
+    >>> cells, rubble.split()
+    ([{'source': 'x'}], ['{', '"source":', '"y'])
     """
     text = data.decode("utf-8-sig", "replace")
     try:
@@ -217,4 +218,5 @@ def _salvaged(text: str) -> tuple[list[Cell], str]:
 
 
 def _told(part: str) -> str:
-    return part if part.strip(" \n\r\t,]}") else ""
+    """Without the signs that stand between two cells."""
+    return part.strip(" \n\r\t,]}")

@@ -141,8 +141,12 @@ def _check(request: Request, entries: list[Entry]) -> None:
 
 
 def _add_override(folder: Path, override: list[str], entries: list[Entry]) -> None:
-    _known([override[0]], entries)
+    if len(override) != 4:
+        raise ValueError(
+            f"--override has {len(override)} words; give four: STUDENT EXERCISE POINTS 'the reason'"
+        )
     student, exercise, points, reason = override
+    _known([student], entries)
     overrides.add(folder, student, exercise, points, reason)
 
 

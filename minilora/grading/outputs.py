@@ -45,14 +45,7 @@ def _render(found: list[Result], form: str) -> str:
 def write_reports(folder: Path, found: list[Result]) -> None:
     """For the instructor: the page to open first, the same in short as text, and a table of marks."""
     counted = report.of_class(found)
-    try:
-        from minilora.grading import plots
-    except ImportError:
-        print("minilora: the report has no pictures, for want of matplotlib", file=sys.stderr)
-        pictures = {}
-    else:
-        pictures = plots.as_svg(counted)
-    write_whole(folder / "report.html", web.report_page(counted, found, pictures).encode("utf-8", "replace"))
+    write_whole(folder / "report.html", web.report_page(counted, found).encode("utf-8", "replace"))
     write_whole(folder / "report.md", report.as_markdown(counted).encode("utf-8", "replace"))
     write_whole(folder / "marks.csv", formats.as_csv(found).encode("utf-8", "replace"))
     print(f"minilora: the report is in {folder / 'report.html'}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """What an instructor wants to know of a class: the marks, the hardest exercises, the most frequent named mistakes.
 
-`of_class` counts; `as_markdown` tells it in tables, web.py on a page, and plots.py draws it. Not here: one student's
-result (formats.py).
+`of_class` counts; `as_markdown` tells it in tables, web.py on a page with pictures. Not here: one student's result
+(formats.py).
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _mistakes(graded: list[Result]) -> list[MistakeCounts]:
     )
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return [
-        MistakeCounts(count, name, _sentence(name, mistake), _example(graded, name, mistake))
+        MistakeCounts(count, name, _sentence(graded, name, mistake), _example(graded, name, mistake))
         for (name, mistake), count in ordered
     ]
 
@@ -154,8 +154,8 @@ def _example(graded: list[Result], name: str, mistake: str) -> str:
     return min(found, key=lambda text: (len(text), text), default="")
 
 
-def _sentence(name: str, mistake: str) -> str:
-    """What the registry says of it."""
+def _sentence(graded: list[Result], name: str, mistake: str) -> str:
+    """What the registry says of it, or what a student was told where the check found the words."""
     exercise = registry.BY_NAME.get(name)
     known: list[tuple[str, str]] = []
     if isinstance(exercise, Exercise):
@@ -166,7 +166,13 @@ def _sentence(name: str, mistake: str) -> str:
                 known += [(option.mistake, option.sentence) for option in part.options]
             elif isinstance(part, Number):
                 known += [(slip.mistake, slip.sentence) for slip in part.slips]
-    return next((sentence for key, sentence in known if key == mistake), mistake)
+    told = (
+        question["sentence"]
+        for result in graded
+        for question in result["questions"]
+        if question["name"] == name and mistake in question["mistakes"]
+    )
+    return next((sentence for key, sentence in known if key == mistake), next(told, "") or mistake)
 
 
 def _inline(text: str) -> str:

@@ -25,13 +25,9 @@ TEMPLATES = jinja2.Environment(
 SIGNS_OF_ALL = SIGNS | {FAILED: "?", UNDECIDED: "?"}
 
 
-def report_page(report: Report, found: list[Result], pictures: dict[str, str]) -> str:
-    """The page that an instructor opens first. pictures: name -> SVG of our own."""
-    return TEMPLATES.get_template("report.html").render(
-        report=report,
-        found=found,
-        pictures={name: jinja2.filters.Markup(svg) for name, svg in pictures.items()},
-    )
+def report_page(report: Report, found: list[Result]) -> str:
+    """The page that an instructor opens first."""
+    return TEMPLATES.get_template("report.html").render(report=report, found=found)
 
 
 def feedback_page(result: Result) -> str:

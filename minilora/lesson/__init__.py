@@ -54,7 +54,7 @@ from minilora.lesson.showing import show_table, show_text
 from minilora.lesson.storage import embedded_sizes, saved_sizes
 from minilora.lesson.stories import held_out_story
 from minilora.lesson.timing import fastest, reading_times
-from minilora.lesson.voices import layer_adapters, losses_by_adapter, model_change, speak_together
+from minilora.lesson.voices import layer_adapters, losses_by_adapter, model_change, write_together
 from minilora.lesson.walls import learn_change, memorize_pairs
 from minilora.lesson.watching import Snapshot, show_files, watch, write
 from minilora.memory import gigabytes, measure_memory, plan_memory
@@ -152,7 +152,6 @@ __all__ = [
     "show_table",
     "show_text",
     "solution",
-    "speak_together",
     "style_corpus",
     "three_tasks",
     "three_versions",
@@ -163,4 +162,5 @@ __all__ = [
     "weight_changes",
     "with_and_without_checkpointing",
     "write",
+    "write_together",
 ]

@@ -26,7 +26,10 @@ def show_recorded(runs: Iterable[RecordedRun]) -> list[float]:
         planned, measured, off = run.plan.total, f"out of memory at {run.limit} GB", ""
         if run.peak is not None:
             errors.append(planned / run.peak - 1)
-            measured, off = gigabytes(run.peak), f"{errors[-1]:+.1%}"
+            measured, off = (
+                gigabytes(run.peak),
+                f"{errors[-1]:+.1%}".replace("-0.0%", "0.0%").replace("+0.0%", "0.0%"),
+            )
         rows.append([run.name, gigabytes(planned), measured, off])
     show_table(["", "planned", "measured", "plan is off by"], rows)
     return errors

@@ -29,7 +29,7 @@ NOTE = f"Underlined: words that the adapter made at least {LIKELIER} times as li
 DRAW_EVERY = 0.2  # seconds
 
 
-def speak_together(
+def write_together(
     model: LoraModel, opening: str, names: Sequence[str], max_new_tokens: int = 60, seed: int = 3
 ) -> dict[str, str]:
     """Continues one opening with several adapters in one batch, and shows the texts while they grow.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-from minilora.limits import DECODED_AT_ONCE, LOGITS_AT_ONCE
+from minilora.limits import LOGITS_AT_ONCE
 from minilora.memory.catalog import ModelShape
 
 FP32 = 4  # bytes; adapters and the loss are fp32 beside any base
@@ -32,6 +32,7 @@ class TrainingStep:
         batch_size: Rows.
         sequence_length: Tokens per row.
         gradient_checkpointing: Whether blocks are recomputed in the backward pass.
+        adapter_bytes: Of what an adapter keeps: like the base's, but float16 lacks the range for its gradients.
     """
 
     shape: ModelShape
@@ -42,6 +43,7 @@ class TrainingStep:
     batch_size: int
     sequence_length: int
     gradient_checkpointing: bool
+    adapter_bytes: int
 
     @property
     def full(self) -> bool:
@@ -98,19 +100,21 @@ class TrainingStep:
         ) * self.feed_forward_bytes  # GELU's input; or gate, silu(gate), up
 
     def kept_by_trained_layers(self) -> int:
-        """Inputs of the layers that train: in the base's type for full training, in fp32 for an adapter."""
+        """Inputs of the layers that train; layers that read the same tensor keep it once, unless they need a copy."""
         hidden, sizes = self.shape.hidden_size, self.shape.linear_layers
         if self.full:  # o_proj's is attention's output, unless that kept its scores in its place
             return (
                 2 * self.hidden_bytes + self.feed_forward_bytes + (FP32 * hidden if self.scores_kept else 0)
             )
         inputs = {name: sizes[name][0] for name in self.targets}
-        if self.bytes_per_number == FP32:  # no copies: layers that read the same tensor keep it once
+        if self.adapter_bytes == self.bytes_per_number:  # no copies
             same = {"k_proj": "q_proj", "v_proj": "q_proj", "up_proj": "gate_proj"}
             inputs = {same.get(name, name): size for name, size in inputs.items()}
             if not self.scores_kept:
                 inputs.pop("o_proj", None)  # attention's output, which is kept anyway
-        return FP32 * (sum(inputs.values()) + self.r * len(self.targets))  # inputs of A, and of B
+        return self.adapter_bytes * (
+            sum(inputs.values()) + self.r * len(self.targets)
+        )  # inputs of A, and of B
 
     @functools.cached_property
     def kept_per_token(self) -> int:
@@ -163,15 +167,15 @@ class TrainingStep:
         tokens, wide = self.tokens, self.feed_forward_bytes
         candidates = [tokens * (self.hidden_bytes + 3 * wide)]  # gradients of the feed-forward part
         if (
-            self.targets and self.bytes_per_number != FP32
-        ):  # an adapter's output in fp32, before and after scaling
-            candidates.append(tokens * (2 * FP32 * self.shape.intermediate_size + 2 * self.hidden_bytes))
+            self.targets and self.adapter_bytes != self.bytes_per_number
+        ):  # an adapter's output, before and after scaling
+            wide_copies = 2 * self.adapter_bytes * self.shape.intermediate_size
+            candidates.append(tokens * (wide_copies + 2 * self.hidden_bytes))
         if self.scores_kept:  # two gradients of all scores
             candidates.append(tokens * 2 * FP32 * self.shape.num_attention_heads * self.sequence_length)
-        if self.method == "qlora":  # a decoded weight, what its lookup takes, and the gradients that wait
-            weights = self.shape.hidden_size * self.shape.intermediate_size
-            decoding = weights * self.bytes_per_number + 6 * min(weights, DECODED_AT_ONCE)
-            candidates.append(decoding + tokens * (self.hidden_bytes + wide))
+        if self.method == "qlora":  # a decoded weight, and the gradients that wait
+            decoded = self.shape.hidden_size * wide
+            candidates.append(decoded + tokens * (self.hidden_bytes + wide))
         return max(candidates)
 
     def moments(self) -> dict[str, dict[str, int]]:
@@ -199,8 +203,8 @@ class TrainingStep:
                 "gradients": gradients,
                 "working set": shared + waiting,
             }
-        else:  # the new safety copy is made before the old one goes
-            moments["at the update"] = {"gradients": gradients, "working set": gradients}
+        else:
+            moments["at the update"] = {"gradients": gradients, "working set": 0}
         return moments
 
     # -- the same in words, with the numbers put in -------------------------------------------------------------

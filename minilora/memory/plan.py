@@ -165,8 +165,9 @@ def plan_memory(
     _check(shape, choices, numbers)
     targets = () if method == "full" else adapted_layers(shape, target_modules, r)
     step = TrainingStep(
-        shape, method, r, targets, DTYPES[dtype], batch_size, sequence_length, gradient_checkpointing
-    )
+        shape, method, r, targets, DTYPES[dtype], batch_size, sequence_length, gradient_checkpointing,
+        adapter_bytes=FP32 if dtype == "fp16" else DTYPES[dtype],
+    )  # fmt: skip
     fixed = _fixed_parts(step, dtype, optimizer, double_quant, block_size)
     moments = step.moments()
     base = sum(part.bytes for part in fixed)

@@ -4,7 +4,8 @@ A tensor is cut into blocks, each block is divided by its largest magnitude (abs
 the nearest of the sixteen values of a *code*. Stored are the index in the code, four bits, two of them to a byte, and
 one float32 absmax per block. For nf4 and fp4 the bytes equal those of bitsandbytes' CPU path, bit for bit.
 
-This is the readable version, in torch, for any device. On a CPU its two hot loops are replaced by those of cpu.py.
+This is the readable version, in torch, for any device. Its two hot loops are replaced by those of cpu.py on a CPU, and
+on a GPU by those of triton_kernels.py, if Triton is there and works (`why_not_triton` says why not).
 `minilora/reference/quantization.py` has the same mathematics, shorter and slower, in NumPy.
 
 Not here: calibration on data (GPTQ, AWQ), other widths than 4 bits, arithmetic on packed numbers (dequantize
@@ -14,7 +15,10 @@ first), and bit-equality with bitsandbytes on a GPU, whose faster division moves
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -61,6 +65,11 @@ class Quantized4bit:
         names = ("packed", "absmax", "nested_absmax", "nested_offset")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
+    def fields(self) -> tuple[Tensor | None, ...]:
+        """Returns what a kernel reads, in the order of its arguments."""
+        nested = (self.nested_code, self.nested_absmax, self.nested_offset)
+        return (self.packed, self.absmax, self.pairs, *nested)
+
     @property
     def nbytes(self) -> int:
         """Bytes of the stored tensors, measured."""
@@ -102,13 +111,19 @@ class Quantized4bit:
         tensor([ 2.0000, -1.0501,  0.1592])
         """
         n, blocks = math.prod(self.shape), len(self.absmax)
+        dtype = self.dtype if dtype is None else dtype
         packed = self.packed.flatten()  # (ceil(n / 2),)
+        if packed.is_cuda and self.block_size in BLOCK_SIZES and triton_works():
+            # as an operator for the compiler alone: called in eager mode, an operator takes 0.1 ms longer to start
+            compiling = torch.compiler.is_compiling()
+            kernel = torch.ops.minilora.decode_4bit if compiling else _triton_kernels().decode
+            decoded: Tensor = kernel(*self.fields(), self.block_size, n, dtype)
+            return decoded.view(self.shape)
         # a shorter last block is decoded as a whole one, and the excess is cut off below
         if n % self.block_size:
             packed = F.pad(packed, (0, blocks * self.block_size // 2 - len(packed)))
         on_cpu = packed.device.type == "cpu" and not torch.compiler.is_compiling()
         decode = cpu.decode if on_cpu else _decode
-        dtype = self.dtype if dtype is None else dtype
         values = decode(
             packed, self.block_absmax(), self.pairs, self.block_size, dtype
         )  # (blocks, block_size)
@@ -149,7 +164,7 @@ def quantize_4bit(
     n = values.numel()
     block_size = n + n % 2 if block_size is None else block_size
     full = n - n % block_size
-    encode = cpu.encode if x.device.type == "cpu" else _encode
+    encode = _encoder(x.device, block_size)
     packed, absmax = encode(values[:full].view(-1, block_size), quant_type)
     if full < n:
         last = values[full:].float()
@@ -181,6 +196,42 @@ def _check_request(x: Tensor, quant_type: str, block_size: int | None) -> None:
             f"block_size is {block_size!r}; choose one of {', '.join(map(str, BLOCK_SIZES))}, "
             "or None for one block over the whole tensor"
         )
+
+
+# -- the fast twins --------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def why_not_triton() -> str:
+    """Returns what keeps the GPU from using triton_kernels.py, found by running a kernel; empty if nothing does."""
+    if not torch.cuda.is_available():
+        return "no CUDA GPU"
+    try:
+        _triton_kernels().encode(torch.ones(1, 64, device="cuda"), "nf4")
+        torch.cuda.synchronize()
+    except Exception as error:  # absent, too old, or without the C compiler that it needs: all the same to us
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def triton_works() -> bool:
+    return not why_not_triton()
+
+
+def _encoder(device: torch.device, block_size: int) -> Callable[[Tensor, str], tuple[Tensor, Tensor]]:
+    if device.type == "cpu":
+        return cpu.encode
+    if device.type == "cuda" and block_size in BLOCK_SIZES and triton_works():
+        return _triton_kernels().encode  # type: ignore[no-any-return]
+    return _encode
+
+
+def _triton_kernels() -> Any:
+    """Imported late: where there is no GPU, there is often no Triton."""
+    from minilora.quantization import triton_kernels
+
+    return triton_kernels
 
 
 # -- encoding and decoding, on any device ----------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minilora.layer_names import bypassed, expert_layers, output_layers
-from minilora.quantization.blockwise import Quantized4bit, quantize_4bit
+from minilora.quantization.blockwise import Quantized4bit, quantize_4bit, triton_works
 from minilora.quantization.bnb_format import from_state, to_state
 
 
@@ -163,6 +163,10 @@ class _ProductWithPacked(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, bias: Tensor | None, quantized: Quantized4bit) -> Tensor:
         ctx.quantized = quantized  # the layer's own tensors: nothing new is held
+        if _few_rows(x, quantized):
+            fields, block_size, out_features = quantized.fields(), quantized.block_size, quantized.shape[0]
+            out: Tensor = torch.ops.minilora.product_4bit(x, *fields, block_size, out_features)
+            return out if bias is None else out + bias
         return F.linear(x, quantized.dequantize(x.dtype), bias)  # (..., in) -> (..., out)
 
     @staticmethod
@@ -173,6 +177,19 @@ class _ProductWithPacked(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             grad_bias = grad.reshape(-1, grad.shape[-1]).sum(dim=0)  # (..., out) -> (out,)
         return grad_x, grad_bias, None
+
+
+def _few_rows(x: Tensor, quantized: Quantized4bit) -> bool:
+    """Whether to multiply without storing the decoded weight: text generation, for which the GPU has a kernel."""
+    in_features, block_size = quantized.shape[1], quantized.block_size
+    return (
+        x.is_cuda
+        and x.dtype in (torch.bfloat16, torch.float16)
+        and 0 < x.numel() <= 4 * in_features
+        and block_size % 64 == 0  # a group of 32 bytes lies within a block
+        and in_features % 512 == 0  # whole steps
+        and triton_works()
+    )
 
 
 # -- whole models ------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 `render_chat` makes the prompt for generation. `chat_pieces` gives the same text, cut where the assistant's turns begin
 and end, so that training learns those alone (datasets.py). A chat model has its template in tokenizer_config.json;
-CHATML and PLAIN_TEXT are for models without one.
+CHATML and the plain texts are for models without one.
 
 Not here: tools, documents, dates, begin-of-text tokens and the other extras that some templates ask for.
 """
@@ -21,12 +21,19 @@ PLAIN_TEXT = (
     "{% for turn in messages %}{{ turn.role }}:\n{{ turn.content }}\n\n{% endfor %}"
     "{% if add_generation_prompt %}assistant:\n{% endif %}"
 )
+END = "<|endoftext|>"
+# For tokenizers with that token: it ends an answer, so that a model learns where to stop.
+PLAIN_TEXT_WITH_END = PLAIN_TEXT.replace(
+    "{{ turn.content }}", "{{ turn.content }}{% if turn.role == 'assistant' %}" + END + "{% endif %}"
+)
 ROLES = ("system", "user", "assistant")
 
 
 def default_template(tokenizer: Tokenizer) -> str:
-    """Returns a template for a model without one: CHATML if its tokenizer has those tokens, otherwise PLAIN_TEXT."""
-    return PLAIN_TEXT if tokenizer.token_to_id("<|im_start|>") is None else CHATML
+    """Returns a template for a model without one: CHATML if its tokenizer has those tokens, otherwise plain text."""
+    if tokenizer.token_to_id("<|im_start|>") is not None:
+        return CHATML
+    return PLAIN_TEXT if tokenizer.token_to_id(END) is None else PLAIN_TEXT_WITH_END
 
 
 def render_chat(
@@ -99,7 +106,10 @@ def chat_pieces(messages: list[dict[str, str]], chat_template: str = CHATML) -> 
 
 
 def as_messages(example: Any) -> list[dict[str, str]]:
-    """Returns the checked turns of {"messages": [...]} or {"prompt": ..., "completion": ...}.
+    """Returns the checked turns of {"messages": [...]}, {"prompt": ..., "completion": ...}, or Alpaca's form.
+
+    Alpaca's form is {"instruction": ..., "input": ..., "output": ...}; the input, which may be missing, is added to the
+    instruction after a blank line.
 
     Raises:
         ValueError: If the example is malformed; the message says how.
@@ -114,8 +124,18 @@ def as_messages(example: Any) -> list[dict[str, str]]:
             {"role": "user", "content": given["prompt"]},
             {"role": "assistant", "content": given["completion"]},
         ]
+    if "messages" not in given and {"instruction", "output"} <= given.keys():
+        asked = [text for text in (given["instruction"], given.get("input")) if text]
+        question = "\n\n".join(asked) if all(isinstance(text, str) for text in asked) else asked
+        messages = [
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": given["output"]},
+        ]
     if not isinstance(messages, list):
-        raise ValueError('an example must be {"messages": [...]} or {"prompt": "...", "completion": "..."}')
+        raise ValueError(
+            'an example must be {"messages": [...]}, {"prompt": "...", "completion": "..."} or '
+            '{"instruction": "...", "output": "..."}'
+        )
     for turn in messages:
         if (
             not isinstance(turn, dict)

@@ -145,7 +145,7 @@ def load_text(path: str | os.PathLike[str], tokenizer: Tokenizer, sequence_lengt
         ValueError: If the file is not UTF-8 or has too few tokens.
     """
     try:
-        return encode_text(_read_utf8(path), tokenizer, sequence_length)
+        return encode_text(read_text(path), tokenizer, sequence_length)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -174,7 +174,7 @@ def encode_chat(
         ValueError: If an example is malformed, or nothing to learn is left of it.
     """
     named = [(f"example {n}", example) for n, example in enumerate(examples, start=1)]
-    return _encode_chat(named, tokenizer, sequence_length, chat_template)
+    return encode_conversations(named, tokenizer, sequence_length, chat_template)
 
 
 def load_jsonl(
@@ -198,10 +198,7 @@ def load_jsonl(
         ValueError: If the file is not UTF-8 or JSON, or an example is malformed; it names the line.
     """
     try:
-        # subtle: not splitlines(), which also splits at the rarer line ends that JSON allows inside a string
-        lines = enumerate(_read_utf8(path).split("\n"), start=1)
-        examples = [(f"line {n}", _parse(f"line {n}", line)) for n, line in lines if line.strip()]
-        return _encode_chat(examples, tokenizer, sequence_length, chat_template)
+        return encode_conversations(read_jsonl(path), tokenizer, sequence_length, chat_template)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -229,7 +226,7 @@ def style_corpus(name: str, split: str = "train", documents: int | None = None) 
     """
     _check_choice("style", name, STYLES)
     _check_choice("split", split, SPLITS)
-    text = _read_utf8(CORPORA / f"{name}_{split}.txt")
+    text = read_text(CORPORA / f"{name}_{split}.txt")
     return _first(text.strip().split(f"\n{DOCUMENT_END}\n"), documents, "documents")
 
 
@@ -250,7 +247,7 @@ def support_chat(split: str = "train", examples: int | None = None) -> list[dict
         ['user', 'assistant']
     """
     _check_choice("split", split, SPLITS)
-    lines = _read_utf8(CORPORA / f"support_chat_{split}.jsonl").splitlines()
+    lines = read_text(CORPORA / f"support_chat_{split}.jsonl").splitlines()
     return [
         {"messages": chat.as_messages(json.loads(line))} for line in _first(lines, examples, "conversations")
     ]
@@ -285,7 +282,8 @@ def _check_sequence_length(sequence_length: int) -> None:
         )
 
 
-def _read_utf8(path: str | os.PathLike[str]) -> str:
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Reads a file in UTF-8, with line ends as on Unix; a ValueError says where it is not UTF-8."""
     raw = Path(path).read_bytes()
     try:
         text = raw.decode("utf-8")
@@ -295,6 +293,13 @@ def _read_utf8(path: str | os.PathLike[str]) -> str:
             "save the file again in your editor with the encoding UTF-8"
         ) from error
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_jsonl(path: str | os.PathLike[str]) -> list[tuple[str, Any]]:
+    """Reads a .jsonl file: ("line 3", its value) for each line that is not blank; a ValueError names a bad one."""
+    # subtle: not splitlines(), which also splits at the rarer line ends that JSON allows inside a string
+    lines = enumerate(read_text(path).split("\n"), start=1)
+    return [(f"line {n}", _parse(f"line {n}", line)) for n, line in lines if line.strip()]
 
 
 def _ids(text: str, tokenizer: Tokenizer) -> list[int]:
@@ -313,9 +318,10 @@ def _parse(where: str, line: str) -> Any:
         raise ValueError(f"{where} is not JSON: {error}") from error
 
 
-def _encode_chat(
+def encode_conversations(
     examples: list[tuple[str, Any]], tokenizer: Tokenizer, sequence_length: int, template: str | None
 ) -> TokenData:
+    """As `encode_chat`; each example comes with its name for messages, "line 3" for instance."""
     _check_sequence_length(sequence_length)
     template = template or chat.default_template(tokenizer)
     inputs, targets, cut = [], [], []

@@ -19,18 +19,22 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 
-def join_processes() -> tuple[int, int]:
+def join_processes(device: torch.device) -> tuple[int, int]:
     """Joins the processes that torchrun started.
+
+    Args:
+        device: Where they train: on GPUs they talk over NCCL, on a CPU over gloo.
 
     Returns:
         This process's rank and the number of processes: (0, 1) without torchrun.
 
     Raises:
-        ValueError: If this machine has GPUs, but fewer than processes.
+        ValueError: If they train on GPUs, and this machine has fewer than processes.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return 0, 1
-    gpus, local = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
+    gpus = torch.cuda.device_count() if device.type == "cuda" else 0
+    local = int(os.environ["LOCAL_RANK"])
     if gpus and local >= gpus:
         raise ValueError(
             f"{local + 1} processes or more, but {gpus} GPU(s) here; start as many processes as there are GPUs"

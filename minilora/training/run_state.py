@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from minilora.files.safe_files import read_tensors, replace_files
+from minilora.files.safe_files import read_tensors, replace_files, save_tensors
 from minilora.lora import LoraModel, some_values
 from minilora.training.datasets import TokenData
 
@@ -29,8 +28,19 @@ if TYPE_CHECKING:
 STATE_FILE = "training_state.safetensors"
 # The settings that must not change between saving and resuming. The number of processes and of parts may.
 SETTINGS = (
-    "max_steps", "batch_size", "learning_rate", "warmup_ratio", "weight_decay", "max_grad_norm", "seed",
+    "max_steps", "batch_size", "learning_rate", "warmup_ratio", "lr_scheduler_type", "weight_decay", "max_grad_norm",
+    "seed",
 )  # fmt: skip
+
+# What else describes a run, in words that a reader of a mismatch understands.
+WORDS = {
+    "rows": "the training data has another number of rows",
+    "row_length": "the rows of the training data have another length",
+    "data": "the training data is not the same",
+    "trained": "other weights are trained",
+    "frozen": "the base model is not the same",
+    "adapters": "the adapter has other settings",
+}
 
 
 @dataclasses.dataclass
@@ -83,11 +93,11 @@ def save_state(trainer: Trainer, path: Path) -> None:
     tensors = {name: value.cpu().contiguous().clone() for name, value in tensors.items()}
     state = {"step": trainer.step, "run": describe(trainer), "history": dataclasses.asdict(trainer.history)}
     metadata = {"format": "pt", "minilora_training": json.dumps(state)}
-    replace_files(path.parent, {path.name: lambda path: save_file(tensors, path, metadata=metadata)})
+    replace_files(path.parent, {path.name: lambda path: save_tensors(tensors, path, metadata)})
 
 
-def load_state(trainer: Trainer, path: Path) -> None:
-    """Sets a trainer back to a saved state.
+def load_state(trainer: Trainer, path: Path, extend: bool = False) -> None:
+    """Sets a trainer back to a saved state; with `extend`, `max_steps` may have grown.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -96,9 +106,9 @@ def load_state(trainer: Trainer, path: Path) -> None:
     tensors, metadata = read_tensors(path)
     run, step, history = _read_metadata(metadata, path)
     differs = [
-        f"{key} was {run.get(key)!r:.80} and is now {value!r:.80}"
+        f"{key} was {run.get(key)!r:.80} and is now {value!r:.80}" if key in SETTINGS else WORDS[key]
         for key, value in describe(trainer).items()
-        if run.get(key) != value
+        if run.get(key) != value and not (extend and key == "max_steps" and value > run.get(key, value))
     ]
     if differs:
         raise ValueError(f"{path} belongs to another run: {'; '.join(differs)}")

@@ -58,7 +58,8 @@ class Trainer:
             `batch_size` counts all parts together.
         learning_rate: By default 5e-3 for LoRA and 5e-4 for full fine-tuning: LoRA's best rate is about ten times
             higher.
-        warmup_ratio: Fraction of the steps over which the rate rises, before it falls to zero along a cosine.
+        warmup_ratio: Fraction of the steps over which the rate rises, before it falls.
+        lr_scheduler_type: How it falls: to zero along a "cosine" or a "linear" line, or not at all, "constant".
         weight_decay: AdamW's, on matrices alone.
         max_grad_norm: Longer gradients are scaled down to this norm.
         seed: Of the order of the rows, and of dropout.
@@ -91,6 +92,7 @@ class Trainer:
         gradient_accumulation_steps: int = 1,
         learning_rate: float | None = None,
         warmup_ratio: float = 0.05,
+        lr_scheduler_type: str = "cosine",
         weight_decay: float = 0.0,
         max_grad_norm: float = 1.0,
         seed: int = 0,
@@ -117,6 +119,10 @@ class Trainer:
         _check_range("learning_rate", learning_rate or 0.0, math.inf)
         _check_range("weight_decay", weight_decay, math.inf)
         _check_range("warmup_ratio", warmup_ratio, 1)
+        if lr_scheduler_type not in SCHEDULES:
+            raise ValueError(
+                f"lr_scheduler_type is {lr_scheduler_type!r}; choose from {', '.join(SCHEDULES)}"
+            )
         if not max_grad_norm > 0:
             raise ValueError(
                 f"max_grad_norm is {max_grad_norm!r}; it must be above 0, or nothing would be learned"
@@ -131,15 +137,16 @@ class Trainer:
         default_rate = 5e-3 if isinstance(model, LoraModel) else 5e-4
         self.learning_rate = default_rate if learning_rate is None else learning_rate
         self.warmup_ratio, self.weight_decay, self.max_grad_norm = warmup_ratio, weight_decay, max_grad_norm
+        self.lr_scheduler_type = lr_scheduler_type
         self.seed, self.eval_steps, self.save_steps, self.output_dir = (
             seed,
             eval_steps,
             save_steps,
             output_dir,
         )
-        self.process_rank, self.world_size = join_processes()
-        self.progress = progress and self.process_rank == 0
         self.device = choose_device(model) if device is None else torch.device(device)
+        self.process_rank, self.world_size = join_processes(self.device)
+        self.progress = progress and self.process_rank == 0
         self.parameters = trainable_parameters(model)
         set_gradient_checkpointing(model, gradient_checkpointing)
         self.loss: Any = SummedLoss(model)
@@ -206,7 +213,8 @@ class Trainer:
         self.model.train()
         # subtle: seeded anew in each step, so that dropout is the same after a resume
         torch.manual_seed(self.seed * 1_000_003 + self.step * self.world_size + self.process_rank)
-        rate = self.learning_rate * schedule(self.step, self.max_steps, self.warmup_ratio)
+        kind = self.lr_scheduler_type
+        rate = self.learning_rate * schedule(self.step, self.max_steps, self.warmup_ratio, kind)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         rows = self._rows_of_step(self.step)
@@ -251,7 +259,12 @@ class Trainer:
         """Raises on a loss or gradient that is not finite, with the weights as they were when it last was."""
         if math.isfinite(loss) and math.isfinite(norm):
             if isinstance(self.model, LoraModel):  # an adapter is small enough to keep a copy
-                self.last_good = {name: p.detach().clone() for name, p in self.parameters.items()}
+                if not self.last_good:
+                    self.last_good = {name: torch.empty_like(p) for name, p in self.parameters.items()}
+                # one launch on a GPU, where a copy for each tensor would take longer than the update itself
+                torch._foreach_copy_(
+                    [*self.last_good.values()], [p.detach() for p in self.parameters.values()]
+                )
             return
         self.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
@@ -293,17 +306,18 @@ class Trainer:
         if self.process_rank == 0:
             save_state(self, self._state_file(folder))
 
-    def resume(self, folder: str | os.PathLike[str] | None = None) -> None:
+    def resume(self, folder: str | os.PathLike[str] | None = None, *, extend: bool = False) -> None:
         """Loads a saved state; `train()` then continues as if there had been no interruption.
 
         Args:
             folder: Where from; by default `output_dir`.
+            extend: Allow that `max_steps` is larger than in the saved run; the rate then follows the longer schedule.
 
         Raises:
             FileNotFoundError: If there is no saved state.
             ValueError: If it is damaged, or belongs to another run; then nothing has changed.
         """
-        load_state(self, self._state_file(folder))
+        load_state(self, self._state_file(folder), extend)
 
     def _state_file(self, folder: str | os.PathLike[str] | None) -> Path:
         folder = self.output_dir if folder is None else folder
@@ -312,8 +326,11 @@ class Trainer:
         return Path(folder) / STATE_FILE
 
 
-def schedule(step: int, max_steps: int, warmup_ratio: float) -> float:
-    """Returns the factor on the learning rate: a linear warmup, then a cosine down to zero.
+SCHEDULES = ("cosine", "linear", "constant")
+
+
+def schedule(step: int, max_steps: int, warmup_ratio: float, kind: str = "cosine") -> float:
+    """Returns the factor on the learning rate: a linear warmup, then a fall to zero, or none.
 
     >>> [round(schedule(step, 8, warmup_ratio=0.25), 3) for step in range(8)]
     [0.5, 1.0, 1.0, 0.933, 0.75, 0.5, 0.25, 0.067]
@@ -321,7 +338,10 @@ def schedule(step: int, max_steps: int, warmup_ratio: float) -> float:
     warmup_steps = max(1, round(max_steps * warmup_ratio))
     if step < warmup_steps:
         return (step + 1) / warmup_steps
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, max_steps - warmup_steps)))
+    done = (step - warmup_steps) / max(1, max_steps - warmup_steps)  # of the fall, 0 to 1
+    if kind == "constant":
+        return 1.0
+    return 1 - done if kind == "linear" else 0.5 * (1 + math.cos(math.pi * done))
 
 
 def set_gradient_checkpointing(model: Any, on: bool) -> None:

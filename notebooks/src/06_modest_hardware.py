@@ -95,7 +95,7 @@ others = show_recorded(run for run in RECORDED if run.source == "torchtune")
 reveal("largest-with-qlora", largest["qlora"].parameter_count / 1e9)
 
 # %% [markdown]
-# A model of this size on a single gaming GPU is the result that made QLoRA famous. (The second table compares our plans
+# A model of this size on a single gaming GPU is one of the results that made QLoRA famous. (The second table compares our plans
 # with peaks that the authors of torchtune published. They do not state how much text a step read, so the plans are off by
 # more here.)
 #
@@ -117,10 +117,10 @@ predict("batch-on-24")
 memory_explorer("llama-3.1-8b")
 
 # %%
-fitting = {}
+fitting, sizes = {}, (1, 2, 4, 8, 16, 32, 64)
 for checkpointing in (False, True):
     setting = how | {"gradient_checkpointing": checkpointing}
-    plans = {n: plan_memory("llama-3.1-8b", "qlora", batch_size=n, **setting) for n in (1, 2, 4, 8, 16, 32, 64)}
+    plans = {n: plan_memory("llama-3.1-8b", "qlora", batch_size=n, **setting) for n in sizes}
     fitting[checkpointing] = max(n for n, plan in plans.items() if plan.headroom(24) >= 0)
 print("with checkpointing:", fitting[True])
 reveal("batch-on-24", fitting[False])

@@ -20,7 +20,7 @@ model = LoraModel(GPT.from_pretrained("tiny-gpt"))
 untouched, opening = base_digest(model), "The old bear opened the door and"
 for style in STYLES:
     model.load_adapter(style, style)  # an adapter of the package, by its name
-voices = speak_together(model, opening, ["__base__", *STYLES])
+voices = write_together(model, opening, ["__base__", *STYLES])
 
 # %% [markdown]
 # Four voices and one model in memory. The [random seed](../docs/glossary.md#seed) is the same for all, so whatever

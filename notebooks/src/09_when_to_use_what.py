@@ -44,8 +44,8 @@ learned_by_rank(known)
 #
 # Page [04](04_why_it_works.ipynb) took a weight change apart into patterns: one row, stretched over the table by a
 # column. An adapter of rank r can add r of them and no more. If that is the whole story, a task whose right answer has
-# a known number of patterns should have its wall exactly there. So let us build such tasks: a change with 1, 4, 16, or
-# all 64 patterns, all equally strong, that the layer has to learn from examples.
+# a known number of patterns should have its wall exactly there. So let us build such tasks. The layer has to learn, from
+# examples, a change made of 1, 4, 16, or all 64 patterns, each as strong as the others.
 
 # %%
 predict("four-of-sixteen")
@@ -53,25 +53,25 @@ predict("four-of-sixteen")
 # %% tags=["claim:full-when-maximal"]
 learned = {}
 for patterns in (1, 4, 16, 64):
-    print(f"a change of {patterns} ...", flush=True)
-    learned[f"patterns: {patterns}"] = {r: learn_change(patterns, r) for r in ranks}
-reveal("four-of-sixteen", 100 * learned["patterns: 16"][4])
+    print(f"a change of rank {patterns} ...", flush=True)
+    learned[f"rank-{patterns} change"] = {r: learn_change(patterns, r) for r in ranks}
+reveal("four-of-sixteen", 100 * learned["rank-16 change"][4])
 
 # %%
 learned_by_rank(learned)
 
 # %% [markdown]
-# A staircase. Each adapter learns a change completely as long as its rank is at least the number of patterns, and
-# otherwise just its share, r of them. The last row is **the largest possible change**: every direction counts, and
-# only full fine-tuning gets there. With other seeds and four times the steps the steps of the staircase stay where they
-# are ([recorded](../benchmarks/RESULTS.md)).
+# A staircase. An adapter learns the whole change if its rank is at least the number of patterns, and otherwise only its
+# share, r of them. The last row is **the largest possible change**: every direction counts, and only full fine-tuning
+# gets there. Other seeds and a training four times as long give the same staircase
+# ([recorded](../benchmarks/RESULTS.md)).
 #
 # ## Is your task like that?
 #
 # A real task does not tell you how many patterns it needs, and they are not equally strong. The first few often do most
-# of the work. So we measure: legal writing, with LoRA and with full fine-tuning, each at a [learning
-# rate](../docs/glossary.md#learning-rate) that suits it. LoRA's best rate is five to ten times as high, and giving both
-# the same rate would handicap one of them.
+# of the work. So we measure: legal writing, with LoRA and with full fine-tuning. The `Trainer` picks a
+# [learning rate](../docs/glossary.md#learning-rate) for each: 5e-3 for LoRA, and a tenth of that for full fine-tuning.
+# Giving both the same rate would handicap one of them.
 
 # %%
 base, full = GPT.from_pretrained("tiny-gpt"), GPT.from_pretrained("tiny-gpt")
@@ -79,9 +79,9 @@ texts = {"legal": style_corpus("legal", "validation", documents=8), "a story": h
 held_out = {name: encode_text(text, base.tokenizer, 64) for name, text in texts.items()}
 train_data = encode_text(style_corpus("legal", documents=160), base.tokenizer, sequence_length=64)
 torch.manual_seed(0)
-lora = add_lora(GPT.from_pretrained("tiny-gpt"), LoraConfig(r=8, target_modules="all-linear"))
-Trainer(lora, train_data, max_steps=40, learning_rate=5e-3).train()
-Trainer(full, train_data, max_steps=40, learning_rate=1e-3).train()
+lora = add_lora(GPT.from_pretrained("tiny-gpt"), LoraConfig(r=8, lora_alpha=16, target_modules="all-linear"))
+Trainer(lora, train_data, max_steps=40).train()
+Trainer(full, train_data, max_steps=40).train()
 
 # %%
 models = {"base": base, "LoRA": lora, "full": full}
@@ -89,8 +89,8 @@ legal = {name: evaluate(model, held_out["legal"]) for name, model in models.item
 show_table(["", "loss on legal text"], [[name, f"{loss:.2f}"] for name, loss in legal.items()])
 
 # %% [markdown]
-# Most of the way down, with less than a twentieth of the weights trained. But this was one style, one seed, and a short
-# training. The same comparison with three styles and three seeds takes half an hour
+# LoRA is close behind, although it trains less than a twentieth as many weights. But this was one style, one seed, and a short
+# training. The same comparison with three styles, three seeds, and more steps takes half an hour
 # (`python benchmarks/three_tasks.py`), so it was recorded.
 
 # %%
@@ -116,8 +116,8 @@ charts.losses_by_task(recorded.after, recorded.before, title=title)
 #
 # ## What is forgotten
 #
-# Learning is one side. What happens to what the model knew before? We have a children's story that it has never
-# read, since it was written for this course, and measure the loss on it again.
+# What happens to what the model knew before? Here is a children's story that it has never read, since it was written for
+# this course. We measure the loss on it, before and after.
 
 # %%
 predict("forgets-more")
@@ -130,14 +130,14 @@ show_table(["", "loss on a story"], [[name, f"{loss:.2f}"] for name, loss in sto
 reveal("forgets-more", "full fine-tuning" if story["full"] > story["LoRA"] else "LoRA, adapter on")
 
 # %% [markdown]
-# An adapter that is switched on forgets, too: the model now speaks like a lawyer about everything. The difference is
-# the last line. Switch the adapter off, and the story is back, to the last digit. Full fine-tuning has no such switch;
-# whoever wants the old model back needs a copy of it.
+# With the adapter on, LoRA forgets too: the model now writes about everything like a lawyer. But look at the last line.
+# Switch the adapter off, and the old loss is back, to the last digit. Full fine-tuning has no such switch; to get the
+# old model back, you need a copy of it.
 #
 # ## Choose
 #
-# Now you know what the advice in this box rests on. Its first answer is for a Llama of 8 billion weights, a GPU of 24
-# GB, a style to be learned, and 1,000 examples: LoRA. Before you touch it:
+# The method chooser below turns such measurements into advice. For a Llama of 8 billion weights, a GPU of 24 GB, a
+# style, and 1,000 examples, it says LoRA. What would have to change?
 
 # %%
 predict("until-full")
@@ -155,8 +155,8 @@ show_table(["", "advice"], [[words, each.heading] for words, each in advice.item
 reveal("until-full", next(words for words, each in advice.items() if each.method == "full"))
 
 # %% [markdown]
-# A thousand examples do not teach a language, and a GPU that is large enough is no reason to use it up. Now describe a
-# task of your own. Below the answer stand its reasons, and where each number comes from.
+# A thousand examples do not teach a language, and a large GPU is no reason to train every weight. Now describe a task of
+# your own. Below the advice you find its reasons, and the source of each number.
 
 # %%
 method_chooser()
@@ -174,7 +174,7 @@ method_chooser()
 # | a wall: the held-out loss stops falling, and a doubled rank lowers it | a higher rank, for as long as that helps |
 # | something very new (a language, a field of its own), much text, and GPUs to spare | full fine-tuning, compared with LoRA first |
 #
-# The last row needs *three* things at once, which is why it is rare for one person alone.
+# The last row needs three things at once, which is why it is rare for one person alone.
 #
 # **How to recognize a wall.** The loss on [held-out text](../docs/glossary.md#held-out-text) stops falling, training
 # longer does not help, and doubling the rank does. If doubling the rank changes nothing, rank is not what you lack:
@@ -190,7 +190,7 @@ method_chooser()
 # ## Your turn
 #
 # * Which is the lowest rank that knows all 256 pairs? Try ranks between 4 and 16. Then double the pairs.
-# * Give full fine-tuning LoRA's learning rate, `5e-3`. What happens to both of its losses?
+# * Give full fine-tuning LoRA's rate, `learning_rate=5e-3`. What happens to both of its losses?
 # * Replace `"legal"` in the training text with `"code"`. Does the story suffer more, or less?
 # * Hand in `full-or-lora` (15 minutes) in
 #   [`exercises/09_when_to_use_what.ipynb`](../exercises/09_when_to_use_what.ipynb): when would *you* choose full fine-tuning, and why is that rare?

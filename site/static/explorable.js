@@ -2,9 +2,12 @@
 // Its pictures were recorded when the page was built (data-states), or Python draws them here, in a worker. Where
 // neither works, the still remains.
 //
-// Not here: what the pictures show (minilora/figures draws all of them), and predictions (prediction.js).
+// Not here: what the pictures show (minilora/figures draws all of them), the controls themselves (controls.js), and
+// predictions (prediction.js).
 
 import { hold } from "./holding.js";
+import { element, makeControl, setControl } from "./controls.js";
+import { reachable } from "./scroll.js";
 
 const IN_PYTHON = { MemoryExplorer: "memory", MethodChooser: "methods" };
 
@@ -90,8 +93,6 @@ async function inPython(still) {
   return (places) => askPython({ module, places });
 }
 
-// -- the controls ----------------------------------------------------------------------------------------------------
-
 function bringToLife(still, declared, draw) {
   const places = Object.fromEntries(declared.map(({ name, place }) => [name, place]));
   const row = element("div", { className: "controls" });
@@ -115,52 +116,12 @@ function bringToLife(still, declared, draw) {
     makeControl(control, (place) => { places[control.name] = place; redraw(); }));
   row.append(...made);
   still.replaceChildren(row, picture);
+  reachable(picture);
   hold(picture, (name, value) => {
     const which = declared.findIndex((control) => control.name === name);
     const place = declared[which]?.values.indexOf(value) ?? -1;
     if (place >= 0) setControl(made[which], place);
   });
-}
-
-export function makeControl({ kind, label, words, place }, onMove) {
-  const whole = element("label", { className: `control ${kind}` });
-  const name = element("span", { textContent: label });
-  if (kind === "switch") {
-    const box = element("input", { type: "checkbox", checked: place === 1 });
-    box.addEventListener("change", () => onMove(box.checked ? 1 : 0));
-    whole.append(box, name);
-  } else if (kind === "choice") {
-    const list = element("select");
-    list.append(...words.map((word) => element("option", { textContent: word })));
-    list.selectedIndex = place;
-    list.addEventListener("change", () => onMove(list.selectedIndex));
-    whole.append(name, list);
-  } else {
-    const slider = element("input", { type: "range", min: 0, max: words.length - 1, step: 1, value: place });
-    const shown = element("output", { textContent: words[place] });
-    slider.setAttribute("aria-valuetext", words[place]);
-    slider.addEventListener("input", () => {
-      const now = Number(slider.value);
-      shown.textContent = words[now];
-      slider.setAttribute("aria-valuetext", words[now]);
-      onMove(now);
-    });
-    whole.append(name, slider, shown);
-  }
-  return whole;
-}
-
-// As if moved by hand.
-function setControl(whole, place) {
-  const input = whole.querySelector("input, select");
-  if (input.type === "checkbox") input.checked = place === 1;
-  else if (input.tagName === "SELECT") input.selectedIndex = place;
-  else input.value = place;
-  input.dispatchEvent(new Event(input.type === "range" ? "input" : "change"));
-}
-
-export function element(tag, properties = {}) {
-  return Object.assign(document.createElement(tag), properties);
 }
 
 function say(still, words) {

@@ -2,7 +2,9 @@
 // The pictures, one for each guess, were drawn when the page was built.
 //
 // Not here: the questions and their answers (minilora/lesson).
-import { element, makeControl, states } from "./explorable.js";
+import { element, makeControl } from "./controls.js";
+import { states } from "./explorable.js";
+import { reachable } from "./scroll.js";
 
 export function askPredictions(page = document) {
   const asked = new Map();
@@ -99,6 +101,7 @@ class Question {
       if (!this.seen || !node.dataset.states) return;
       const pictures = await states(node.dataset.states);
       node.innerHTML = `<div class="picture">${pictures[guessed ? this.guess + 1 : 0]}</div>`;
+      reachable(node.firstChild);
     };
     this.showCover();
   }

@@ -2,7 +2,7 @@
 // at a click the model itself comes into the page, and takes any opening, strength and blend.
 //
 // Not here: the model (model_worker.js), and the texts (site/exporting.py).
-import { element, makeControl } from "./explorable.js";
+import { element, makeControl } from "./controls.js";
 
 const NAMES = { none: "Storyteller", legal: "Lawyer", support: "Support desk", code: "Programmer" };
 const STRENGTHS = ["0", "0.25", "0.5", "0.75", "1", "1.25", "1.5"];

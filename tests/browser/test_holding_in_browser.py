@@ -53,3 +53,28 @@ def test_a_click_sets_what_the_part_says_and_nothing_else_does(picture):
     picture.mouse.click(*middle(picture, "quant_type=fp4"))
     picture.mouse.click(300, 5)  # the title
     assert picture.evaluate("seen") == ["quant_type=fp4"]
+
+
+@pytest.fixture
+def server(benchmark, tmp_path):
+    """JupyterLab on a page with one explorable; its address. It ends after the browser, which would miss it."""
+    cells = ["from minilora import widgets\nexplorer = widgets.quantization_explorer()\nexplorer"]
+    benchmark.write_notebook(tmp_path / "page.ipynb", cells)
+    with benchmark.jupyter_server(tmp_path) as address:
+        yield address
+
+
+def test_in_jupyterlab_the_control_follows_the_picture_and_the_picture_the_control(benchmark, server, page):
+    benchmark.open_and_run(page, server, "page.ipynb")
+    page.wait_for_timeout(1000)  # the script waits until it is on the page
+    way = [middle(page, f"outlier={stop}") for stop in (0, 16, 32)]  # before the picture is redrawn
+    page.mouse.move(*way[0])
+    page.mouse.down()
+    for stop in way[1:]:
+        page.mouse.move(*stop, steps=4)
+    page.mouse.up()
+    page.wait_for_selector("text=One weight is 32 times the usual size", timeout=30_000)
+    assert page.evaluate(benchmark.IN_KERNEL, "explorer.outlier.value") == "32"
+    assert "32 times" in page.locator(".widget-readout").nth(1).inner_text()
+    page.mouse.click(*middle(page, "quant_type=int4"))
+    page.wait_for_selector("p:has-text('int4, blocks of 64, one weight 32 times')", timeout=30_000)

@@ -25,16 +25,16 @@ def most_of_full_fine_tunings_gain(page):
 @claim(
     "full-when-maximal",
     broken=[
-        lambda page: {"learned": _with(page, "patterns: 16", 4, 0.9)},
-        lambda page: {"learned": _with(page, "patterns: 64", 16, 0.99)},
-        lambda page: {"learned": _with(page, "patterns: 64", "full", 0.9)},
+        lambda page: {"learned": _with(page, "rank-16 change", 4, 0.9)},
+        lambda page: {"learned": _with(page, "rank-64 change", 16, 0.99)},
+        lambda page: {"learned": _with(page, "rank-64 change", "full", 0.9)},
     ],
 )
 def a_rank_learns_as_many_patterns(page):
     *smaller, largest = page["learned"].items()
     for task, shares in smaller:
         for r, share in shares.items():
-            expected = 1 if r == "full" else min(1, r / int(task.split()[-1]))
+            expected = 1 if r == "full" else min(1, r / int(task.split()[0].split("-")[1]))
             assert abs(share - expected) < 0.02, (task, r)
     assert max(share for r, share in largest[1].items() if r != "full") < 0.3
     assert largest[1]["full"] > 0.98

@@ -5,7 +5,7 @@ from minilora.lesson.prediction import Choice, Prediction
 PREDICTIONS: dict[str, Prediction] = {
     "plan-error": Choice(
         "Several runs were measured on a GPU. How far off is the worst of our plans for them?",
-        {"0.1%": 0.1, "2%": 2, "10%": 10, "50%": 50},
+        {"0.1%": 0.1, "1%": 1, "5%": 5, "25%": 25},
         "%",
     ),
     "gpus-for-8b": Choice(
