@@ -103,7 +103,9 @@ def test_nothing_is_lost_at_any_moment(name, words, tmp_path):
     longest = time.perf_counter() - begin
     whole = (tmp_path / "whole" / ADAPTER).read_bytes()
     counts: Counter[str] = Counter()
-    for _ in range(ROUNDS):
+    for n in range(ROUNDS):
+        if n % 10 == 0:
+            print(n, dict(counts), flush=True)
         shutil.rmtree(out, ignore_errors=True)
         child = start([*words, "--out", str(out)], log)
         time.sleep(rng.uniform(0, longest))
