@@ -3,10 +3,10 @@
     python benchmarks/several_processes.py --out several_processes.json [--processes 2]
 
 Starts `torchrun` for one process and for several: on GPUs over NCCL, a process for each; without, over gloo, with a
-thread for each. Full fine-tuning, LoRA and QLoRA take the same number of steps, with as many rows in each process as
-one has alone (weak scaling), and with as many in all together (strong scaling). Only what trains is reduced, once a step:
-a hook in DistributedDataParallel counts it. With the same rows in all together, several processes must see the losses
-of one, and end with its adapter. Last, a worker is killed midway, and one process continues from its last save.
+thread for each. Full fine-tuning, LoRA and QLoRA take the same number of steps: with as many rows in each process as
+one has alone (weak scaling), and with as many in all together (strong scaling). Only what trains is reduced, once a
+step: a hook in DistributedDataParallel counts it. With the same rows in all together, several processes must see the
+losses of one, and end with its adapter. Last, a worker is killed midway, and one process continues from its last save.
 """
 
 from __future__ import annotations
@@ -249,6 +249,7 @@ def page(recorded: dict[str, Any]) -> str:
         for row in recorded["rows"]
     ]  # fmt: skip
     killed = recorded["killed"]
+    close = f"{killed['largest_difference_of_a_loss']:.0e}"
     return (
         f"{versions(recorded['machine'])}; {setting['shape']} with {setting['rows']} rows in one process, QLoRA: "
         f"{setting['qlora_shape']} with {setting['qlora_rows']} and checkpointing; {setting['dtype']}, "
@@ -257,8 +258,8 @@ def page(recorded: dict[str, Any]) -> str:
         "after all steps (root mean square), beside what rounding may do.\n\n"
         + table(["", "tokens/s", "speed", "sent a step", "peak", "losses", "adapters"], rows)
         + f"\nA worker killed after step {killed['killed_after']} ends the job ({killed['said']}). One process "
-        f"continues from step {killed['resumed_from']}, with losses within {killed['largest_difference_of_a_loss']:.0e} of an "
-        "uninterrupted run's.\n"
+        f"continues from step {killed['resumed_from']}, with losses within {close} of an uninterrupted "
+        "run's.\n"
     )
 
 

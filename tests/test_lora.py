@@ -9,6 +9,7 @@ from torch import nn
 
 from minilora.lora import LoraConfig, LoraLinear, LoraModel, add_lora, base_fingerprint, find_targets
 from minilora.lora.combining import delta_weight
+from minilora.lora.layer import ActiveAdapters
 from minilora.quantization.linear4bit import quantize_model
 from tests.helpers import peer, randomize_adapter, small_gpt
 
@@ -145,6 +146,36 @@ def test_a_bf16_base_keeps_its_type_and_fp32_adapters():
         other.lora_B["default"].weight.data = layer.lora_B["default"].data.clone()
     assert logits(model).dtype == torch.bfloat16
     assert torch.equal(logits(model), logits(theirs))
+
+
+def test_training_beside_a_bf16_base_differs_by_its_rounding_alone():
+    """With gradients, products run in bfloat16; the update and all gradients stay within that type's rounding."""
+    torch.manual_seed(0)
+    tokens, width, r, scaling = 60, 96, 8, 0.5
+    x, out, grad = (torch.randn(2, tokens // 2, width).bfloat16() for _ in range(3))
+    layer = LoraLinear(torch.nn.Linear(width, width, bias=False).bfloat16(), ActiveAdapters({"a": 1.0}))
+    layer.add_adapter("a", LoraConfig(r=r, lora_alpha=scaling * r))
+    a, b = layer.lora_A["a"], layer.lora_B["a"]
+    torch.nn.init.normal_(b)
+    inputs = (out.requires_grad_(), x.requires_grad_(), a, b)
+    ours = layer._add_update(out, x, "a", 1.0)
+    doubles = [t.detach().double().requires_grad_() for t in inputs]
+    exact = doubles[0] + doubles[1] @ doubles[2].T @ doubles[3].T * scaling
+    assert ours.dtype == torch.bfloat16
+    # each of the few steps rounds to 8 bits, off by 2⁻⁹ at the worst; the errors are independent
+    assert (ours - exact).norm() < 2**-8 * exact.norm()
+    for ours_grad, exact_grad, tensor in zip(
+        torch.autograd.grad(ours, inputs, grad),
+        torch.autograd.grad(exact, doubles, grad.double()),
+        inputs,
+        strict=True,
+    ):
+        assert ours_grad.dtype == tensor.dtype
+        assert (ours_grad - exact_grad).norm() < 2**-7 * exact_grad.norm()
+    with torch.no_grad():  # as peft computes it, bit for bit
+        low = torch.nn.functional.linear(x.float(), a)
+        update = torch.nn.functional.linear(low, b) * scaling
+        assert torch.equal(layer._add_update(out, x, "a", 1.0), (out + update).bfloat16())
 
 
 # -- counting and targets ------------------------------------------------------------------------------------

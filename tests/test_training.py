@@ -13,6 +13,7 @@ from minilora.lora import LoraConfig, add_lora
 from minilora.quantization.linear4bit import quantize_model
 from minilora.training import Trainer, TrainingDiverged, evaluate, trainer
 from minilora.training.datasets import IGNORE, TokenData
+from minilora.training.distributed import join_processes
 from minilora.training.loss import cross_entropy_in_pieces
 from minilora.training.trainer import schedule
 from tests.helpers import counting_rows as data
@@ -473,3 +474,24 @@ def test_the_other_schedules_fall_as_in_transformers():
     assert {schedule(step, 50, 0.2, "constant") for step in range(10, 50)} == {1.0}
     with pytest.raises(ValueError, match="lr_scheduler_type is 'cos'; choose from cosine, linear, constant"):
         quiet(lora_model(), lr_scheduler_type="cos")
+
+
+@pytest.mark.parametrize(("device", "backend"), [("cpu", "gloo"), ("cuda", "nccl")])
+def test_processes_talk_as_their_device_needs(device, backend, monkeypatch):
+    """On a machine with one GPU: two processes may train on its CPU, but not on the GPU."""
+    started = []
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda number: None)
+    monkeypatch.setattr(torch.distributed, "init_process_group", started.append)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    assert join_processes(torch.device(device)) == (0, 2)
+    assert started == [backend]
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    if device == "cpu":
+        join_processes(torch.device("cpu"))
+    else:
+        with pytest.raises(ValueError, match=r"1 GPU\(s\) here"):
+            join_processes(torch.device("cuda"))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,18 +25,19 @@ from minilora.exercises.exercise import Exercise
 from minilora.exercises.question import EXAMPLE_STUDENT
 from minilora.exercises.registry import EXERCISES
 from minilora.figures.svg import still
+from minilora.memory import gigabytes
 from minilora.training.datasets import CORPORA
 from minilora.widgets import memory_explorer
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PICTURE = ROOT / "docs" / "memory-explorer.svg"
-PAGES = ("README.md", "docs/instructors.md")
+PAGES = ("README.md", "docs/instructors.md", "docs/four-bits-on-a-gpu.md")
 PART = re.compile(r"(<!-- begin ([a-z-]+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from lora_against_full import page as lora_against_full_page  # noqa: E402
-from page_parts import table  # noqa: E402
+from page_parts import table, versions  # noqa: E402
 
 
 def main() -> int:
@@ -135,12 +137,39 @@ def picture() -> str:
     return still(explorer.svg) + "\n"
 
 
+def four_bits_on_a_gpu() -> str:
+    """Microseconds of each way to do a thing with one weight, and bitsandbytes' time divided by it."""
+    recorded = record("quantization_gpu")
+    rows = [
+        [f"{row['what']}: {row['how']}", f"{statistics.median(row['microseconds']):.1f}",
+         f"{statistics.median(row['ratios']):.2f}"]
+        for row in recorded["rows"][1:]
+        if row["ratios"] and row["how"] != "an ordinary bfloat16 layer"
+        and ("called from Python" not in row["what"] or "dequantize" not in row["what"])
+    ]  # fmt: skip
+    return versions(recorded["machine"]) + ".\n\n" + table(["", "µs", "bitsandbytes / this"], rows).rstrip()
+
+
+def qlora_step_on_a_gpu() -> str:
+    recorded = record("seven_billion")
+    rows = [
+        [f"{row['batch']} × {row['length']}{', checkpointing' * row['checkpointing']}: {row['how']}",
+         f"{row['tokens_per_second']:,.0f}", f"{row['speed_ratio']:.2f}" if "speed_ratio" in row else "",
+         gigabytes(row["peak"])]
+        for row in recorded["side_by_side"] if "failed" not in row
+    ]  # fmt: skip
+    text = f"{versions(recorded['machine'])}; {recorded['shape']}, r={recorded['r']} on {recorded['targets']}.\n\n"
+    return text + table(["", "tokens/s", "speed", "peak"], rows).rstrip()
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "pages": pages,
     "faithful": faithful,
     "lora-against-full": lora_against_full,
     "corpora": corpora,
     "mistakes": mistakes,
+    "four-bits-on-a-gpu": four_bits_on_a_gpu,
+    "qlora-step-on-a-gpu": qlora_step_on_a_gpu,
 }
 
 
