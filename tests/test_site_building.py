@@ -1,0 +1,123 @@
+"""The steps that build the web site, each by itself.
+
+Not here: the finished site in a browser (tests/browser/test_site.py).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from minilora import widgets
+from minilora.figures.svg import still_html
+from minilora.lesson.guessing import Reveal
+from minilora.lesson.predictions import PREDICTIONS
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def site_on_the_path(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "site"))
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+
+
+def test_everything_that_a_page_links_to_is_staged(tmp_path, monkeypatch):
+    import staging
+
+    monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
+    staging.stage([], tmp_path / "source")  # ends the program if a link leads nowhere
+    names = {path.relative_to(tmp_path / "source").as_posix() for path in (tmp_path / "source").rglob("*.*")}
+    for folder in ("notebooks", "exercises"):
+        assert {f"{folder}/{path.name}" for path in (ROOT / folder).glob("*.ipynb")} <= names
+    assert not [name for name in names if "solutions" in name], "solutions are not published"
+    page = (tmp_path / "source" / "notebooks" / "00_start_here.ipynb").read_text(encoding="utf-8")
+    assert "../exercises/index.md" in page, "a link to a folder leads to its list"
+    assert "codespaces" not in page, "no repository is known"
+
+
+def test_a_build_that_knows_its_repository_links_to_where_a_page_runs(monkeypatch):
+    import staging
+
+    monkeypatch.setenv("GITHUB_REPOSITORY", "someone/minilora")
+    assert "https://codespaces.new/someone/minilora" in staging.about_page("00_start_here.ipynb")
+
+
+def test_a_link_to_nothing_ends_the_build(tmp_path):
+    import staging
+
+    (tmp_path / "a.md").write_text("[x](b.md)", encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"b\.md"):
+        staging.add_linked_files(tmp_path)
+    (tmp_path / "a.md").write_text("`[x](b.md)`", encoding="utf-8")
+    staging.add_linked_files(tmp_path)
+
+
+def test_a_still_becomes_the_drawing_itself():
+    import staging
+
+    explorer = widgets.rank_explorer()
+    html = staging.STILL.sub(staging.inline, still_html(explorer.svg, explorer.sentence))
+    assert html.startswith(explorer.svg), (
+        "as it was drawn: without the margin and the background of a picture file"
+    )
+
+
+def test_all_states_of_an_explorable_are_recorded_in_the_order_of_its_controls():
+    import recording
+
+    explorer = widgets.parameter_explorer()
+    pictures = recording.explorer_states(explorer)
+    counts = [len(control.values()) for control in explorer.declared.values()]
+    assert len(pictures) == counts[0] * counts[1] * counts[2]
+    explorer.rank.value = explorer.declared["rank"].values()[1]
+    explorer.model.value = explorer.declared["model"].values()[1]
+    explorer.targets.value = explorer.declared["targets"].values()[0]
+    assert pictures[counts[1] * counts[2] + 1] == explorer.picture.value
+
+
+def test_what_has_too_many_states_or_a_control_of_its_own_is_not_recorded():
+    import recording
+
+    assert not recording.explorer_states(widgets.memory_explorer())
+
+
+def test_an_answer_is_recorded_for_each_guess(tmp_path, monkeypatch):
+    import recording
+
+    monkeypatch.setenv("MINILORA_HOME", str(tmp_path))
+    id, prediction = next(iter(PREDICTIONS.items()))
+    reveal = Reveal(id, prediction, next(iter(prediction.options.values())))
+    pictures = recording.reveal_states(reveal)
+    assert len(pictures) == 1 + len(prediction.options)
+    assert "your guess" not in pictures[0]
+    name = recording.save(pictures, tmp_path)
+    assert json.loads((tmp_path / name).read_text(encoding="utf-8")) == pictures
+
+
+def test_the_policy_allows_the_scripts_of_the_page_and_no_others():
+    import finishing
+
+    html = finishing.with_policy(
+        '<head><meta charset="utf-8"></head><script>go()</script><script src="a.js"></script>'
+    )
+    allowed = base64.b64encode(hashlib.sha256(b"go()").digest()).decode()
+    assert f"'sha256-{allowed}'" in html
+    assert html.count("sha256-") == 1
+    assert html.index("Content-Security-Policy") < html.index("charset")
+    assert "unsafe-inline'; img" in html, "for styles"
+    assert "script-src 'self' 'wasm-unsafe-eval' 'sha256" in html
+
+
+def test_the_packages_from_npm_are_pinned_and_no_registry_is_named():
+    wanted = json.loads((ROOT / "site" / "package.json").read_text(encoding="utf-8"))
+    text = (ROOT / "site" / "package-lock.json").read_text(encoding="utf-8")
+    assert "://" not in text.replace("https://github.com/sponsors", "").replace("https://opencollective", "")
+    packages = json.loads(text)["packages"]
+    for name, version in (wanted["dependencies"] | wanted["devDependencies"]).items():
+        assert packages[f"node_modules/{name}"]["version"] == version
+        assert packages[f"node_modules/{name}"]["integrity"].startswith("sha512-")
