@@ -9,7 +9,6 @@ import pytest
 
 from minilora.explorables.memory import CARDS
 from minilora.figures import (
-    adapters,
     anatomy,
     charts,
     dashboard,
@@ -25,6 +24,7 @@ from minilora.figures import (
     quantization,
     ranks,
     thin_additions,
+    voices,
     walls,
 )
 from minilora.figures.colors import COLORS, diverging, ink, luminance, rgb
@@ -47,10 +47,18 @@ LOSSES = {"base": 3.6, "full": 0.6, 1: 1.7, 8: 0.9, 64: 0.8}
 SPECTRA = {"the change": [8, 4, 2, 1, 1, 1, 1, 1], "a random matrix": [2.0] * 8}
 MOVED = {"W": 0.0, "A": 0.2, "B": 0.3}
 PICTURES = {
-    "adapters": adapters.draw(
-        "A dog & a <cat>", "ran home", "heretofore ran", {"legal": 1.0}, ("ab" * 32, "ab" * 32)
+    "voices": voices.draw(
+        "A dog & a <cat>",
+        [
+            voices.Voice("base", [("ran", False), ("home", False)], False),
+            voices.Voice("1 × legal", [("heretofore", True), ("ran", False)], True),
+        ],
+        "Same opening",
+        "Underlined: likelier words.",
     ),
-    "adapters off": adapters.draw("A dog", "ran " * 300, "", {}, ("ab" * 32, "cd" * 32)),
+    "a voice still growing": voices.draw(
+        "A dog", [voices.Voice("base", [("ran", False)] * 300, False)], "Alone", "", least_lines=3
+    ),
     "anatomy": anatomy.draw(
         small_matrix(10, 14),
         small_matrix(4, 14),

@@ -21,13 +21,6 @@ sys.path.insert(0, str(ROOT / "tools"))
 import build_notebooks  # noqa: E402
 
 
-def test_the_peak_that_page_05_quotes_is_the_recorded_one():
-    record = ROOT / "benchmarks" / "results" / "seven_billion.json"
-    peak = json.loads(record.read_text(encoding="utf-8"))["qlora_in_24_gb"]["peak"]
-    code = "\n".join(cell.source for cell in nbformat.read(PAGES[5], as_version=4).cells)
-    assert f"measured = {peak:_}  # bytes" in code
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_leads_to_its_exercises(page):
     exercises = ROOT / "exercises" / page.name

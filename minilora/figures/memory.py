@@ -53,7 +53,7 @@ def verdict(plan: MemoryPlan, card: float) -> str:
 
     >>> from minilora.memory import plan_memory
     >>> verdict(plan_memory("llama-3.1-8b", "lora"), 24), verdict(plan_memory("llama-3.1-8b", "full"), 24)
-    ('fits, 4.26 GB to spare', '40.31 GB over (needs 3 GPUs)')
+    ('fits, 5.20 GB to spare', '40.31 GB over (needs 3 GPUs)')
     """
     spare = plan.headroom(card)
     if spare < 0:

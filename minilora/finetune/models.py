@@ -102,7 +102,9 @@ def _generate_tokens(
         for _ in range(max_new_tokens):
             found = model(input_ids=new, past_key_values=cache, use_cache=True)
             cache = found.past_key_values
-            new = generation._choose(found.logits[0, -1].float(), temperature, top_k, generator).view(1, 1)
+            new = generation.choose_token(found.logits[0, -1].float(), temperature, top_k, generator).view(
+                1, 1
+            )
             yield int(new)
     finally:
         model.train(was_training)

@@ -123,7 +123,7 @@ def sample(model: Any, prompt: str) -> str:
 def duration(seconds: float) -> str:
     """Writes a time as one says it.
 
-    >>> duration(42), duration(150), duration(4000)
+    >>> duration(42), duration(150), duration(4020)
     ('42 s', '2 min 30 s', '1 h 7 min')
     """
     minutes, rest = divmod(round(seconds), 60)

@@ -72,7 +72,9 @@ names = ("llama-3.2-1b", "llama-3.1-8b", "llama-2-13b", "llama-33b", "llama-3.1-
 how = {"target_modules": "all-linear", "gradient_checkpointing": True, "double_quant": True}
 how["optimizer"] = "adamw-master"  # mixed precision; adapters and their optimizer are in 32 bits anyway
 methods = ("full", "lora", "qlora")
-gpus = {name: {method: plan_memory(name, method, **how).cards(24) for method in methods} for name in names}
+gpus = {}
+for name in names:
+    gpus[name] = {method: plan_memory(name, method, **how).cards(24) for method in methods}
 display(gpu_ladder(gpus, 24))
 reveal("gpus-for-8b", gpus["llama-3.1-8b"]["full"])
 

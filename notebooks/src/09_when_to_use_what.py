@@ -79,7 +79,7 @@ texts = {"legal": style_corpus("legal", "validation", documents=8), "a story": h
 held_out = {name: encode_text(text, base.tokenizer, 64) for name, text in texts.items()}
 train_data = encode_text(style_corpus("legal", documents=160), base.tokenizer, sequence_length=64)
 torch.manual_seed(0)
-lora = add_lora(GPT.from_pretrained("tiny-gpt"), LoraConfig(r=8, lora_alpha=16, target_modules="all-linear"))
+lora = add_lora(GPT.from_pretrained("tiny-gpt"), LoraConfig(r=8, target_modules="all-linear"))
 Trainer(lora, train_data, max_steps=40).train()
 Trainer(full, train_data, max_steps=40).train()
 
