@@ -57,7 +57,11 @@ PICTURES = {
         "Underlined: likelier words.",
     ),
     "a voice still growing": voices.draw(
-        "A dog", [voices.Voice("base", [("ran", False)] * 300, False)], "Alone", "", least_lines=3
+        "A dog",
+        [voices.Voice("base", [("ran", False)] * 300, False)],
+        "Alone",
+        "The text is not finished yet.",
+        least_lines=3,
     ),
     "anatomy": anatomy.draw(
         small_matrix(10, 14),
@@ -210,13 +214,9 @@ def test_parts_add_up_for_every_model(model):
 
 
 CHARTS = [
-    charts.loss_curves({"LoRA": [3.0, 2.0], "full": [3.0, 1.0]}, {"LoRA": [(2, 2.1)]}, base=3.2),
-    charts.loss_by_rank(LOSSES),
     charts.losses_by_task({"legal": {"full": [1.0, 1.2], "LoRA": [1.3, 1.5]}}, {"legal": 3.0}),
-    charts.memory_bars({"full": {"weights": 2e9}, "QLoRA": {"weights": 5e8}}),
     charts.storage(23_000_000, 400_000),
     charts.family({"LoRA": (0.01, 0.9), "full": (1.0, 1.0)}),
-    charts.share_by_width({"small": (256, 0.02), "large": (4096, 0.001)}),
 ]
 each_chart = pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.sentence[:20])
 

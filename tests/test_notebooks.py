@@ -3,7 +3,6 @@
 Not here: the claims (test_pages.py), and the rules for a page's text (test_page_rules.py).
 """
 
-import json
 import os
 import re
 import subprocess

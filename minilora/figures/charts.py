@@ -21,8 +21,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from minilora.figures.colors import COLORS
-from minilora.figures.dashboard import smooth
-from minilora.figures.svg import GIB, bytes_in_words, gib, percent
+from minilora.figures.svg import bytes_in_words, percent
 
 TEXT = "#1a1a1a"
 METHOD_COLORS = {
@@ -30,14 +29,6 @@ METHOD_COLORS = {
     "full": TEXT,
     "LoRA": COLORS["trainable"],
     "QLoRA": COLORS["quantized"],
-}
-PART_COLORS = {  # by the words in which a memory plan names its parts
-    "frozen": COLORS["frozen"],
-    "quantized": COLORS["quantized"],
-    "trainable": COLORS["trainable"],
-    "gradients": COLORS["gradients"],
-    "optimizer": COLORS["optimizer"],
-    "activations": COLORS["activations"],
 }
 
 
@@ -52,73 +43,6 @@ class Chart(Figure):
         width = round(self.get_figwidth() * self.dpi)
         data = {"image/png": base64.b64encode(image.getvalue()).decode("ascii"), "text/plain": self.sentence}
         return data, {"image/png": {"width": width, "alt": self.sentence}}
-
-
-def loss_curves(
-    losses: Mapping[str, Sequence[float]],
-    validation: Mapping[str, Sequence[tuple[int, float]]] | None = None,
-    base: float | None = None,
-    *,
-    title: str | None = None,
-) -> Chart:
-    """Training loss by step for each method (smoothed), validation losses (step, loss) as dots, the base as a line.
-
-    >>> loss_curves({"LoRA": [3.0, 2.0, 1.0], "full": [3.0, 1.5, 0.9]}).sentence
-    'Training loss after 3 steps: LoRA 1.93, full 1.73.'
-    """
-    ends = {name: smooth(values)[-1] for name, values in losses.items()}
-    steps = max(len(values) for values in losses.values())
-    listed = ", ".join(f"{name} {end:.2f}" for name, end in ends.items())
-    sentence = f"Training loss after {steps} steps: {listed}"
-    sentence += f"; base {base:.2f}." if base is not None else "."
-    below = "step (dots: loss on text that was kept back)" if validation else "step"
-    heading = title or f"The training loss falls: {listed}"
-    chart, axes = _chart(heading, sentence, below, "training loss (nats per token)")
-    labels: list[tuple[float, str, str]] = []
-    for name, values in losses.items():
-        color = _color(name)
-        style = (
-            "-." if any(color == other for *_, other in labels) else "-"
-        )  # two runs of one method stay apart
-        axes.plot(range(1, len(values) + 1), smooth(values), style, color=color, linewidth=2)
-        labels.append((ends[name], name, color))
-        dots = (validation or {}).get(name, [])
-        axes.plot(*zip(*dots, strict=True), "o", color=color, markersize=5) if dots else None
-    if base is not None:
-        axes.axhline(base, color=METHOD_COLORS["base"], linestyle="--")
-        labels.append((base, "base, untrained", METHOD_COLORS["base"]))
-    _label_ends(axes, labels)
-    return chart
-
-
-def loss_by_rank(
-    losses: Mapping[int | str, float],
-    *,
-    title: str | None = None,
-    measure: str = "validation loss (nats per token)",
-) -> Chart:
-    """Loss (or another measure) that LoRA reaches at each rank; "base" and "full" draw lines to leave and to reach."""
-    ranks = sorted(key for key in losses if isinstance(key, int))
-    sentence = f"{measure.split(' (')[0].capitalize()} by rank: " + ", ".join(
-        f"{r}: {losses[r]:.3f}" for r in ranks
-    )
-    sentence += "".join(f"; {key} {losses[key]:.3f}" for key in ("base", "full") if key in losses) + "."
-    heading = (
-        title or f"Rank {ranks[0]} reaches {losses[ranks[0]]:.2f}, rank {ranks[-1]} {losses[ranks[-1]]:.2f}"
-    )
-    chart, axes = _chart(heading, sentence, "rank r", measure)
-    axes.plot(ranks, [losses[r] for r in ranks], "o-", color=METHOD_COLORS["LoRA"], linewidth=2)
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(ranks, [str(r) for r in ranks])
-    if measure.startswith("share"):
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.0%}"))
-    labels = [(losses[ranks[-1]], "LoRA", METHOD_COLORS["LoRA"])]
-    for key, words in (("base", "base, untrained"), ("full", "full fine-tuning")):
-        if key in losses:
-            axes.axhline(losses[key], color=METHOD_COLORS[key], linestyle="--")
-            labels.append((losses[key], words, METHOD_COLORS[key]))
-    _label_ends(axes, labels)
-    return chart
 
 
 def losses_by_task(
@@ -153,36 +77,6 @@ def losses_by_task(
     axes.set_yticks(range(len(losses)), list(losses))
     axes.invert_yaxis()
     axes.set_xlim(left=min(min(v) for row in losses.values() for v in row.values()) - 0.9)
-    return chart
-
-
-def memory_bars(
-    parts: Mapping[str, Mapping[str, float]], card: float | None = None, *, title: str | None = None
-) -> Chart:
-    """Bytes by part, stacked for each method: {method: {part: bytes}}; `card` is a card's memory in bytes, a line."""
-    totals = {method: sum(sizes.values()) for method, sizes in parts.items()}
-    sentence = "Memory: " + "; ".join(
-        f"{method} {gib(totals[method])} ({', '.join(f'{part} {gib(size)}' for part, size in sizes.items())})"
-        for method, sizes in parts.items()
-    )
-    listed = ", ".join(f"{method} {gib(total)}" for method, total in totals.items())
-    unit, name = (GIB, "GiB") if max(totals.values()) > GIB else (2**20, "MiB")
-    chart, axes = _chart(title or f"Memory: {listed}", sentence + ".", f"memory ({name})", "")
-    for place, (method, sizes) in enumerate(parts.items()):
-        left = 0.0
-        for part, size in sizes.items():
-            first = part not in axes.get_legend_handles_labels()[1]  # each part once in the legend
-            label = part if first else None
-            axes.barh(place, size / unit, left=left, color=_part_color(part), height=0.6, label=label)
-            left += size / unit
-        axes.annotate(gib(totals[method]), (left, place), (5, 0), textcoords="offset points", va="center")
-    if card is not None:
-        axes.axvline(card / unit, color=TEXT, linestyle="--")
-        axes.text(card / unit, -0.55, f" card: {gib(card)}", va="bottom")
-    axes.set_yticks(range(len(parts)), list(parts))
-    axes.set_ylim(len(parts) - 0.5, -0.8)
-    axes.margins(x=0.12)
-    chart.legend(loc="outside lower center", ncols=3, frameon=False)
     return chart
 
 
@@ -238,37 +132,6 @@ def family(points: Mapping[str, tuple[float, float]], *, title: str | None = Non
     return chart
 
 
-def share_by_width(
-    models: Mapping[str, tuple[int, float]], line: float = 0.01, *, title: str | None = None
-) -> Chart:
-    """Share of the weights that LoRA trains over the width of the model: {model: (hidden size, share)}.
-
-    `line` is a share to compare with, dashed.
-
-    >>> share_by_width({"small": (256, 0.02), "large": (4096, 0.001)}).sentence
-    'Share of weights trained: small (width 256) 2.00%; large (width 4,096) 0.10%.'
-    """
-    listed = "; ".join(
-        f"{name} (width {width:,}) {percent(share)}" for name, (width, share) in models.items()
-    )
-    first, last = min(models.values()), max(models.values())
-    heading = (
-        title or f"The wider the model, the smaller the share: {percent(first[1])} to {percent(last[1])}"
-    )
-    axis = ("width of the model (hidden size)", "share of weights trained")
-    chart, axes = _chart(heading, f"Share of weights trained: {listed}.", *axis)
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
-    axes.plot(*zip(*sorted(models.values()), strict=True), "o-", color=COLORS["trainable"], linewidth=2)
-    axes.axhline(line, color=COLORS["neutral"], linestyle="--")
-    for name, (width, share) in models.items():
-        _write(axes, width, share, name, TEXT, (6, 6))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g}%"))
-    axes.margins(0.12, 0.12)
-    return chart
-
-
 def _chart(title: str, sentence: str, x: str, y: str) -> tuple[Chart, Axes]:
     spaced = ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.1)  # inches
     chart = Chart(figsize=(7.2, 3.6), dpi=100, layout=spaced, facecolor="white")
@@ -288,10 +151,6 @@ def _color(method: str) -> str:
         if known.lower() in method.lower():
             return METHOD_COLORS[known]
     return COLORS["neutral"]
-
-
-def _part_color(part: str) -> str:
-    return next((color for word, color in PART_COLORS.items() if word in part.lower()), COLORS["neutral"])
 
 
 def _write(

@@ -151,7 +151,8 @@ losses, training = {}, {"max_steps": 4, "batch_size": 16}
 for parts in (1, 4):
     torch.manual_seed(0)
     model = add_lora(GPT.from_pretrained("tiny-gpt"), LoraConfig(r=8, target_modules="all-linear"))
-    losses[parts] = Trainer(model, train_data, gradient_accumulation_steps=parts, **training).train().losses
+    trainer = Trainer(model, train_data, gradient_accumulation_steps=parts, **training)
+    losses[parts] = trainer.train().losses
 difference = max(abs(a - b) for a, b in zip(losses[1], losses[4], strict=True))
 print(f"largest difference of the losses: {difference:.0e}")
 reveal("in-parts", "equal but for rounding" if difference < 1e-3 else "clearly different")
@@ -190,7 +191,8 @@ def way_to_fit(model, gpu):
     return "no way on one GPU"
 
 
-show_table(["", "8 GB", "24 GB", "80 GB"], [[n, *(way_to_fit(n, gpu) for gpu in (8, 24, 80))] for n in names])
+rows = [[n, *(way_to_fit(n, gpu) for gpu in (8, 24, 80))] for n in names]
+show_table(["", "8 GB", "24 GB", "80 GB"], rows)
 
 # %% [markdown]
 # **What we saw.** Between the models that need none of this and those that are out of reach lies what most people use, and
