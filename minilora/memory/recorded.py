@@ -1,7 +1,7 @@
 """Training steps whose peak was measured on a GPU, to compare plans with.
 
-Ours ran on an H100 with 80 GB; benchmarks/memory_gpu.py and benchmarks/seven_billion.py are the programs, and
-benchmarks/results holds all figures. Those of others are published. Not here: planning (plan.py).
+Ours ran on an H200, limited to `limit` GB; benchmarks/memory_gpu.py and benchmarks/seven_billion.py are the programs,
+and benchmarks/results holds all figures. Those of others are published. Not here: planning (plan.py).
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ RECORDED = (
     RecordedRun(
         "Llama-3.1-8B, QLoRA",
         _8B | {"method": "qlora", "double_quant": True, "batch_size": 2, "sequence_length": 1024},
-        7_779_957_760,
+        7_500_282_880,
         limit=24,
     ),
-    RecordedRun("Llama-3.1-8B, LoRA", _8B | {"method": "lora"}, 17_345_649_664, limit=24),
-    RecordedRun("Llama-3.1-8B, full, all in 16 bits", _8B | {"method": "full"}, 64_318_897_152),
+    RecordedRun("Llama-3.1-8B, LoRA", _8B | {"method": "lora"}, 17_345_653_760, limit=24),
+    RecordedRun("Llama-3.1-8B, full, all in 16 bits", _8B | {"method": "full"}, 64_318_906_368),
     RecordedRun("Llama-3.1-8B, full, all in 32 bits", _8B | {"method": "full", "dtype": "fp32"}, None),
     RecordedRun(
         "Llama-3.2-3B, full, all in 16 bits",
@@ -58,7 +58,7 @@ RECORDED = (
         "Llama-2-7B, QLoRA",
         _8B | {"shape": "llama-2-7b", "r": 8, "method": "qlora", "double_quant": True, "batch_size": 4,
                "sequence_length": 1024},
-        6_698_007_552,
+        6_138_223_616,
     ),
     # GiB in torchtune's README, for its memory-saving recipes on a 24 GB GPU; batch and length are not stated
     RecordedRun("Llama-3.1-8B, LoRA", _SHORT | {"method": "lora"}, int(16.2 * 2**30), 24, "torchtune"),
