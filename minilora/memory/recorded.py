@@ -1,7 +1,7 @@
 """Training steps whose peak was measured on a GPU, to compare plans with.
 
-Ours ran on an H200, held to the memory that `limit` names; benchmarks/memory_gpu.py and benchmarks/seven_billion.py are
-the programs, and benchmarks/results holds all figures. Those of others are published. Not here: planning (plan.py).
+Ours ran on an H200, limited to `limit` GB; benchmarks/memory_gpu.py and benchmarks/seven_billion.py are the programs,
+and benchmarks/results holds all figures. Those of others are published. Not here: planning (plan.py).
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@
 # hand, and turn the four knobs that decide it. **Time:** 15 minutes; no cell takes longer than half a minute.
 #
 # A model of 8 billion weights was fine-tuned on a GPU that was allowed to use 24 GB, as much as a good gaming PC has. It
-# used a third of that. Full fine-tuning of the same model ran out of memory on a GPU of 80 GB.
+# used less than a third of that. Full fine-tuning of the same model ran out of memory with 80 GB.
 #
 # Did anyone have to try? `plan_memory` adds up bytes from the shape of a model alone. Before we trust it, we hold it against
-# runs that were recorded on a real GPU (an H100).
+# runs that were recorded on a real GPU (an H200).
 
 # %%
 from minilora.lesson import *

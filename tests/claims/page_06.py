@@ -56,7 +56,7 @@ def fewer_gpus_at_each_step(page):
         lambda page: {"largest": page["largest"] | {"qlora": page["MODELS"]["llama-2-13b"]}},
         measured("torchtune", 60_000_000_000),
         measured("ours", 20_000_000_000),
-        measured("ours", 8_300_000_000),
+        measured("ours", 7_900_000_000),
         lambda page: {"how": page["how"] | {"batch_size": 64}},
         lambda page: {"gpus": page["gpus"] | {"llama-3.1-8b": {"full": 1}}},
     ],
@@ -70,7 +70,7 @@ def one_consumer_gpu(page):
         if run.source == "torchtune":  # who do not state how much text a step read
             assert abs(run.plan.total / run.peak - 1) < 0.25
     recorded = next(run for run in page["RECORDED"] if run.name == "Llama-3.1-8B, QLoRA")
-    assert 0.3 < recorded.peak / 24e9 < 0.36, "a third"
+    assert recorded.peak < 24e9 / 3
     assert abs(recorded.plan.total / recorded.peak - 1) < 0.02
     assert page["plan_memory"]("llama-3.1-70b", "qlora", **page["how"]).cards(48) == 1
     assert page["gpus"]["llama-3.1-8b"]["full"] > 1
