@@ -113,9 +113,9 @@ def test_links_between_pages_and_exercises_work_from_the_copies(tmp_path):
         (tmp_path / folder).mkdir()
         for path in (ROOT / folder).glob("*.ipynb"):
             (tmp_path / folder / path.name).write_bytes(path.read_bytes())
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")  # pages link to the glossary
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")  # pages link to the glossary, and to what was measured
     (tmp_path / "benchmarks").mkdir()
-    shutil.copy(ROOT / "benchmarks" / "RESULTS.md", tmp_path / "benchmarks")  # and to what was measured
+    shutil.copy(ROOT / "benchmarks" / "RESULTS.md", tmp_path / "benchmarks")
     update(tmp_path)
     for path in (tmp_path / "my-work").rglob("*.ipynb"):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
