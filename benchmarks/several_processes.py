@@ -248,18 +248,21 @@ def page(recorded: dict[str, Any]) -> str:
          if "adapter_difference" in row else ""]
         for row in recorded["rows"]
     ]  # fmt: skip
-    killed = recorded["killed"]
-    close = f"{killed['largest_difference_of_a_loss']:.0e}"
-    return (
+    text = (
         f"{versions(recorded['machine'])}; {setting['shape']} with {setting['rows']} rows in one process, QLoRA: "
         f"{setting['qlora_shape']} with {setting['qlora_rows']} and checkpointing; {setting['dtype']}, "
         f"{setting['length']} tokens a row, r={setting['r']}, {STEPS} steps. Speed: against one process. The last "
         "two columns compare with one process on the same rows: the largest difference of a loss, and of the adapters "
         "after all steps (root mean square), beside what rounding may do.\n\n"
         + table(["", "tokens/s", "speed", "sent a step", "peak", "losses", "adapters"], rows)
-        + f"\nA worker killed after step {killed['killed_after']} ends the job ({killed['said']}). One process "
-        f"continues from step {killed['resumed_from']}, with losses within {close} of an uninterrupted "
-        "run's.\n"
+    )
+    killed = recorded.get("killed")  # the last part; a run that ended before has none
+    if killed is None:
+        return text
+    return text + (
+        f"\nA worker killed after step {killed['killed_after']} ends the job ({killed['said']}). One process continues "
+        f"from step {killed['resumed_from']}, with losses within {killed['largest_difference_of_a_loss']:.0e} of those "
+        "of an uninterrupted run.\n"
     )
 
 

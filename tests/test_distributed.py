@@ -108,9 +108,13 @@ def test_the_benchmark_runs_here(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    rows = json.loads(out.read_text(encoding="utf-8"))["rows"]
-    for row in rows:
+    recorded = json.loads(out.read_text(encoding="utf-8"))
+    assert [row["method"] for row in recorded["rows"]] == ["full"] * 3 + ["lora"] * 3 + ["qlora"] * 3
+    for row in recorded["rows"]:
         width = 4 if row["processes"] > 1 else 0  # fp32, once a step; a process alone sends nothing
         assert row["bytes_sent_per_step"] == width * row["trained"]
         # the same rows: what differs is the order of sums in fp32, 1e-6 a step, which Adam's division may magnify
         assert row.get("largest_difference_of_a_loss", 0) < 1e-4
+        if "adapter_difference" in row:
+            assert row["adapter_difference"] < row["adapter_difference_at_most"]
+    assert recorded["killed"]["largest_difference_of_a_loss"] < 1e-4
