@@ -42,7 +42,7 @@ FROM_NPM = {
 }
 LARGE = ("_static/pyodide/", "_static/onnxruntime-web/", "_static/model/")  # kept when first used
 # What runs in the browser's Python: these modules and all of minilora that they import.
-IN_BROWSER = ["minilora.explorables.memory", "minilora.explorables.methods"]
+IN_BROWSER = [f"minilora.explorables.{name}" for name in ("memory", "methods", "picture")]
 LOADED = """\
 import importlib, sys
 for name in {names}: importlib.import_module(name)
@@ -130,7 +130,7 @@ def finish(site: Path) -> None:
         if (
             "Content-Security-Policy" not in html
         ):  # else Sphinx has left the page of an earlier build as it was
-            page.write_text(with_policy(html), encoding="utf-8")
+            page.write_text(with_levels(with_policy(html)), encoding="utf-8")
     paths = [path for path in sorted(site.rglob("*")) if path.is_file() and not path.name.startswith(".")]
     files = {path.relative_to(site).as_posix(): path for path in paths if path.name != "sw.js"}
     whole = hashlib.sha256()
@@ -141,6 +141,11 @@ def finish(site: Path) -> None:
     worker = worker.replace("@VERSION@", whole.hexdigest()[:12]).replace('"@FILES@"', json.dumps(small))
     (site / "sw.js").write_text(worker, encoding="utf-8")
     (site / ".nojekyll").touch()  # GitHub Pages would leave out folders that begin with an underscore
+
+
+def with_levels(html: str) -> str:
+    """Furo's captions of the page list say that they are headings, but not of which level; screen readers ask."""
+    return html.replace('class="caption" role="heading"', 'class="caption" role="heading" aria-level="2"')
 
 
 def with_policy(html: str) -> str:

@@ -13,12 +13,12 @@ import itertools
 import json
 import math
 from collections.abc import Iterable
-from html import escape
 from pathlib import Path
 from typing import Any
 
+from minilora.explorables.picture import as_html, picture
 from minilora.lesson.guessing import Reveal
-from minilora.widgets.explorer import Explorer, impossible
+from minilora.widgets.explorer import Explorer
 
 MOST_STATES = 300  # an explorable with more of them runs as Python in the browser, or stays a picture
 
@@ -47,17 +47,9 @@ def explorer_states(explorer: Explorer) -> list[str]:
     if not values or len(values) < len(explorer.controls) or math.prod(map(len, values)) > MOST_STATES:
         return []
     return [
-        picture(explorer, dict(zip(explorer.declared, state, strict=True)))
+        as_html(*picture(explorer.draw, dict(zip(explorer.declared, state, strict=True))))
         for state in itertools.product(*values)
     ]
-
-
-def picture(explorer: Explorer, values: dict[str, Any]) -> str:
-    """As `Explorer.redraw` shows it."""
-    try:
-        return as_html(*explorer.draw(**values))
-    except ValueError as error:
-        return as_html(*impossible(error))
 
 
 def reveal_states(reveal: Reveal) -> list[str]:
@@ -65,10 +57,6 @@ def reveal_states(reveal: Reveal) -> list[str]:
     prediction = reveal.prediction
     guesses: Iterable[Any] = getattr(prediction, "values", None) or list(prediction.options)
     return [as_html(*reveal.beside(guess)) for guess in (None, *guesses)]
-
-
-def as_html(svg: str, sentence: str) -> str:
-    return f'{svg}<p aria-hidden="true">{escape(sentence)}</p>'
 
 
 def save(pictures: list[str], folder: Path) -> str:

@@ -20,7 +20,8 @@ import anywidget
 from ipywidgets import HTML, Box, Checkbox, DOMWidget, Dropdown, Layout, SelectionSlider, VBox
 
 from minilora.explorables.controls import Control, declaration
-from minilora.figures.svg import in_a_name, still_html, svg, title
+from minilora.explorables.picture import as_html, picture
+from minilora.figures.svg import in_a_name, still_html
 
 
 class Accessibility(anywidget.AnyWidget):
@@ -62,11 +63,8 @@ class Explorer(VBox):
     draw: Callable[..., tuple[str, str]]
 
     def redraw(self) -> None:
-        try:
-            self.svg, self.sentence = self.draw(**self.chosen())
-        except ValueError as error:  # a choice that cannot be: the engine's message says why
-            self.svg, self.sentence = impossible(error)
-        self.picture.value = f'{self.svg}<p aria-hidden="true">{escape(self.sentence)}</p>'
+        self.svg, self.sentence = picture(self.draw, self.chosen())
+        self.picture.value = as_html(self.svg, self.sentence)
 
     def take_hold(self, name: str, value: str) -> None:
         """What a click on a part of the picture does: the control of that name gets that value, if it has it."""
@@ -97,11 +95,6 @@ class Explorer(VBox):
             controls = json.dumps(declaration(self.declared, self.chosen()), ensure_ascii=False)
             mark += f' data-controls="{escape(controls)}"'
         return f"{mark}>{still_html(self.svg, self.sentence)}</div>"
-
-
-def impossible(error: ValueError) -> tuple[str, str]:
-    """The picture for a choice that cannot be, and the reason as its sentence."""
-    return svg(30, [title("This choice cannot be; the reason stands below")], str(error)), str(error)
 
 
 # -- controls that look alike everywhere ---------------------------------------------------------------------

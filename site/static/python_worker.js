@@ -5,7 +5,7 @@ import { loadPyodide } from "./pyodide/pyodide.mjs";
 
 const PROGRAM = `
 import importlib
-from html import escape
+from minilora.explorables.picture import as_html, picture
 
 def draw(module, places):
     explorable = importlib.import_module("minilora.explorables." + module)
@@ -13,8 +13,7 @@ def draw(module, places):
     if places is None:
         return ""
     chosen = {name: control.values()[places[name]] for name, control in controls.items()}
-    svg, sentence = explorable.draw(**chosen)
-    return f'{svg}<p aria-hidden="true">{escape(sentence)}</p>'
+    return as_html(*picture(explorable.draw, chosen))
 
 draw
 `;
