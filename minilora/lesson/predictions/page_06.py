@@ -20,7 +20,7 @@ PREDICTIONS: dict[str, Prediction] = {
     ),
     "batch-on-24": Choice(
         "QLoRA, 8 billion weights, 512 tokens per row, 24 GB, no checkpointing. What is the largest batch that fits?",
-        {"2": 2, "8": 8, "32": 32, "128": 128},
+        {"1": 1, "4": 4, "16": 16, "64": 64},
         "rows",
     ),
     "in-parts": Choice(
