@@ -27,7 +27,11 @@ class Settings(Options):
     double_quant: bool = option(False, "adapter", "QLoRA's constants in 8 bits too")
     batch_size: int = option(1, "training", "rows per step")
     sequence_length: int = option(512, "training", "tokens per row of data")
-    optimizer: str = option("adamw", "training", "adamw, adamw-8bit, sgd; a wrong one lists all")
+    optimizer: str = option(
+        "adamw-master",
+        "training",
+        "adamw-master (with 32-bit copies of 16-bit weights), adamw, adamw-8bit, sgd; a wrong one lists all",
+    )
     gradient_checkpointing: bool = option(False, "training", "recompute activations instead of keeping them")
     format: str = option("text", "output", "of the plans", choices=("text", "json"))
 
