@@ -327,7 +327,12 @@ def test_after_the_first_visit_the_site_needs_no_network(site, address, browser)
     files = json.loads(text.split("const FILES = ")[1].split(";\n")[0])
     with site_server.visit(browser, address) as (page, problems):
         page.goto(address)
-        page.wait_for_function(KEPT, arg=[address + file for file in files], timeout=300_000)
+        for _ in range(600):  # subtle: wait_for_function takes the promise itself for an answer
+            if page.evaluate(KEPT, [address + file for file in files]):
+                break
+            page.wait_for_timeout(500)
+        else:
+            pytest.fail("the service worker has not kept all files within five minutes")
         page.context.set_offline(True)
         for path in (PREDICTING, GALLERY, "docs/glossary.html", "search.html"):
             page.goto(address + path)
