@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from minilora.exercises.question import Choice, Question
 from tests.helpers import jupyter_apart
 
 ROOT = Path(__file__).parents[1]
-STUDENT = sorted((ROOT / "exercises").glob("*.ipynb"))
+NUMPY = ROOT / "exercises" / "00_numpy.ipynb"  # has nothing to solve
+STUDENT = sorted(set((ROOT / "exercises").glob("*.ipynb")) - {NUMPY})
 SOLVED = sorted((ROOT / "exercises" / "solutions").glob("*.ipynb"))
 BUILD = [sys.executable, str(ROOT / "tools" / "build_exercises.py")]
 each_student = pytest.mark.parametrize("path", STUDENT, ids=lambda path: path.stem)
@@ -108,7 +110,17 @@ def read_answers(source):
     return ast.literal_eval(assignments[-1].value)
 
 
-@each_student
+WIDTH = 96  # characters that a cell shows in a window 1280 pixels wide, beside the file browser
+
+
+@pytest.mark.parametrize("path", [NUMPY, *STUDENT], ids=lambda path: path.stem)
+def test_code_fits_a_window(path):
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    lines = [line for cell in cells for line in cell.source.split("\n")]
+    assert [line for line in lines if len(line) > WIDTH] == []
+
+
+@pytest.mark.parametrize("path", [NUMPY, *STUDENT], ids=lambda path: path.stem)
 def test_student_notebooks_are_clean(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
@@ -124,6 +136,16 @@ def test_student_notebooks_are_clean(path):
 def test_solutions_run_to_correct_and_stubs_to_not_attempted():
     done = subprocess.run([*BUILD, "--run"], capture_output=True, text=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_page_on_numpy_runs_and_has_what_the_solutions_use(tmp_path):
+    """As scripts do, without a kernel; and each NumPy function of a solution is shown there."""
+    cells = [cell.source for cell in nbformat.read(NUMPY, as_version=4).cells if cell.cell_type == "code"]
+    exec("\n".join(cells), {})
+    text = "\n".join(cell.source for cell in nbformat.read(NUMPY, as_version=4).cells)
+    for exercise in registry.HANDS_ON:
+        for name in re.findall(r"np\.(\w+)\(", exercise.solution_source()):
+            assert name in text, (exercise.name, name)
 
 
 @pytest.mark.slow

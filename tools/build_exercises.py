@@ -72,10 +72,11 @@ def main() -> int:
 
 
 def rendered(source: Path) -> dict[Path, str]:
-    """What the two notebooks of a page should hold, by path."""
+    """What the notebooks of a page should hold, by path: two, or one where there is nothing to solve."""
     name = f"{source.stem}.ipynb"
     solved = solution_notebook(source)
-    return {SOLVED / name: as_text(solved), STUDENT / name: as_text(student_notebook(solved))}
+    student = {STUDENT / name: as_text(student_notebook(solved))}
+    return {SOLVED / name: as_text(solved)} | student if exercises_of(source) else student
 
 
 def as_text(notebook: NotebookNode) -> str:
@@ -263,7 +264,8 @@ def with_metadata(
 def run_page(source: Path) -> list[str]:
     """Executes both notebooks of a page, each in a folder of its own, and reads what every check says."""
     problems = []
-    for notebook, sign in ((SOLVED / f"{source.stem}.ipynb", "✓"), (STUDENT / f"{source.stem}.ipynb", "○")):
+    for notebook in rendered(source):
+        sign = "✓" if notebook.parent == SOLVED else "○"
         start = time.perf_counter()
         executed = run_apart(notebook)
         found = verdicts(executed)

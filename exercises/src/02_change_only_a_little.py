@@ -1,8 +1,11 @@
 # %% [markdown]
-# # Exercises to 02 · Change only a little
+# # Exercises for page 02 · Change only a little
 #
-# Write, run the check below, read what it says, and try again as often as you like. Progress is kept in a file beside
-# this notebook; `progress()` shows it.
+# Write the function, run the check below it, read what it says, and try again as often as you like. Your progress is
+# saved; `progress()` shows it.
+#
+# Read [page 02](../notebooks/02_change_only_a_little.ipynb) first. If NumPy is new to you, begin with [ten minutes of
+# NumPy](00_numpy.ipynb).
 
 # %%
 import numpy as np

@@ -32,13 +32,13 @@ class Problem(str):
 
 @dataclasses.dataclass(frozen=True)
 class Whole:
-    """A whole number; 12.0 counts as 12."""
+    """An integer; 12.0 counts as 12."""
 
     name: str = "the result"
 
     def problem(self, got: Any, expected: Any, arguments: dict[str, Any]) -> Problem | None:
         if isinstance(got, bool) or not isinstance(got, int | float):
-            return Problem(f"{self.name} is {kind(got)}; expected a whole number", TYPE)
+            return Problem(f"{self.name} is {kind(got)}; expected an integer", TYPE)
         return None if got == expected else Problem(f"{self.name} is {got:,}; expected {expected:,}")
 
 
@@ -63,7 +63,7 @@ class Floats:
         if numbers.shape != wanted.shape:
             return _shape_problem(self.name, numbers, wanted)
         if isinstance(got, np.ndarray) and got.dtype == np.float16:
-            return Problem(f"{self.name} has the type float16, which keeps three digits only", "float16")
+            return Problem(f"{self.name} has the type float16, which keeps only three digits", "float16")
         wrong = ~(np.abs(numbers - wanted) <= self.tolerance(*arguments.values()))  # NaN is never close
         wrong &= ~(np.isnan(numbers) & np.isnan(wanted))
         if not wrong.any():
@@ -73,7 +73,7 @@ class Floats:
 
 @dataclasses.dataclass(frozen=True)
 class Codes:
-    """An array of whole numbers of exactly this type, equal in every place."""
+    """An array of integers of exactly this type, equal in every entry."""
 
     name: str
     dtype: type[np.integer]
@@ -91,7 +91,7 @@ class Codes:
 
 @dataclasses.dataclass(frozen=True)
 class Names:
-    """A list of texts, in the order expected."""
+    """A list of strings, in the expected order."""
 
     name: str
 
@@ -105,7 +105,7 @@ class Names:
         notes = [
             f"{word} {', '.join(items[:4])}" for word, items in (("lacks", missing), ("has", extra)) if items
         ]
-        return Problem(f"{self.name}: {'; it '.join(notes) or 'the right names in another order'}", KEYS)
+        return Problem(f"{self.name}: {'; it '.join(notes) or 'the right names in the wrong order'}", KEYS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,7 +247,9 @@ def _as_list(value: Any, count: int) -> Any:
 
 def _shape_problem(name: str, got: np.ndarray, expected: np.ndarray) -> Problem:
     turned = (
-        " (turned over: a transpose too many, or one too few?)" if got.shape[::-1] == expected.shape else ""
+        " (transposed: is there one transpose too many, or one too few?)"
+        if got.shape[::-1] == expected.shape
+        else ""
     )
     return Problem(f"{name} has the shape {got.shape}; expected {expected.shape}{turned}", "wrong shape")
 
@@ -266,7 +268,7 @@ def _number(value: Any) -> str:
 
 
 def _pattern(got: np.ndarray, expected: np.ndarray) -> str:
-    """A remark where all values are wrong in the same way."""
+    """A remark if all values are wrong in the same way."""
     nonzero = expected != 0
     if nonzero.sum() < 2 or not np.isfinite(got).all() or not (got[~nonzero] == 0).all():
         return ""

@@ -173,7 +173,7 @@ def _no_value(exercise: Exercise, reply: Reply) -> str:
     if reply.status == NOT_PLAIN:
         return f"{name} returned {reply.message}; expected plain numbers, text, lists, dicts or arrays of numbers"
     if reply.status == UNTOUCHED:
-        return f"{name} has nothing to say in this case: a NotImplementedError is still in it"
+        return f"{name} is not finished: in this case it raises NotImplementedError"
     return f"{name} did not finish: {reply.message}"
 
 

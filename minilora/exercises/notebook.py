@@ -29,10 +29,16 @@ SEEDS = (0, 1)  # the inputs that everyone sees; a grader draws others
 
 
 def check(name: str, answer: Any) -> Any:
-    """Checks an answer and returns the verdict, which shows itself; under nbgrader, prints it and returns the points.
+    """Checks an answer, and counts it as an attempt.
 
-    name: of the exercise. answer: the function itself, `check("merge", merge)`, not what a call of it returns; for a
-    question the dict of answers.
+    Args:
+        name: Name of the exercise.
+        answer: The function itself, `check("merge", merge)`, not what a call of it returns; for a question the dict of
+            answers.
+
+    Returns:
+        The verdict, which displays itself as the last line of a cell. Under nbgrader the verdict is printed, and the
+        points are returned.
     """
     result = verdict(name, answer)
     result.note = " ".join(filter(None, (result.note, foresee.warning(answer, foresee.history()))))
@@ -48,7 +54,7 @@ def check(name: str, answer: Any) -> Any:
 
 
 def verdict(name: str, answer: Any) -> Result:
-    """What `check` would say, without counting as an attempt."""
+    """What `check` says, without counting it as an attempt."""
     try:
         exercise = registry.get(name)
     except ValueError as error:
@@ -66,7 +72,7 @@ def verdict(name: str, answer: Any) -> Result:
             points=exercise.points,
         )
     if is_unfilled(answer):
-        sentence = f"A `...` is still in {exercise.function_name}: put your own line in its place."
+        sentence = f"A `...` is still in {exercise.function_name}: replace it with your own line."
         return Result(exercise.name, exercise.title, NOT_ATTEMPTED, sentence, points=exercise.points)
     try:
         return _judge_all_seeds(exercise, answer)
@@ -75,7 +81,7 @@ def verdict(name: str, answer: Any) -> Result:
             exercise.name,
             exercise.title,
             UNCHECKABLE,
-            f"You stopped the check. If {exercise.function_name} does not end by itself, look at its loops.",
+            f"You stopped the check. If {exercise.function_name} never finishes, look at its loops.",
             points=exercise.points,
         )
 
@@ -96,7 +102,15 @@ def _judge_all_seeds(exercise: Exercise, function: Any) -> Result:
 
 
 def hint(name: str, number: int | None = None) -> feedback.Page:
-    """The next hint, one more with each call; hint(name, 1) shows the first again."""
+    """Shows the next hint of an exercise, one more with each call.
+
+    Args:
+        name: Name of the exercise.
+        number: Which hint to show; by default the next one.
+
+    Raises:
+        ValueError: There is no such exercise or hint.
+    """
     exercise = registry.get(name)
     seen = records.load().get(name, {}).get("hints", 0)
     if number is None:
@@ -109,14 +123,20 @@ def hint(name: str, number: int | None = None) -> feedback.Page:
 
 
 def solution(name: str, insist: bool = False) -> feedback.Page:
-    """The solution, once you have tried; insist=True shows it anyway."""
+    """Shows a solution, once you have checked an attempt.
+
+    Args:
+        name: Name of the exercise.
+        insist: Show it without an attempt.
+    """
     exercise = registry.get(name)
     record = records.load().get(name, {})
     if not insist and not record.get("attempts"):
         return feedback.Page(
             f"{exercise.title}: try first",
-            f'Write something and check it; then the solution is yours. A hint may do: hint("{name}").\n'
-            f'To see it all the same: solution("{name}", insist=True)',
+            f"Write something and check it first; then you can see the solution. A hint may be enough: "
+            f'hint("{name}").\n'
+            f'To see it anyway: solution("{name}", insist=True)',
         )
     records.update(name, lambda record: record.update(solution_seen=True))
     mine = {"student": _student(name)} if isinstance(exercise, Question) and _student(name) else {}
@@ -142,7 +162,15 @@ class Given(dict):
 
 
 def numbers(name: str, student: str = "") -> Given:
-    """Your numbers for a question. student: who you are; remembered, so it need not be said twice."""
+    """Shows the numbers of a question that were drawn for you.
+
+    Args:
+        name: Name of the question.
+        student: Your name or number; it is remembered, so you need to give it only once.
+
+    Returns:
+        A dict with the numbers, which displays itself with what each number is.
+    """
     question = _question(name)
     student = (student or _student(name)).strip()
     if not student:
@@ -159,17 +187,20 @@ def numbers(name: str, student: str = "") -> Given:
 
 
 def form(name: str, answers: dict[str, Any]) -> Any:
-    """Buttons and fields for a question's answers, to show as the last line of the cell that holds them.
+    """Shows buttons and fields for a question's answers, as the last line of the cell that holds them.
 
-    What is chosen is written into the cell, so the notebook that is handed in holds plain data. Whoever would rather
-    write the letters into the dict can.
+    Each choice is written into the cell, so the notebook that is handed in holds plain data. The answers can also be
+    written into the dict by hand.
 
     Args:
-        name: Of the question.
+        name: Name of the question.
         answers: The dict of the cell; it is changed in place.
 
     Returns:
-        The form, or the parts of the question as text where there are no widgets.
+        The form, or a page that says so where widgets are not available.
+
+    Raises:
+        ValueError: There is no such question, or `answers` is not a dict.
     """
     question = _question(name)
     if not isinstance(answers, dict):
@@ -178,20 +209,20 @@ def form(name: str, answers: dict[str, Any]) -> Any:
         from minilora.exercises.form import answer_form
     except ImportError:  # a grader's machine has no widgets
         return feedback.Page(
-            question.title, "There are no widgets here; write your answers into the dict above."
+            question.title, "Widgets are not available here; write your answers into the dict above."
         )
     return answer_form(question, answers, _student(name))
 
 
 def expect(name: str, letter: str | None = None) -> Any:
-    """Asks what you expect of the experiment, and keeps it. You can change it until the experiment has run.
+    """Asks what you expect of the experiment, and stores it. You can change it until the experiment has run.
 
     Args:
-        name: Of the question.
-        letter: Of an option; without it, buttons to choose with are shown.
+        name: Name of the question.
+        letter: Letter of an option; without it, buttons are shown.
 
     Returns:
-        A page that says what is kept, or the buttons.
+        The buttons, or a page that says what is stored.
     """
     question = _question(name)
     options = dict(question.prediction.lettered())
@@ -228,7 +259,11 @@ def _buttons(question: Question, record: records.Record, page: feedback.Page) ->
 
 
 def experiment(name: str) -> feedback.Page:
-    """Runs the experiment of a question on this machine, and puts the result beside the prediction."""
+    """Runs the experiment of a question on this machine, and shows the result beside your prediction.
+
+    Args:
+        name: Name of the question.
+    """
     question = _question(name)
     predicted = records.load().get(name, {}).get("prediction")
     if predicted is None:
@@ -243,14 +278,23 @@ def experiment(name: str) -> feedback.Page:
     verdict = (
         "As you predicted."
         if observed.letter == predicted
-        else f"It came out otherwise: {options[observed.letter]}."
+        else f"The result is different: {options[observed.letter]}."
     )
     text = f"You expected: {options[predicted]}.\n{observed.sentence}\n{verdict}"
     return feedback.Page(f"{question.title}: the experiment", text)
 
 
 def rate(name: str, part: str, ticks: list[bool]) -> feedback.Page:
-    """Keeps how you rate your own text: one True or False for each thing to look for, in order."""
+    """Stores how you rate your own text.
+
+    Args:
+        name: Name of the question.
+        part: Name of the text, such as "compare".
+        ticks: True or False for each thing to look for, in order.
+
+    Raises:
+        ValueError: There is no such text, or `ticks` does not match its list.
+    """
     question = _question(name)
     by_key = {prose.key: prose for prose in question.prose}
     if part not in by_key:
@@ -283,9 +327,9 @@ def _student(name: str) -> str:
 
 
 def progress() -> feedback.Page:
-    """A page of all exercises: what is done, how many attempts it took, and what is next.
+    """Shows all exercises: what is done, how many attempts it took, and what is next.
 
-    Texts are those kept, and of these how many you have rated.
+    Texts are those that you have written, and of these how many you have rated.
     """
     kept = records.load()
     rows = [["", "exercise", "points", "attempts", "texts"]]

@@ -75,7 +75,9 @@ class Choice:
         options = dict(self.lettered())
         if letter not in options:
             letters = ", ".join(options)
-            return self._item(INCORRECT, f"{answer!r} is none of the letters {letters}; write one, in quotes")
+            return self._item(
+                INCORRECT, f"{answer!r} is not one of the letters {letters}; write one, in quotes"
+            )
         if letter == self.letter:
             return self._item(CORRECT, "right")
         return self._item(INCORRECT, options[letter].sentence, options[letter].mistake)
@@ -142,7 +144,7 @@ class Number:
             if self.agrees(answer, right * factor) or self.agrees(answer, right / factor):
                 return sentence, mistake
         side = "too large" if answer > right else "too small"
-        return f"{answer:,g} is {side}. Go through the steps once more, or ask for a hint.", None
+        return f"{answer:,g} is {side}. Go through the steps again, or ask for a hint.", None
 
     def _item(self, outcome: str, sentence: str, mistake: str | None = None) -> Item:
         return Item(self.key, outcome, sentence, self.points, mistake)
@@ -150,15 +152,14 @@ class Number:
 
 COARSE = 3  # digits, for looking at what a wrong number may mean
 TOO_FEW_DIGITS = (
-    "The first digits are right. Give five: only then does it show whether every part of the sum is "
-    "counted, and with the "
-    "right units."
+    "The first digits are right. Give five, to show that every part of the sum is counted with the right "
+    "units."
 )
 # Wrong by a factor that says why, or by one divided by it.
 FACTORS: tuple[tuple[float, str, str], ...] = (
-    *((10.0**power, "The digits are right, but the unit is another; read again which one is asked for.", "unit")
+    *((10.0**power, "The digits are right, but the unit is wrong; read again which one is asked for.", "unit")
       for power in (3, 6, 9)),
-    *((1.024**power, "You count in steps of 1024. Here kilo, mega and giga are 1000, 10^6 and 10^9.", "binary")
+    *((1.024**power, "You use powers of 1024. Here kilo, mega and giga mean 1000, 10^6 and 10^9.", "binary")
       for power in (1, 2, 3)),
     (8.0, "You are off by a factor of 8: eight bits are one byte.", "bits"),
     (2.0, "You are off by a factor of 2: something is counted twice, or half of it is missing.", "factor-2"),
@@ -195,7 +196,7 @@ class Prose:
 
     def judge(self, answer: Any, numbers: Numbers) -> Item:
         if not isinstance(answer, str):
-            return Item(self.key, INCORRECT, "write text, in quotes", 0)
+            return Item(self.key, INCORRECT, "write a text, in quotes", 0)
         if len(answer.split()) < WORDS:
             sentence = f"write at least {WORDS} words; the model answer appears beside what you wrote"
             return Item(self.key, NOT_ATTEMPTED, sentence, 0)
@@ -361,7 +362,7 @@ def judge_answers(question: Question, answers: Any, student: str | None = None) 
     known = {"student", *question.settings, *(part.key for part in question.parts)}
     unknown = [key for key in answers if key not in known]
     if unknown:
-        result.note = f"No part is called {', '.join(unknown[:4])}; the names must stay as they were."
+        result.note = f"No part is called {', '.join(unknown[:4])}; do not change the names."
     result.after = _what_to_read(question, result, answers)
     return result
 
@@ -396,7 +397,7 @@ def whose_answers(written: Any, student: str) -> tuple[bool, str]:
 
 def _student_problem(written: Any, known: str | None) -> str | None:
     if not isinstance(written, str) or not written.strip():
-        return 'Fill in "student" first: your numbers follow from it.'
+        return 'Fill in "student" first: your numbers depend on it.'
     if known is not None and written.strip().lower() != known.strip().lower():
         return f"These are answers for the numbers of {written!r}, and not of {known!r}."
     return None
@@ -423,7 +424,7 @@ def _what_to_read(question: Question, result: Result, answers: dict[str, Any]) -
             lines = [
                 f"{part.key}, in your words: {' '.join(answers[part.key].split())}",
                 f"A model answer: {part.model_answer}",
-                "Look in your own for:",
+                "Check in your own text:",
             ]
             lines += [f"  {number}. {criterion}" for number, criterion in enumerate(part.rubric, 1)]
             ticks = ", ".join(["True"] * (len(part.rubric) - 1) + ["False"])

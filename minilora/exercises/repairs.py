@@ -1,6 +1,6 @@
-"""Mistakes that any exercise can meet, each told by the repair that makes the result right.
+"""Mistakes that can occur in any exercise, each recognized by the repair that makes the result right.
 
-Results in another order, turned over, with the other sign, off by a factor, rounded: whoever reads "every value is
+Results in another order, transposed, with the wrong sign, off by a factor, rounded: a learner who reads "every value is
 twice the expected one" knows where to look. A repair is tried on all results that are wrong, and must mend every one.
 
 Not here: the mistakes of one exercise (its own file), and which explanation comes first (naming.py).
@@ -60,17 +60,19 @@ def _of_one_part(place: Any, name: str, value: Any, expected: Any) -> Iterator[R
 
 
 def _of_the_whole(value: Any, expected: Any) -> Iterator[Repair]:
-    yield Repair("wrong type", "The values are right, but not their type: see the types below.", _retyped)
     yield Repair(
-        "wrong shape", "The numbers are right and in the right order, but not their shape.", _reshaped
+        "wrong type", "The values are right, but their type is wrong: compare the types below.", _retyped
     )
-    yield Repair("turned over", "The result is transposed: transpose it, or leave out a transpose.", _turned)
-    yield Repair("wrong sign", "Every sign is wrong: the numbers are right but for a minus.", _negated)
+    yield Repair(
+        "wrong shape", "The numbers are right and in the right order, but the shape is wrong.", _reshaped
+    )
+    yield Repair("turned over", "The result is transposed: add a transpose, or leave one out.", _turned)
+    yield Repair("wrong sign", "Every sign is wrong; apart from that, the numbers are right.", _negated)
     yield from _off_by_one(value, expected)
     yield Repair(
         "float16",
-        "The result is right to three digits only, as if it had gone through float16. Keep the precision "
-        "of the inputs.",
+        "The result is right to only three digits, as if it had been converted to float16. Keep the "
+        "precision of the inputs.",
         lambda value, right: _snapped(value, right, FLOAT16),
     )
     factor = _factor(value, expected)
@@ -83,18 +85,16 @@ def _of_the_whole(value: Any, expected: Any) -> Iterator[Repair]:
         )
     yield Repair(
         "factor",
-        "All values are off by one common factor, another in each case: a scale is computed wrongly.",
+        "In each case all values are off by one common factor: a scale is computed wrongly.",
         _rescaled,
     )
     yield Repair(
         "neighbors",
-        "Wrong numbers are one too large or one too small. Check the rounding, and where the counting "
-        "begins.",
+        "Some numbers are one too large or one too small. Check the rounding, and whether you count from 0 "
+        "or from 1.",
         _one_step,
     )
-    yield Repair(
-        "rounded", "The result is rounded to whole numbers; keep the digits behind the point.", _unrounded
-    )
+    yield Repair("rounded", "The result is rounded to integers; keep the decimals.", _unrounded)
 
 
 def numbers(value: Any) -> np.ndarray | None:
@@ -121,7 +121,7 @@ def _orders(value: Any, parts: list[str]) -> Iterator[Repair]:
         if list(order) != sorted(order):
             yield Repair(
                 "wrong order",
-                f"The results are right, but in another order: return {', '.join(parts)}.",
+                f"The results are right, but in the wrong order: return {', '.join(parts)}.",
                 functools.partial(_in_order, order),
             )
 
@@ -188,7 +188,7 @@ def _off_by_one(value: Any, expected: Any) -> Iterator[Repair]:
         for by, word in ((1, "small"), (-1, "large")):
             yield Repair(
                 f"one too {word}",
-                f"One too {word}, in every case that is wrong: check where the counting begins and ends.",
+                f"One too {word}, in every case that is wrong: check where your loop or range starts and ends.",
                 functools.partial(_plus, by),
             )
 

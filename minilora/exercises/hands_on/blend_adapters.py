@@ -12,11 +12,18 @@ from minilora.exercises.hands_on.swap_adapters import scale, some_adapters
 
 
 def blend(adapters, strengths):
-    """adapters: name -> {"A" (r, in), "B" (out, r), "alpha"}; strengths: name -> factor -> the change of W (out, in).
+    """Computes the change of W that several adapters make together.
+
+    Args:
+        adapters: Name -> {"A": (r, in), "B": (out, r), "alpha": a number}.
+        strengths: Name -> the strength of that adapter.
+
+    Returns:
+        The change of W (out, in).
 
     >>> a = {"A": np.array([[1.0, 2.0]]), "B": np.array([[1.0], [0.0]]), "alpha": 2.0}
     >>> b = {"A": np.array([[0.0, 1.0]]), "B": np.array([[0.0], [4.0]]), "alpha": 1.0}
-    >>> blend({"a": a, "b": b}, {"a": 0.5, "b": 0.25})  # 0.5 · 2 · [[1, 2], [0, 0]] + 0.25 · 1 · [[0, 0], [0, 4]]
+    >>> blend({"a": a, "b": b}, {"a": 0.5, "b": 0.25})  # 0.5·2·[1, 2] above 0.25·1·[0, 4]
     array([[1., 2.],
            [0., 1.]])
     """
@@ -148,15 +155,15 @@ def by_position(adapters, strengths):
 EXERCISE = Exercise(
     name="blend",
     title="Blend adapters",
-    minutes=10,
+    minutes=20,
     points=2,
     statement="""
-Because updates are added, several can be added at once, each as strongly as one likes: half of one
-style and a quarter of another.
+Several updates can be added at once, each with its own strength: half of one style and a quarter of
+another, for example.
 
-Write `blend`. It returns the change of `W` that the named adapters make together: the sum of their own
-changes, each with its own alpha and rank, times its strength. Adapters that `strengths` does not name are
-left out. Ranks may differ.
+Write `blend`. Return the change of `W` that the adapters in `strengths` make together: the sum of their
+updates, each scaled by its own alpha / r and multiplied by its strength. Adapters that are not in
+`strengths` are left out. Ranks may differ.
 """,
     solution=blend,
     example={
@@ -170,18 +177,18 @@ left out. Ranks may differ.
     result=Floats("the change", tolerance),
     hints=(
         "What is the change of W that a single adapter makes? You wrote it in the exercise on merging.",
-        "Form each adapter's whole change before you add: mixing the A's and the B's separately gives "
-        "products across adapters.",
+        "Compute each adapter's update before you add. Mixing all A's and all B's first gives products "
+        "across adapters.",
         "Sum strength * alpha / r * (B @ A) over strengths.items(), with alpha and r of that adapter.",
     ),
     pitfalls=(
-        "`operands could not be broadcast together`: matrices of different rank were added. Add the "
-        "products instead.",
+        "`operands could not be broadcast together`: you added matrices of different rank. Add the "
+        "products B @ A instead.",
         "`KeyError`: go through the names in strengths, not through all adapters.",
     ),
-    explanation="The rank of the blend is up to the sum of the ranks, so it does not fit into an adapter "
-    "of the same size. Either join A "
-    "under A and B beside B, which is exact, or cut to the strongest directions.",
+    explanation="The blend can have a rank as large as the sum of the ranks, so it does not fit into an "
+    "adapter of the same size. You can stack the A's and the B's, which is exact, or keep only "
+    "the strongest directions.",
     wrong=(
         *wrong_scales(
             with_scale,
@@ -216,22 +223,19 @@ left out. Ranks may differ.
         Wrong(
             "parts-first",
             parts_first,
-            "You mix all A's and all B's and then multiply: that makes products of one adapter's B with "
-            "another's A. "
-            "Multiply first, then add.",
+            "You mix all A's and all B's and then multiply. That gives products of one adapter's B with "
+            "another's A. Multiply first, then add.",
         ),
         Wrong(
             "parts-first-both",
             parts_first_both,
-            "You mix the A's and the B's, each with the strengths, and multiply then: strengths act twice, "
-            "and adapters cross. "
-            "Multiply first, then add.",
+            "You mix the A's and the B's with the strengths and then multiply. So each strength acts "
+            "twice, and one adapter's B meets another's A. Multiply first, then add.",
         ),
         Wrong(
             "normalized",
             flawed(lambda s, a, strengths, adapters: s * scale(a) / sum(strengths.values())),
-            "You divide by the sum of the strengths. They are factors, not shares: they need not add up "
-            "to 1.",
+            "You divide by the sum of the strengths. They need not add up to 1: use them as they are.",
         ),
         Wrong(
             "mean",
@@ -246,8 +250,7 @@ left out. Ranks may differ.
         Wrong(
             "strengths-squared",
             flawed(lambda s, a, strengths, adapters: s * s * scale(a)),
-            "Each strength acts twice, as if it stood on A and on B. The product of both is to be "
-            "multiplied once.",
+            "Each strength acts twice, once on A and once on B. Multiply the product B @ A by it once.",
         ),
         Wrong(
             "shared-scale",
@@ -262,12 +265,12 @@ left out. Ranks may differ.
         Wrong(
             "by-position",
             by_position,
-            "Strengths are handed to the adapters in the order in which these lie in the dict. Go by name.",
+            "You match strengths and adapters by their order in the dicts. Match them by name.",
         ),
         Wrong(
             "last-only",
             lambda adapters, strengths: flawed()(adapters, dict(list(strengths.items())[-1:])),
-            "Only the last adapter is left. Add to what the others gave, do not replace it.",
+            "Only the last adapter is in the result. Add each update to the sum; do not replace it.",
         ),
         Wrong(
             "factors",

@@ -9,9 +9,16 @@ from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
 
 
 def choose_rank(singular_values, share):
-    """singular_values (n,), largest first; share 0 … 1 -> the smallest rank that keeps that share of the energy.
+    """Finds the smallest rank that keeps a given share of the energy.
 
-    >>> choose_rank(np.array([3.0, 2.0, 1.0, 1.0]), share=0.8)  # energies 9, 4, 1, 1: 9/15 = 0.6, 13/15 = 0.87
+    Args:
+        singular_values: (n,), largest first.
+        share: 0 … 1.
+
+    Returns:
+        The rank, from 1 to n.
+
+    >>> choose_rank(np.array([3.0, 2.0, 1.0, 1.0]), share=0.8)  # 9/15 = 0.6, 13/15 = 0.87
     2
     """
     ### BEGIN SOLUTION
@@ -34,19 +41,27 @@ def draw(rng: np.random.Generator) -> list[Case]:
 def _decaying(rng: np.random.Generator) -> Case:
     n = int(rng.integers(14, 22))
     values = np.sort(rng.uniform(1, 1.3, n) * rng.uniform(0.8, 0.92) ** np.arange(n))[::-1].copy() * 8
-    return Case("a few directions dominate", _between(rng, values))
+    return Case("a few directions dominate", _between(rng, values, 0.5)[0])
 
 
 def _flat(rng: np.random.Generator) -> Case:
+    """The nearest rank is one too few, and rounding to two digits changes nothing: else both would err alike."""
     values = np.sort(rng.integers(40, 80, int(rng.integers(16, 24))) / 16)[::-1].copy()
-    return Case("a nearly flat spectrum", _between(rng, values))
+    while True:
+        arguments, less = _between(rng, values, 0.4)
+        if np.round(less, 2) < np.round(arguments["share"], 2):
+            return Case("a nearly flat spectrum", arguments)
 
 
-def _between(rng: np.random.Generator, values: np.ndarray) -> dict:
-    """Any rank, with a share in the middle between what one direction less keeps and what this one does."""
+def _between(rng: np.random.Generator, values: np.ndarray, part: float) -> tuple[dict, float]:
+    """Any rank, with a share that is `part` of the way from what one direction less keeps to what this one does.
+
+    Returns the arguments, and what one direction less keeps.
+    """
     kept = np.cumsum(values**2) / np.sum(values**2)
     place = int(rng.integers(2, len(values) - 1))
-    return {"singular_values": values, "share": float((kept[place - 1] + kept[place]) / 2)}
+    share = kept[place - 1] + part * (kept[place] - kept[place - 1])
+    return {"singular_values": values, "share": float(share)}, float(kept[place - 1])
 
 
 def _exactly_reached(rng: np.random.Generator) -> Case:
@@ -61,7 +76,7 @@ def _exactly_reached(rng: np.random.Generator) -> Case:
     return Case(
         "exactly reached",
         arguments,
-        "Only a share that is met exactly goes wrong. At least the share: >=, not >.",
+        "Only a share that is reached exactly goes wrong: use >=, not >.",
     )
 
 
@@ -88,7 +103,8 @@ def _everything_beside_zeros(rng: np.random.Generator) -> Case:
     return Case(
         "everything, beside zeros",
         {"singular_values": values, "share": 1.0},
-        "Only a share of 1 goes wrong: directions that are zero keep nothing, so they are not needed.",
+        "Only a share of 1 goes wrong: directions with a singular value of zero add nothing, so they are "
+        "not needed.",
     )
 
 
@@ -170,55 +186,52 @@ def nearest(singular_values, share):
 EXERCISE = Exercise(
     name="choose-rank",
     title="Choose the rank from a spectrum",
-    minutes=10,
+    minutes=20,
     points=2,
     statement="""
-How many directions does a change of weights need? Its singular values tell. The square of each is the
-energy of one direction, and the first r directions together are the best that any matrix of rank r can do.
+How large must the rank be to represent a given change of weights? The singular values of the change tell
+us. The square of each is the *energy* of one direction. The first r directions together are the best
+approximation by any matrix of rank r.
 
-Write `choose_rank`: the smallest r whose directions keep at least the given share of the whole energy.
-Reaching the share exactly is enough.
+Write `choose_rank`: return the smallest r whose first r directions keep at least the given share of the
+total energy. Reaching the share exactly is enough.
 """,
     solution=choose_rank,
     example={"singular_values": np.array([3.0, 2.0, 1.0, 1.0]), "share": 0.8},
     draw=draw,
     result=Whole("the rank"),
     hints=(
-        "np.cumsum gives the sums of the first, the first two, the first three. Of what should they be "
-        "the sums?",
-        "Compare the sums of squares with share times the whole sum. The first place where they are at "
-        "least as large counts.",
+        "np.cumsum gives the sum of the first, of the first two, of the first three, and so on. What "
+        "should you sum?",
+        "Compare the cumulative sums of squares with share times the total. Find the first one that is at "
+        "least as large.",
         "energy = np.cumsum(singular_values ** 2); np.argmax(energy >= share * energy[-1]) is the first "
-        "such place, "
-        "counted from 0: add 1.",
+        "such index, counted from 0: add 1.",
     ),
     pitfalls=(
-        "One too small: argmax counts from 0, the rank from 1.",
-        "One too large where the share is met exactly: compare with >= and not with >.",
+        "One too small: argmax counts from 0, ranks from 1.",
+        "One too large where the share is reached exactly: use >= instead of >.",
     ),
-    explanation="For the change that fine-tuning makes, a small r keeps most of the energy; for a random "
-    "matrix of the same shape, it does "
-    "not. This difference is why LoRA works.",
+    explanation="For the change that fine-tuning makes, a small r keeps most of the energy. For a random "
+    "matrix of the same shape it does not. This difference is why LoRA works.",
     wrong=(
         Wrong(
             "not-squared",
             flawed(power=1),
             "You add up the singular values themselves; the energy of a direction is the square.",
         ),
-        Wrong("from-zero", flawed(plus=0), "One too small: the first place is 0, and there the rank is 1."),
-        Wrong(
-            "one-more", flawed(plus=2), "One too large: the place found, counted from 0, plus 1 is the rank."
-        ),
+        Wrong("from-zero", flawed(plus=0), "One too small: index 0 means rank 1."),
+        Wrong("one-more", flawed(plus=2), "One too large: the rank is the index, counted from 0, plus 1."),
         Wrong(
             "more-than",
             flawed(reached=lambda kept, share: kept > share),
-            "Where the share is reached exactly, you take one direction more. At least the share: >=, not >.",
+            "Where the share is reached exactly, you take one direction too many: use >=, not >.",
             recognize=is_more_than,
         ),
         Wrong(
             "lost-for-kept",
             flawed(reached=lambda kept, share: kept >= 1 - share),
-            "You stop when 1 - share is kept; share itself is to be kept.",
+            "You stop when 1 - share is kept; keep share itself.",
         ),
         Wrong(
             "share-of-norm",
@@ -233,8 +246,8 @@ Reaching the share exactly is enough.
         Wrong(
             "threshold",
             above_a_threshold,
-            "You count the values above a threshold. The share is one of the whole energy: add up until it "
-            "is reached.",
+            "You count the values above a threshold. Add up the energies until the share of the total is "
+            "reached.",
         ),
         Wrong(
             "share-of-count",
@@ -244,8 +257,7 @@ Reaching the share exactly is enough.
         Wrong(
             "nearest",
             nearest,
-            "You take the rank that comes nearest to the share. It must reach it: at least that much is to "
-            "be kept.",
+            "You take the rank whose share comes nearest. It must keep at least the given share.",
         ),
         Wrong(
             "rounded",
@@ -256,19 +268,19 @@ Reaching the share exactly is enough.
         Wrong(
             "mixed-powers",
             share_of_the_sum_of_values,
-            "You compare a sum of squares with a sum of plain values. Square on both sides.",
+            "You compare a sum of squares with a sum of singular values. Square both.",
         ),
         Wrong(
             "share-of-largest",
             share_of_the_largest,
-            "You compare each direction with the largest one. Add the energies up until the share of all "
-            "is reached.",
+            "You compare each direction with the largest one. Add up the energies until the share of the "
+            "total is reached.",
         ),
         Wrong(
             "each-alone",
             each_alone,
-            "You count the directions whose own energy is above average. Add the energies up until the "
-            "share is reached.",
+            "You count the directions with more energy than average. Add up the energies until the share "
+            "is reached.",
         ),
         Wrong(
             "cubed",

@@ -9,10 +9,18 @@ from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
 
 
 def count_trainable(shapes, targets, r):
-    """shapes: layer path -> [out, in], or [n] for a norm; targets: last parts of paths; r -> (trainable, total).
+    """Counts the weights that LoRA trains, and all weights.
+
+    Args:
+        shapes: Layer path -> [out, in], or [n] for a norm.
+        targets: Names of the layers to adapt: the last parts of their paths.
+        r: The rank.
+
+    Returns:
+        (trainable, total), two integers.
 
     >>> shapes = {"0.q_proj": [8, 8], "0.v_proj": [4, 8], "0.norm": [8]}
-    >>> count_trainable(shapes, ["q_proj", "v_proj"], r=2)  # 2·(8 + 8) + 2·(8 + 4), beside 64 + 32 + 8
+    >>> count_trainable(shapes, ["q_proj", "v_proj"], r=2)  # 2·(8 + 8) + 2·(8 + 4); 104 more
     (56, 160)
     """
     ### BEGIN SOLUTION
@@ -146,15 +154,15 @@ def is_some_layers(arguments, value, more=False):
 EXERCISE = Exercise(
     name="count-trainable",
     title="Count what LoRA trains",
-    minutes=10,
+    minutes=15,
     points=2,
     statement="""
-For each layer that it adapts, LoRA trains two matrices: `A`, which takes the inputs down to `r` numbers,
-and `B`, which brings these up to the outputs. Everything else is frozen.
+For each layer that it adapts, LoRA trains two matrices. `A` maps the layer's inputs to `r` numbers, and `B`
+maps these `r` numbers to the layer's outputs. Everything else is frozen.
 
-Write `count_trainable`. It gets the shape of every weight in a model and the names of the layers to adapt,
-and returns two whole numbers: the weights that train, and all weights there are, adapters included. A layer
-is adapted if the last part of its dotted path is one of `targets`.
+Write `count_trainable`. It gets the shape of every weight in a model and the names of the layers to adapt.
+Return two integers: the number of trainable weights, and the number of all weights, including the adapters.
+A layer is adapted if the last part of its dotted path is in `targets`.
 """,
     solution=count_trainable,
     example={
@@ -166,19 +174,19 @@ is adapted if the last part of its dotted path is one of `targets`.
     result=Parts((Whole("trainable"), Whole("total"))),
     hints=(
         "Draw A and B for one layer, and write their shapes beside them. How many numbers is that together?",
-        "A has r rows as long as the input, B has r columns as long as the output. Beware: in and out "
-        "differ in most layers.",
-        "Add r * (in + out) over the paths whose path.split('.')[-1] is in targets. The total is all "
-        "shapes' products plus that.",
+        "A has r rows of length in, and B has r columns of length out. Careful: in and out differ in most "
+        "layers.",
+        "Add r * (in + out) over the paths whose path.split('.')[-1] is in targets. For the total, add the "
+        "size of every weight in shapes.",
     ),
     pitfalls=(
-        "`not enough values to unpack`: a norm's shape has one number; only look inside the shapes of "
-        "targets.",
-        "A little too large: `seq_proj` ends in the letters of `q_proj`, but is another layer.",
+        "`not enough values to unpack`: the shape of a norm has only one number. Unpack the shapes of "
+        "target layers only.",
+        "The result is slightly too large: `seq_proj` ends with the letters of `q_proj`, but it is a "
+        "different layer.",
     ),
-    explanation="The full matrix grows with in · out, the adapter with in + out. That is why the share "
-    "that LoRA trains gets "
-    "smaller as models get wider, down to a fraction of a percent.",
+    explanation="The full matrix grows with in · out, the adapter with in + out. That is why LoRA trains a "
+    "smaller and smaller share of the weights as models get wider: a fraction of a percent.",
     wrong=(
         Wrong(
             "full-matrix",
@@ -200,12 +208,12 @@ is adapted if the last part of its dotted path is one of `targets`.
         Wrong(
             "square-in",
             flawed(lambda i, o, r: 2 * r * i),
-            "You take every layer for a square one, 2 · r · in. Look at both numbers of its shape.",
+            "You treat every layer as square, 2 · r · in. Use both numbers of its shape.",
         ),
         Wrong(
             "square-out",
             flawed(lambda i, o, r: 2 * r * o),
-            "You take every layer for a square one, 2 · r · out. Look at both numbers of its shape.",
+            "You treat every layer as square, 2 · r · out. Use both numbers of its shape.",
         ),
         Wrong(
             "no-rank",
@@ -225,7 +233,7 @@ is adapted if the last part of its dotted path is one of `targets`.
         Wrong(
             "by-letters",
             flawed(hit=lambda path, targets: path.endswith(tuple(targets))),
-            "A layer such as seq_proj is counted because its letters end in q_proj. Compare the whole last "
+            "A layer such as seq_proj is counted because its name ends with q_proj. Compare the whole last "
             "part of the path.",
         ),
         Wrong(
@@ -257,7 +265,8 @@ is adapted if the last part of its dotted path is one of `targets`.
         Wrong(
             "any-part",
             any_part,
-            "A path counts wherever a target's name occurs in it. Only its last part decides.",
+            "You count a path if a target's name occurs anywhere in it. Only the last part of the path "
+            "matters.",
         ),
         Wrong(
             "norms-train",
@@ -272,12 +281,13 @@ is adapted if the last part of its dotted path is one of `targets`.
         Wrong(
             "summed-shapes",
             summed_shapes,
-            "For the total you add the numbers of each shape. A matrix has out · in weights: multiply them.",
+            "For the total you add the dimensions of each shape. A matrix has out · in weights: multiply "
+            "them.",
         ),
         Wrong(
             "total-less-adapters",
             frozen_instead,
-            "The total subtracts the adapters; add them, they are weights of the model too.",
+            "You subtract the adapters from the total. Add them: they are weights of the model too.",
         ),
         Wrong(
             "total-is-base",
@@ -301,15 +311,14 @@ is adapted if the last part of its dotted path is one of `targets`.
         Wrong(
             "too-many-layers",
             flawed(hit=lambda path, targets: any(target in path for target in targets)),
-            "Layers that are no targets get an adapter too. The last part of a path must equal one of "
-            "targets, as a whole.",
+            "Layers that are not targets get an adapter too. The whole last part of the path must be in "
+            "targets.",
             recognize=lambda arguments, value: is_some_layers(arguments, value, more=True),
         ),
         Wrong(
             "wrong-per-layer",
             flawed(lambda i, o, r: r * min(i, o)),
-            "The weights that train are counted wrongly for each layer: A has r · in and B has r · out "
-            "of them.",
+            "The number of trainable weights per layer is wrong: A has r · in and B has r · out.",
             recognize=lambda arguments, value: value[1] - value[0] == base_of(arguments),
         ),
     ),

@@ -11,24 +11,34 @@ from minilora.exercises.hands_on.pack_nibbles import pack_nibbles
 
 
 def dequantize(packed, absmax, code, block_size, shape):
-    """packed uint8, absmax (blocks,), code (16,), shape a list of sizes -> float32 of that shape.
+    """Turns packed 4-bit codes back into numbers.
+
+    Args:
+        packed: uint8, two indices per byte.
+        absmax: (blocks,).
+        code: (16,).
+        block_size: Values per block.
+        shape: A list of sizes.
+
+    Returns:
+        float32 of that shape.
 
     >>> code = np.linspace(-1, 1, 16, dtype=np.float32)
-    >>> packed = np.array([0b11110000, 0b10101111], np.uint8)  # places 15, 0, 10, and a filler
+    >>> packed = np.array([0b11110000, 0b10101111], np.uint8)  # indices 15, 0, 10, and a filler
     >>> dequantize(packed, np.array([2.0, 3.0], np.float32), code, block_size=2, shape=[3])
     array([ 2., -2.,  1.], dtype=float32)
     """
     ### BEGIN SOLUTION
     n = int(np.prod(shape))
-    places = np.stack([packed >> 4, packed & 15], axis=1).reshape(-1)[:n]
+    indices = np.stack([packed >> 4, packed & 15], axis=1).reshape(-1)[:n]
     factors = absmax.repeat(block_size)[:n]  # one for each value
-    return (code[places] * factors).reshape(shape)
+    return (code[indices] * factors).reshape(shape)
     ### END SOLUTION
 
 
 def draw(rng: np.random.Generator) -> list[Case]:
     cases = []
-    odd = "Only an odd number of values goes wrong: the last four bits are a filler then, and no value."
+    odd = "Only an odd number of values goes wrong: then the last four bits are a filler, not a value."
     short = "Only a short last block goes wrong: repeat each absmax block_size times, then keep the first n."
     codes = [*CODES, CODES[int(rng.integers(2))]]
     for (label, shape, block_size, alone), code in zip(
@@ -41,9 +51,9 @@ def draw(rng: np.random.Generator) -> list[Case]:
         strict=True,
     ):
         n = int(np.prod(shape))
-        places = rng.permutation(np.arange(16))[:n].astype(np.uint8)
+        indices = rng.permutation(np.arange(16))[:n].astype(np.uint8)
         absmax = rng.permutation(np.arange(1, 9))[: -(-n // block_size)] * rng.uniform(0.1, 0.9)
-        arguments = {"packed": pack_nibbles(places, 7), "absmax": absmax.astype(np.float32), "code": code}
+        arguments = {"packed": pack_nibbles(indices, 7), "absmax": absmax.astype(np.float32), "code": code}
         cases.append(Case(label, {**arguments, "block_size": block_size, "shape": shape}, alone))
     return cases
 
@@ -69,9 +79,9 @@ def by_pair_table(packed, absmax, code, block_size, shape):
 
 
 def in_place(packed, absmax, code, block_size, shape):
-    places = np.empty(2 * packed.size, np.intp)
-    places[0::2], places[1::2] = packed >> 4, packed & 0x0F
-    values = code[places[: int(np.prod(shape))]]
+    indices = np.empty(2 * packed.size, np.intp)
+    indices[0::2], indices[1::2] = packed >> 4, packed & 0x0F
+    values = code[indices[: int(np.prod(shape))]]
     for i, top in enumerate(absmax):
         values[i * block_size : (i + 1) * block_size] *= top
     return values.reshape(shape)
@@ -82,15 +92,15 @@ def by_torch(packed, absmax, code, block_size, shape):
 
     packed = torch.from_numpy(packed)
     n = int(np.prod(shape))
-    places = torch.stack([packed >> 4, packed & 15], dim=-1).flatten()[:n].long()
+    indices = torch.stack([packed >> 4, packed & 15], dim=-1).flatten()[:n].long()
     factors = torch.from_numpy(absmax).repeat_interleave(block_size)[:n]
-    return (torch.from_numpy(code.copy())[places] * factors).view(shape)
+    return (torch.from_numpy(code.copy())[indices] * factors).view(shape)
 
 
 def flawed(
     unpack=lambda packed: np.stack([packed >> 4, packed & 15], axis=1).reshape(-1),
     factors=lambda absmax, size, n: absmax.repeat(size)[:n],
-    values=lambda code, places: code[places],
+    values=lambda code, indices: code[indices],
     join=lambda values, factors: values * factors,
     shaped=lambda values, shape: values.reshape(shape),
 ):
@@ -103,22 +113,22 @@ def flawed(
 
 
 def filler_kept(packed, absmax, code, block_size, shape):
-    places = np.stack([packed >> 4, packed & 15], axis=1).reshape(-1)
-    factors = np.append(absmax, absmax[-1]).repeat(block_size)[: len(places)]
-    values = code[places] * factors
+    indices = np.stack([packed >> 4, packed & 15], axis=1).reshape(-1)
+    factors = np.append(absmax, absmax[-1]).repeat(block_size)[: len(indices)]
+    values = code[indices] * factors
     return values.reshape(shape) if values.size == np.prod(shape) else values
 
 
 def parts_of(arguments):
-    """The right places, values and factors of each number."""
+    """The right indices, values and factors of each number."""
     n = int(np.prod(arguments["shape"]))
     packed = arguments["packed"]
-    places = np.stack([packed >> 4, packed & 15], axis=1).reshape(-1)[:n]
-    return places, arguments["code"][places], arguments["absmax"].repeat(arguments["block_size"])[:n]
+    indices = np.stack([packed >> 4, packed & 15], axis=1).reshape(-1)[:n]
+    return indices, arguments["code"][indices], arguments["absmax"].repeat(arguments["block_size"])[:n]
 
 
 def has_right_values(arguments, value):
-    """Divided by the values of the code, it leaves a factor for each place that is one of absmax, or one for all."""
+    """Divided by the values of the code, it leaves factors that are all in absmax, or all the same."""
     _, values, _ = parts_of(arguments)
     factors = (np.asarray(value, float).reshape(-1)[values != 0] / values[values != 0]).round(6)
     known = set(arguments["absmax"].astype(float).round(6).tolist())
@@ -126,25 +136,25 @@ def has_right_values(arguments, value):
 
 
 def has_right_factors(arguments, value):
-    """Divided by absmax, equal places leave equal numbers, and these rise with the place."""
-    places, _, factors = parts_of(arguments)
+    """Divided by absmax, equal indices leave equal numbers, and these rise with the index."""
+    indices, _, factors = parts_of(arguments)
     found = np.asarray(value, float).reshape(-1) / factors
-    order = np.argsort(places)
+    order = np.argsort(indices)
     return bool((np.diff(found[order]) >= -1e-6).all())
 
 
 EXERCISE = Exercise(
     name="dequantize",
     title="From bytes back to numbers",
-    minutes=15,
+    minutes=30,
     points=3,
     statement="""
-A frozen weight lies in memory as bytes. Each time its layer is used it is turned back into numbers: every
-byte holds two places (high four bits first), each place names a value of the `code`, and that value times
-the `absmax` of its block is the number.
+A frozen 4-bit weight is stored as bytes. Each time its layer is used, it is turned back into numbers. Every
+byte holds two indices (the first in the high four bits). Look up each index in the `code`, and multiply
+that value by the `absmax` of its block.
 
-Write `dequantize`. Blocks are `block_size` values long in reading order. The last byte may hold a filler
-that does not belong to the weight: `shape` tells how many numbers there are.
+Write `dequantize`. A block is `block_size` consecutive values, row by row. The last byte may hold a filler
+that is not part of the weight: `shape` tells you how many numbers there are.
 """,
     solution=dequantize,
     example={
@@ -157,12 +167,12 @@ that does not belong to the weight: `shape` tells how many numbers there are.
     draw=draw,
     result=Floats("the result", tolerance),
     hints=(
-        "Undo the steps from the end: bytes into places, places into values of the code, values times "
-        "absmax, shape.",
-        "packed >> 4 are the high halves, packed & 15 the low ones. np.stack(..., axis=1).reshape(-1) puts "
-        "them in turn.",
-        "code[places] looks all values up at once; absmax.repeat(block_size)[:n] gives each value its "
-        "factor; then reshape.",
+        "Undo the steps in reverse order: bytes to indices, indices to values of the code, values times "
+        "absmax, then the shape.",
+        "packed >> 4 gives the high halves, packed & 15 the low halves. np.stack([high, low], "
+        "axis=1).reshape(-1) interleaves them.",
+        "code[indices] looks all values up at once; absmax.repeat(block_size)[:n] gives the factor of each "
+        "value; then reshape.",
     ),
     pitfalls=(
         "`cannot reshape array of size 16 into shape (3, 5)`: the filler is still there; keep the first n "
@@ -170,9 +180,8 @@ that does not belong to the weight: `shape` tells how many numbers there are.
         "`operands could not be broadcast together`: absmax has one number for each block, not one for "
         "each value.",
     ),
-    explanation="This runs on every forward and backward pass of a QLoRA training: memory is bought with "
-    "time. The adapter's "
-    "gradients flow through these numbers, but never into them.",
+    explanation="In QLoRA training this happens in every forward and backward pass: it saves memory and "
+    "costs time. Gradients flow through these numbers, but the numbers themselves get none.",
     wrong=(
         Wrong(
             "swapped",
@@ -182,17 +191,18 @@ that does not belong to the weight: `shape` tells how many numbers there are.
         Wrong(
             "not-interleaved",
             flawed(lambda packed: np.concatenate([packed >> 4, packed & 15])),
-            "First come all high halves, then all low ones. The two of one byte are neighbors.",
+            "You put all high halves first, then all low halves. The two halves of a byte belong next to "
+            "each other.",
         ),
         Wrong(
             "three-bits",
             flawed(lambda packed: np.stack([packed >> 4, packed & 7], axis=1).reshape(-1)),
-            "The low half is cut to three bits (& 7); four need & 15.",
+            "The low half is cut to three bits (& 7); four bits need & 15.",
         ),
         Wrong(
             "filler-kept",
             filler_kept,
-            "The filler at the end is taken for a value. shape says how many there are.",
+            "The filler at the end is returned as a value. shape says how many values there are.",
         ),
         Wrong(
             "one-absmax",
@@ -202,8 +212,8 @@ that does not belong to the weight: `shape` tells how many numbers there are.
         Wrong(
             "tiled",
             flawed(factors=lambda absmax, size, n: np.tile(absmax, size)[:n]),
-            "The absmax values take turns (tile). The first belongs to the first block_size values, and so "
-            "on (repeat).",
+            "You use np.tile, which repeats the whole list of absmax. Each absmax belongs to block_size "
+            "consecutive values: use repeat.",
         ),
         Wrong(
             "next-block",
@@ -213,28 +223,28 @@ that does not belong to the weight: `shape` tells how many numbers there are.
         Wrong(
             "no-absmax",
             flawed(join=lambda values, factors: values),
-            "These are the values of the code, between -1 and 1; they are still to be multiplied by absmax.",
+            "These are the values of the code, between -1 and 1. Multiply them by absmax.",
         ),
         Wrong(
             "divided",
             flawed(join=lambda values, factors: values / factors),
-            "You divide by absmax. Quantizing divided by it, so the way back multiplies.",
+            "You divide by absmax. Quantizing divides by it, so dequantizing multiplies.",
         ),
         Wrong(
-            "places-as-numbers",
-            flawed(values=lambda code, places: places.astype(np.float32)),
-            "The places themselves are multiplied by absmax. Look each one up in the code first.",
+            "indices-as-numbers",
+            flawed(values=lambda code, indices: indices.astype(np.float32)),
+            "You multiply the indices by absmax. Look each one up in the code first.",
         ),
         Wrong(
             "equal-steps",
-            flawed(values=lambda code, places: (places.astype(np.float32) - 7) / 8),
-            "You decode as if the 16 values lay at equal distances. Look each place up in the code that is "
-            "given.",
+            flawed(values=lambda code, indices: (indices.astype(np.float32) - 7) / 8),
+            "You decode as if the 16 values were equally spaced. Look up each index in the code that is "
+            "passed in.",
         ),
         Wrong(
             "columns",
             flawed(shaped=lambda values, shape: values.reshape(shape, order="F")),
-            "The values are filled in column by column. Reading order is row after row.",
+            "The values are filled in column by column. Fill them in row by row.",
         ),
         Wrong(
             "block-before",
@@ -249,7 +259,7 @@ that does not belong to the weight: `shape` tells how many numbers there are.
         Wrong(
             "bytes-for-values",
             flawed(factors=lambda absmax, size, n: absmax.repeat(2 * size)[:n]),
-            "You count the block size in bytes. It counts values, two to a byte.",
+            "You count the block size in bytes. It counts values, two per byte.",
         ),
         Wrong(
             "half-blocks",
@@ -268,24 +278,24 @@ that does not belong to the weight: `shape` tells how many numbers there are.
         ),
         Wrong(
             "code-reversed",
-            flawed(values=lambda code, places: code[15 - places.astype(int)]),
-            "The code is read from its end. Place 0 is the first value of the code.",
+            flawed(values=lambda code, indices: code[15 - indices.astype(int)]),
+            "You read the code from its end. Index 0 is the first value of the code.",
         ),
         Wrong(
-            "places-from-one",
-            flawed(values=lambda code, places: code[places.astype(int) - 1]),
-            "Each place is one too small. Places count from 0: code[place].",
+            "indices-from-one",
+            flawed(values=lambda code, indices: code[indices.astype(int) - 1]),
+            "Each index is one too small. Indices start at 0: code[index].",
         ),
         Wrong(
             "equal-steps-from--1",
-            flawed(values=lambda code, places: np.linspace(-1, 1, 16)[places]),
-            "You decode with equal steps from -1 to 1, whatever the code. Look each place up in the code "
-            "that is given.",
+            flawed(values=lambda code, indices: np.linspace(-1, 1, 16)[indices]),
+            "You decode with equal steps from -1 to 1, whatever the code. Look up each index in the code "
+            "that is passed in.",
         ),
         Wrong(
             "signed",
-            flawed(values=lambda code, places: places.astype(np.float32) - 8),
-            "You take a place for a signed number, -8 … 7. It is an index into the code.",
+            flawed(values=lambda code, indices: indices.astype(np.float32) - 8),
+            "You treat each index as a signed number, -8 … 7. It is a position in the code.",
         ),
         Wrong(
             "absmax-added",
@@ -295,12 +305,12 @@ that does not belong to the weight: `shape` tells how many numbers there are.
         Wrong(
             "absmax-squared",
             flawed(join=lambda values, factors: values * factors * factors),
-            "absmax is multiplied in twice; once is enough.",
+            "You multiply by absmax twice; once is enough.",
         ),
         Wrong(
             "flat",
             flawed(shaped=lambda values, shape: values),
-            "The numbers are right, but in one long row; bring them into the shape that is asked for.",
+            "The numbers are right, but flattened; reshape them to `shape`.",
         ),
         Wrong(
             "wrong-factors",
@@ -312,10 +322,9 @@ that does not belong to the weight: `shape` tells how many numbers there are.
         ),
         Wrong(
             "wrong-values",
-            flawed(values=lambda code, places: code[places] ** 3),
-            "absmax is applied to the right blocks, but the places are turned into wrong values: look "
-            "each up in the code, "
-            "code[place].",
+            flawed(values=lambda code, indices: code[indices] ** 3),
+            "absmax is applied to the right blocks, but the indices become wrong values: look up each one "
+            "in the code, code[index].",
             recognize=has_right_factors,
         ),
     ),

@@ -9,23 +9,32 @@ from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
 
 
 def double_quantize(absmax, code, block_size):
-    """absmax float32 (n,), code float32 sorted in -1 … 1 -> (places uint8 (n,), nested (blocks,), mean).
+    """Quantizes the scales of blocks to 8 bits.
 
-    >>> code = np.linspace(-1, 1, 255, dtype=np.float32)  # the middle one, place 127, is 0
-    >>> double_quantize(np.array([1.0, 2.0, 3.0, 6.0], np.float32), code, block_size=4)  # -2, -1, 0, 3 about the mean
+    Args:
+        absmax: The scales, float32 (n,).
+        code: float32, sorted, from -1 to 1.
+        block_size: Scales per nested block.
+
+    Returns:
+        The indices in the code, uint8 (n,); nested (blocks,); and the mean.
+
+    >>> code = np.linspace(-1, 1, 255, dtype=np.float32)  # the middle one, index 127, is 0
+    >>> scales = np.array([1.0, 2.0, 3.0, 6.0], np.float32)  # minus the mean: -2, -1, 0, 3
+    >>> double_quantize(scales, code, block_size=4)
     (array([ 42,  85, 127, 254], dtype=uint8), array([3.], dtype=float32), np.float32(3.0))
     """
     ### BEGIN SOLUTION
     mean = absmax.mean()
     centered = absmax - mean  # scales are all positive; about their mean they are small, and of both signs
     middles = (code[:-1] + code[1:]) / 2
-    places, nested = [], []
+    indices, nested = [], []
     for start in range(0, len(centered), block_size):
         block = centered[start : start + block_size]
         top = np.abs(block).max()
-        places.append(np.searchsorted(middles, block / top if top > 0 else block))
+        indices.append(np.searchsorted(middles, block / top if top > 0 else block))
         nested.append(top)
-    return np.concatenate(places).astype(np.uint8), np.array(nested), mean
+    return np.concatenate(indices).astype(np.uint8), np.array(nested), mean
     ### END SOLUTION
 
 
@@ -37,7 +46,8 @@ DENSE = np.concatenate([DENSE[DENSE < 0], [0], DENSE[DENSE > 0]]).astype(np.floa
 
 def draw(rng: np.random.Generator) -> list[Case]:
     equal = (
-        "Only equal scales go wrong: nothing remains of them, 0 / 0 is NaN. The places are then that of 0."
+        "Only equal scales go wrong: only zeros remain, and 0 / 0 is NaN. Their indices are that of the "
+        "value 0."
     )
     return [
         Case("two blocks and a short one", _clear(rng, 14, EQUAL_STEPS, 6)),
@@ -55,7 +65,7 @@ def draw(rng: np.random.Generator) -> list[Case]:
 def _clear(rng, count, code, block_size, size=1.0):
     """Arguments in which no share comes within 2 % of a step of the middle between two values.
 
-    Rounding to float32 moves a share by far less, so every right answer gives the same places. In one block at least
+    Rounding to float32 moves a share by far less, so every right answer gives the same indices. In one block at least
     the largest magnitude belongs to a negative number: who forgets abs() must notice.
     """
     middles = (code[:-1].astype(np.float64) + code[1:]) / 2
@@ -81,8 +91,8 @@ def by_distance(absmax, code, block_size):
     rest = absmax - mean
     nested = [max(abs(rest[i : i + block_size])) for i in range(0, len(rest), block_size)]
     shares = [v / (nested[i // block_size] or 1) for i, v in enumerate(rest)]
-    places = [int(np.argmin(np.abs(code - share))) for share in shares]
-    return np.array(places, np.uint8), nested, mean
+    indices = [int(np.argmin(np.abs(code - share))) for share in shares]
+    return np.array(indices, np.uint8), nested, mean
 
 
 def without_a_loop(absmax, code, block_size):
@@ -109,15 +119,15 @@ def flawed(
         mean = np.float32(center(absmax))
         rest = sign * (absmax - mean)
         step = size(len(rest), block_size)
-        places, nested = [], []
+        indices, nested = [], []
         for start in range(0, len(rest), step):
             block = rest[start : start + step]
             t = top(block)
             shares = block / t if t != 0 or not zero_safe else block
-            places.append(np.searchsorted(middles(code), shares).clip(0, len(code) - 1))
+            indices.append(np.searchsorted(middles(code), shares).clip(0, len(code) - 1))
             nested.append(t)
         back = mean if returned is None else returned(mean)
-        return np.concatenate(places).astype(np.uint8), nested_as(np.array(nested)), back
+        return np.concatenate(indices).astype(np.uint8), nested_as(np.array(nested)), back
 
     return quantize
 
@@ -130,24 +140,24 @@ def mean_of_each_block(absmax, code, block_size):
 
 
 def other_code(made):
-    """made(code): the code that is searched in the place of the one that is given."""
+    """made(code): the code that is searched instead of the one that is passed in."""
     return lambda absmax, code, block_size: double_quantize(absmax, made(code), block_size)
 
 
 def rearranged(change):
-    """change(places, nested, mean, absmax) -> what is returned."""
+    """change(indices, nested, mean, absmax) -> what is returned."""
     return lambda absmax, code, block_size: change(*double_quantize(absmax, code, block_size), absmax)
 
 
 def float16_inside(absmax, code, block_size):
-    places, nested, mean = double_quantize(absmax, code, block_size)
-    return places, nested.astype(np.float16).astype(np.float32), np.float32(np.float16(mean))
+    indices, nested, mean = double_quantize(absmax, code, block_size)
+    return indices, nested.astype(np.float16).astype(np.float32), np.float32(np.float16(mean))
 
 
 def undone(absmax, code, block_size):
     """The scales as they come back."""
-    places, nested, mean = double_quantize(absmax, code, block_size)
-    return code[places] * nested.repeat(block_size)[: len(absmax)] + mean, nested, mean
+    indices, nested, mean = double_quantize(absmax, code, block_size)
+    return code[indices] * nested.repeat(block_size)[: len(absmax)] + mean, nested, mean
 
 
 def fits_its_own_mean(arguments, value):
@@ -159,33 +169,34 @@ def fits_its_own_mean(arguments, value):
 
 
 def is_zero_trouble(arguments, value):
-    """Right where the scales differ; where all are equal, another place than that of 0."""
-    places, nested, _ = value
+    """Right where the scales differ; where all are equal, another index than that of 0."""
+    indices, nested, _ = value
     right = double_quantize(**arguments)
     if np.ptp(arguments["absmax"]) > 0:
-        return np.array_equal(places, right[0])
-    return not np.array_equal(places, right[0]) or not np.isfinite(nested).all()
+        return np.array_equal(indices, right[0])
+    return not np.array_equal(indices, right[0]) or not np.isfinite(nested).all()
 
 
 EXERCISE = Exercise(
     name="double-quantize",
     title="Quantize the scales",
-    minutes=15,
+    minutes=30,
     points=3,
     statement="""
-Blocks of 64 with one float32 `absmax` each cost 32/64 = 0.5 bit for every weight. QLoRA saves most of it by
-quantizing the scales as well. They are all positive, so their mean over the whole tensor is taken off
-first; what remains lies around zero and is quantized blockwise, in 8 bits.
+With blocks of 64, one float32 `absmax` per block costs 32/64 = 0.5 bits per weight. QLoRA saves most of
+that by quantizing these scales as well. They are all positive, so first the mean over the whole tensor is
+subtracted. What remains is centered around zero and is quantized in blocks, with 8 bits.
 
-Write `double_quantize`. It returns the places in `code`, the largest magnitude of each block of what
-remained, and the mean. If a block has nothing but zeros left, its places are that of 0.
+Write `double_quantize`. Return the indices in `code`, the largest magnitude of each block after the mean
+was subtracted (`nested`), and the mean. If a block holds only zeros after that, its indices are that of the
+value 0.
 """,
     solution=double_quantize,
     example={"absmax": np.array([1.0, 2.0, 3.0, 6.0], np.float32), "code": EQUAL_STEPS, "block_size": 4},
     draw=draw,
-    result=Parts((Codes("places", np.uint8), Floats("nested", tolerance), Floats("mean", tolerance))),
+    result=Parts((Codes("indices", np.uint8), Floats("nested", tolerance), Floats("mean", tolerance))),
     hints=(
-        "After the mean is taken off this is the blockwise quantization of the earlier exercise, with a "
+        "After subtracting the mean, this is the blockwise quantization of the earlier exercise, with a "
         "longer code.",
         "One mean for the whole tensor, but one largest magnitude for each block of absmax - mean.",
         "mean = absmax.mean(); then for each block of absmax - mean: top = np.abs(block).max(), and "
@@ -193,40 +204,40 @@ remained, and the mean. If a block has nothing but zeros left, its places are th
         "of the code on block / top.",
     ),
     pitfalls=(
-        "`invalid value encountered in divide`: all scales are equal, so nothing remains and the largest "
+        "`invalid value encountered in divide`: all scales are equal, so only zeros remain and the largest "
         "magnitude is 0.",
-        "Only the upper half of the code is used: the mean was not taken off.",
+        "Only the upper half of the code is used: the mean was not subtracted.",
     ),
-    explanation="With blocks of 256 the scales now cost 8/64 + 32/(64·256) = 0.127 bit a weight instead of "
-    "0.5. On 7 billion weights "
-    "that saves a third of a gigabyte. The real code is not of equal steps but denser around zero.",
+    explanation="With nested blocks of 256, the scales now cost 8/64 + 32/(64·256) = 0.127 bits per weight "
+    "instead of 0.5. For 7 billion weights that saves a third of a gigabyte. The code that "
+    "QLoRA uses has smaller steps near zero.",
     wrong=(
         Wrong(
             "no-mean",
             flawed(center=lambda absmax: 0.0),
-            "The mean is not taken off. Scales are all positive, so half of the code would never be used.",
+            "The mean is not subtracted. All scales are positive, so half of the code would never be used.",
         ),
         Wrong(
             "mean-forgotten",
             flawed(returned=lambda mean: 0.0),
-            "The mean was taken off but is not returned; without it no one gets the scales back.",
+            "The mean was subtracted but is not returned; without it the scales cannot be recovered.",
         ),
-        Wrong("minimum", flawed(center=np.min), "You take off the smallest scale; take off their mean."),
-        Wrong("median", flawed(center=np.median), "You take off the median; take off the mean."),
+        Wrong("minimum", flawed(center=np.min), "You subtract the smallest scale; subtract their mean."),
+        Wrong("median", flawed(center=np.median), "You subtract the median; subtract the mean."),
         Wrong(
             "block-means",
             mean_of_each_block,
-            "Each block has a mean of its own in your answer. One mean serves the whole tensor.",
+            "Each block has its own mean in your answer. There is one mean for the whole tensor.",
         ),
         Wrong(
             "turned",
             flawed(sign=-1),
-            "You quantize mean - absmax, so every sign is turned; it is absmax - mean.",
+            "You quantize mean - absmax, so every sign is wrong; it is absmax - mean.",
         ),
         Wrong(
             "max-without-abs",
             flawed(top=lambda block: block.max()),
-            "You take the largest value that remained. Half of them are negative now: take the largest "
+            "You take the largest value. After subtracting the mean, many are negative: take the largest "
             "magnitude.",
         ),
         Wrong(
@@ -242,18 +253,20 @@ remained, and the mean. If a block has nothing but zeros left, its places are th
         Wrong(
             "zero-trouble",
             flawed(zero_safe=False),
-            "If all scales are equal, nothing remains, and 0 / 0 is NaN. The places are then that of 0.",
+            "If all scales are equal, only zeros remain, and 0 / 0 is NaN. Their indices are that of the "
+            "value 0.",
             recognize=is_zero_trouble,
         ),
         Wrong(
             "equal-steps",
             other_code(lambda code: np.linspace(-1, 1, len(code), dtype=np.float32)),
-            "You compute places for equal steps, whatever the code. Search the code that is given.",
+            "You compute indices for equal steps, whatever the code. Search the code that is passed in.",
         ),
         Wrong(
             "fixed-code",
             other_code(lambda code: EQUAL_STEPS),
-            "You always search 255 equal steps. Search the code that is given; it may be another one.",
+            "You always search 255 equal steps. Search the code that is passed in; it may be a different "
+            "one.",
         ),
         Wrong(
             "four-bits",
@@ -267,25 +280,24 @@ remained, and the mean. If a block has nothing but zeros left, its places are th
         ),
         Wrong(
             "mean-first",
-            rearranged(lambda places, nested, mean, absmax: (mean, places, nested)),
-            "The results are right, but in another order: places, nested, mean.",
+            rearranged(lambda indices, nested, mean, absmax: (mean, indices, nested)),
+            "The results are right, but in the wrong order: return indices, nested, mean.",
         ),
         Wrong(
             "nested-last",
-            rearranged(lambda places, nested, mean, absmax: (places, mean, nested)),
-            "The nested scales and the mean are exchanged: return places, nested, mean.",
+            rearranged(lambda indices, nested, mean, absmax: (indices, mean, nested)),
+            "The nested scales and the mean are swapped: return indices, nested, mean.",
         ),
         Wrong(
             "sum-for-mean",
-            rearranged(lambda places, nested, mean, absmax: (places, nested, absmax.sum())),
-            "You return the sum of the scales; their mean is asked for.",
+            rearranged(lambda indices, nested, mean, absmax: (indices, nested, absmax.sum())),
+            "You return the sum of the scales; return their mean.",
         ),
         Wrong(
             "nested-with-mean",
-            rearranged(lambda places, nested, mean, absmax: (places, nested + mean, mean)),
-            "The mean is in the nested scales again. They are the largest magnitudes of what remains "
-            "after it is "
-            "subtracted.",
+            rearranged(lambda indices, nested, mean, absmax: (indices, nested + mean, mean)),
+            "You added the mean back to the nested scales. They are the largest magnitudes after "
+            "subtracting it.",
         ),
         Wrong(
             "nested-per-scale",
@@ -294,7 +306,7 @@ remained, and the mean. If a block has nothing but zeros left, its places are th
                 found[1].repeat(block_size)[: len(absmax)],
                 found[2],
             ),
-            "You return a nested scale for each scale; one for each block is enough.",
+            "You return one nested scale per scale; return one per block.",
         ),
         Wrong(
             "values",
@@ -303,22 +315,22 @@ remained, and the mean. If a block has nothing but zeros left, its places are th
                 found[1],
                 found[2],
             ),
-            "You return values of the code; their places are stored.",
+            "You return values of the code; return their indices.",
         ),
         Wrong(
             "undone",
             undone,
-            "You return the scales as they come back. What is stored are the places in the code.",
+            "You return the dequantized scales. Return the indices in the code.",
         ),
         Wrong(
-            "wide-places",
-            rearranged(lambda places, nested, mean, absmax: (places.astype(np.int64), nested, mean)),
-            "The places are right, but stored in more than 8 bits, so nothing is saved. Convert them to "
-            "uint8.",
+            "wide-indices",
+            rearranged(lambda indices, nested, mean, absmax: (indices.astype(np.int64), nested, mean)),
+            "The indices are right, but stored in more than 8 bits each, so nothing is saved. Convert them "
+            "to uint8.",
         ),
         Wrong(
             "mean-divides",
-            lambda absmax, code, block_size: (lambda places, nested, _: (places, nested, absmax.mean()))(
+            lambda absmax, code, block_size: (lambda indices, nested, _: (indices, nested, absmax.mean()))(
                 *flawed(center=lambda a: 0.0)(absmax / absmax.mean() - 1, code, block_size)
             ),
             "You divide by the mean; subtract it.",
@@ -326,23 +338,23 @@ remained, and the mean. If a block has nothing but zeros left, its places are th
         Wrong(
             "rest-lost",
             lambda absmax, code, block_size: (
-                lambda places, nested, mean: (
-                    places[: len(absmax) // block_size * block_size],
+                lambda indices, nested, mean: (
+                    indices[: len(absmax) // block_size * block_size],
                     nested[: len(absmax) // block_size],
                     mean,
                 )
             )(*double_quantize(absmax, code, block_size)),
-            "The last, shorter block is lost: n scales give n places.",
+            "The last, shorter block is lost: n scales give n indices.",
         ),
         Wrong(
             "wrong-block",
             flawed(nested_as=lambda nested: np.roll(nested, 1)),
-            "The places are right, but the nested scales stand at the wrong blocks.",
+            "The indices are right, but the nested scales are in the wrong order.",
         ),
         Wrong(
             "nested-relative",
             flawed(nested_as=lambda nested: nested / 127),
-            "You return the step between two values of the code. The largest magnitude itself is asked for.",
+            "You return the step between two values of the code. Return the largest magnitude itself.",
         ),
         Wrong(
             "wrong-mean",

@@ -10,9 +10,11 @@ from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
 
 
 def freeze(model):
-    """model: a torch.nn.Module, changed in place: of its parameters only those of adapters stay trainable.
+    """Leaves only the parameters of adapters trainable.
 
-    An adapter's parameter has "lora_A" or "lora_B" as one part of its dotted name.
+    Args:
+        model: A torch.nn.Module; it is changed in place. The parameters of adapters have
+            "lora_A" or "lora_B" as one part of their dotted names.
 
     >>> import torch
     >>> layer = torch.nn.Module()
@@ -143,16 +145,16 @@ def removed(model):
 EXERCISE = Exercise(
     name="freeze",
     title="Freeze the base",
-    minutes=5,
+    minutes=10,
     points=2,
     statement="""
-A parameter of a torch model trains if its `requires_grad` is true, which it is at first for all. LoRA
-trains its adapters alone: no gradient is computed for a frozen weight, and the optimizer keeps nothing for
-it.
+A parameter of a PyTorch model is trained if its `requires_grad` is true. At first that holds for every
+parameter. LoRA trains only the adapters: no gradient is computed for a frozen weight, and the optimizer
+stores nothing for it.
 
-Write `freeze`. It goes through the model's parameters and leaves only those of adapters trainable: those
-with `lora_A` or `lora_B` as one part of their dotted name. No value may change. It need not return
-anything.
+Write `freeze`. Go through the model's parameters and leave only those of adapters trainable: those that
+have `lora_A` or `lora_B` as one part of their dotted name. Do not change any value. The function need not
+return anything.
 """,
     solution=freeze,
     example={
@@ -169,18 +171,17 @@ anything.
     hints=(
         "model.named_parameters() gives pairs: a dotted name, and the parameter itself. Print the names "
         "first.",
-        "Split the name at its dots and look whether one of the parts is lora_A or lora_B.",
+        "Split the name at its dots and check whether one of the parts is lora_A or lora_B.",
         "For each pair: parameter.requires_grad = 'lora_A' in parts or 'lora_B' in parts, with parts = "
         "name.split('.').",
     ),
     pitfalls=(
-        "`model.eval()` and `torch.no_grad()` freeze nothing: the one is about dropout, the other about "
-        "one stretch of code.",
+        "`model.eval()` and `torch.no_grad()` freeze nothing. The first switches off dropout; the second "
+        "stops gradients only inside its `with` block.",
         "`'str' object has no attribute 'requires_grad'`: named_parameters() gives pairs; unpack both.",
     ),
-    explanation="Frozen weights need no gradient and no optimizer state: of the 16 bytes that full "
-    "fine-tuning in float32 spends on "
-    "each weight, 4 are left. That is most of what LoRA saves.",
+    explanation="Frozen weights need no gradient and no optimizer state. Full fine-tuning in float32 takes "
+    "16 bytes per weight; a frozen weight takes 4. That is most of what LoRA saves.",
     wrong=(
         Wrong(
             "nothing",
@@ -196,13 +197,13 @@ anything.
         Wrong(
             "reversed",
             where(lambda name: not is_adapter(name)),
-            "It is the wrong way round: the base trains and the adapters are frozen.",
+            "It is the wrong way around: the base trains and the adapters are frozen.",
         ),
         Wrong(
             "by-letters",
             where(lambda name: "lora" in name),
-            "A layer of the base trains because the letters of 'lora' occur in its name "
-            "(exploratory_head). Compare whole parts.",
+            "A layer of the base trains because its name happens to contain 'lora' (exploratory_head). "
+            "Compare whole parts.",
         ),
         Wrong(
             "a-frozen",
@@ -212,7 +213,7 @@ anything.
         Wrong(
             "b-frozen",
             where(lambda name: has("lora_A", name)),
-            "Only A trains. Without B, which starts at zero, the adapter never says anything.",
+            "Only A trains. B starts at zero, so without training it the adapter never changes anything.",
         ),
         Wrong(
             "biases-train",
@@ -246,8 +247,7 @@ anything.
         Wrong(
             "next-to-last",
             where(lambda name: len(name.split(".")) > 1 and name.split(".")[-2] in ("lora_A", "lora_B")),
-            "You look at the part before the last only. PEFT's own names go on after it "
-            "(lora_A.default.weight): "
+            "You look only at the part before the last. PEFT's names are longer (lora_A.default.weight): "
             "lora_A or lora_B may be any part.",
         ),
         Wrong(
@@ -271,8 +271,8 @@ anything.
         Wrong(
             "not-weight-or-bias",
             where(lambda name: not name.endswith((".weight", ".bias"))),
-            "You freeze what ends in .weight or .bias. Adapters may end so too, and parts of the base "
-            "may not.",
+            "You freeze what ends in .weight or .bias. Some adapter names end like that too, and some "
+            "names in the base do not.",
         ),
         Wrong(
             "starts-with",

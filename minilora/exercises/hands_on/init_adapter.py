@@ -9,7 +9,16 @@ from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
 
 
 def init_adapter(in_features, out_features, r, rng):
-    """rng: a NumPy random generator -> A (r, in) uniform between ±1/√in, and B (out, r) such that B @ A is zero.
+    """Makes a fresh adapter, whose product B @ A is zero.
+
+    Args:
+        in_features: Inputs of the layer.
+        out_features: Outputs of the layer.
+        r: The rank.
+        rng: A NumPy random generator.
+
+    Returns:
+        A (r, in), uniform between ±1/√in, and B (out, r).
 
     >>> A, B = init_adapter(in_features=16, out_features=3, r=2, rng=np.random.default_rng(0))
     >>> A.shape, B.shape, bool(0.2 < np.abs(A).max() <= 0.25), float(np.abs(B @ A).max())
@@ -63,7 +72,8 @@ def judge_start(value, arguments):
     distance = np.sqrt(A.size) * distance_to_uniform(A.ravel() / bound)
     if distance > 3.3:
         return Problem(
-            "the numbers of A are not uniform: some stretches between ±1/√in hold too many", "not uniform"
+            "the numbers of A are not uniform: some ranges between ±1/√in contain too many of them",
+            "not uniform",
         )
     if distance < 0.22:
         return Problem("the numbers of A are too even to be random: draw them with rng.uniform", "not random")
@@ -94,13 +104,12 @@ def judge_seeds(cases, values):
 
 
 SAME_SEED = (
-    "The same seed gives another A each time: rng is not used. Draw with the generator that is passed in, "
-    "rng.uniform, not with np.random."
+    "The same seed gives a different A each time, so rng is not used. Draw with rng.uniform, not with "
+    "np.random."
 )
 OTHER_SEED = (
-    "Another seed gives the same A: the numbers come from a generator of your own. Draw with the one "
-    "that is passed in, "
-    "rng.uniform."
+    "A different seed gives the same A, so the numbers come from a generator of your own. Draw with "
+    "rng.uniform, using the rng that is passed in."
 )
 
 
@@ -184,14 +193,14 @@ def swapped(in_features, out_features, r, rng):
 EXERCISE = Exercise(
     name="init-adapter",
     title="Start an adapter",
-    minutes=10,
+    minutes=15,
     points=2,
     statement="""
-Before the first step of training an adapted model should say exactly what the base says. So the product `B
-@ A` has to start at zero; and yet training must be able to leave that point.
+Before the first training step, an adapted model should give exactly the same output as the base. So the
+product `B @ A` must start at zero, but in a way that lets training move away from zero.
 
-Write `init_adapter`. One of the two matrices is zero and the other random: `A` is drawn uniformly between
--1/√in and 1/√in, with the generator that you are given, so that the same seed gives the same start.
+Write `init_adapter`. `B` is zero. `A` is random: draw it uniformly between -1/√in and 1/√in, with the
+generator `rng` that is passed in, so that the same seed always gives the same matrices.
 """,
     solution=init_adapter,
     example={"in_features": 16, "out_features": 3, "r": 2, "rng": 0},
@@ -206,12 +215,11 @@ Write `init_adapter`. One of the two matrices is zero and the other random: `A` 
         "np.zeros((out_features, r)).",
     ),
     pitfalls=(
-        "`'int' object has no attribute 'uniform'`: you replaced rng; use the one that is passed in.",
+        "`'int' object has no attribute 'uniform'`: you have overwritten rng. Use the one that is passed in.",
         "Shapes: A is (r, in), wide; B is (out, r), tall.",
     ),
-    explanation="With B at zero the first step moves B alone, for the gradient of A contains B. From the "
-    "second step on both learn. "
-    "Were both zero, neither would ever move.",
+    explanation="While B is zero, the first step changes only B, because the gradient of A contains B. "
+    "From the second step on, both learn. If both were zero, neither would ever change.",
     wrong=(
         Wrong(
             "turned",
@@ -222,7 +230,7 @@ Write `init_adapter`. One of the two matrices is zero and the other random: `A` 
         Wrong(
             "exchanged",
             lambda i, o, r, rng: init_adapter(i, o, r, rng)[::-1],
-            "A and B are returned in the other order; return A first.",
+            "A and B are returned in the wrong order: return A first.",
             recognize=lambda arguments, value: (
                 np.shape(value[1]) == right_shape(arguments)
                 and np.shape(value[0]) == (arguments["out_features"], arguments["r"])
@@ -237,9 +245,8 @@ Write `init_adapter`. One of the two matrices is zero and the other random: `A` 
         Wrong(
             "swapped",
             swapped,
-            "A is zero and B is random. That also starts at zero, but the convention, which files and "
-            "tools rely on, is B "
-            "zero.",
+            "A is zero and B is random. That also starts at zero, but by convention B is the one that is "
+            "zero, and other tools rely on it.",
             recognize=looks(lambda A, B, arguments: not A.any() and B.any()),
         ),
         Wrong(
@@ -258,9 +265,8 @@ Write `init_adapter`. One of the two matrices is zero and the other random: `A` 
         Wrong(
             "constant",
             flawed(a=lambda i, o, r, rng: np.full((r, i), 1 / np.sqrt(i))),
-            "All of A is one number. Its rows then get equal gradients and stay equal: the adapter would "
-            "have rank 1. Draw at "
-            "random.",
+            "All entries of A are the same number. Its rows then get equal gradients and stay equal, so "
+            "the adapter has rank 1. Draw them at random.",
             recognize=looks(lambda A, B, arguments: np.ptp(A) == 0),
         ),
         Wrong(
@@ -272,7 +278,7 @@ Write `init_adapter`. One of the two matrices is zero and the other random: `A` 
         Wrong(
             "positive",
             flawed(a=lambda i, o, r, rng: rng.random((r, i)) / np.sqrt(i)),
-            "A has no negative numbers. It is drawn from both sides of zero, -1/√in to 1/√in.",
+            "A has no negative numbers. Draw it between -1/√in and 1/√in.",
             recognize=looks(lambda A, B, arguments: A.min() >= 0),
         ),
         Wrong(
@@ -285,7 +291,7 @@ Write `init_adapter`. One of the two matrices is zero and the other random: `A` 
         Wrong(
             "normal",
             flawed(a=lambda i, o, r, rng: rng.normal(0, 1 / np.sqrt(3 * i), (r, i))),
-            "A is drawn from a normal distribution, which now and then goes beyond 1/√in. Use rng.uniform.",
+            "A is drawn from a normal distribution, which sometimes goes beyond 1/√in. Use rng.uniform.",
             recognize=looks(
                 lambda A, B, arguments: abs(spread(A, arguments) - 1) < 0.2 and beyond(A, arguments) > 1.01
             ),
@@ -336,27 +342,26 @@ Write `init_adapter`. One of the two matrices is zero and the other random: `A` 
         Wrong(
             "bound-by-rank",
             flawed(a=lambda i, o, r, rng: rng.uniform(-1, 1, (r, i)) / np.sqrt(r)),
-            "The bound comes from r in your answer. A sums over the inputs, so it comes from their "
-            "number: 1/√in.",
+            "Your bound depends on r. A sums over the inputs, so the bound depends on their number: 1/√in.",
             recognize=spread_is(lambda n: 1 / np.sqrt(n["r"])),
         ),
         Wrong(
             "bound-by-out",
             flawed(a=lambda i, o, r, rng: rng.uniform(-1, 1, (r, i)) / np.sqrt(o)),
-            "The bound comes from the number of outputs in your answer. A sums over the inputs: 1/√in.",
+            "Your bound depends on the number of outputs. A sums over the inputs: 1/√in.",
             recognize=spread_is(lambda n: 1 / np.sqrt(n["out_features"]), 0.1),
         ),
         Wrong(
             "half",
             flawed(a=lambda i, o, r, rng: rng.uniform(-0.5, 0.5, (r, i)) / np.sqrt(i)),
-            "A reaches half of the bound only: the numbers lie between -0.5/√in and 0.5/√in.",
+            "A reaches only half of the bound: its numbers lie between -0.5/√in and 0.5/√in.",
             recognize=spread_is(lambda n: 0.5 / np.sqrt(n["in_features"]), 0.1),
         ),
         Wrong(
             "he",
             flawed(a=lambda i, o, r, rng: rng.uniform(-1, 1, (r, i)) * np.sqrt(6 / i)),
-            "Your bound is about √(6/in), as in the rules of He or Xavier. LoRA's A starts with the "
-            "bound 1/√in.",
+            "Your bound is about √(6/in), as in He or Xavier initialization. The bound for LoRA's A is "
+            "1/√in.",
             recognize=spread_is(lambda n: np.sqrt(6 / n["in_features"]), 0.1),
         ),
         Wrong(
@@ -368,7 +373,7 @@ Write `init_adapter`. One of the two matrices is zero and the other random: `A` 
         Wrong(
             "both-sizes",
             flawed(a=lambda i, o, r, rng: rng.uniform(-1, 1, (r, i)) / np.sqrt(i + o)),
-            "The bound comes from in + out in your answer. A sums over the inputs alone: 1/√in.",
+            "Your bound depends on in + out. A sums over the inputs only: 1/√in.",
             recognize=spread_is(lambda n: 1 / np.sqrt(n["in_features"] + n["out_features"]), 0.06),
         ),
         Wrong(

@@ -11,10 +11,21 @@ from minilora.exercises.hands_on.scales import strengths, without_alpha, wrong_s
 
 
 def lora_forward(x, W, A, B, alpha):
-    """x (..., in), W (out, in), A (r, in), B (out, r), alpha a number -> y (..., out).
+    """Computes the output of a linear layer with LoRA.
+
+    Args:
+        x: Inputs (..., in).
+        W: The frozen weight (out, in).
+        A: (r, in).
+        B: (out, r).
+        alpha: A number; the update is scaled by alpha / r.
+
+    Returns:
+        y (..., out).
 
     >>> x, W = np.array([[1.0, 2.0]]), np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    >>> A, B = np.array([[3.0, -1.0], [0.0, 1.0]]), np.array([[1.0, 0.0], [0.0, 0.5], [2.0, 0.0]])
+    >>> A = np.array([[3.0, -1.0], [0.0, 1.0]])
+    >>> B = np.array([[1.0, 0.0], [0.0, 0.5], [2.0, 0.0]])
     >>> lora_forward(x, W, A, B, alpha=6)  # [1, 2, 3] + 6/2 · [1, 1, 2]
     array([[4., 5., 9.]])
     """
@@ -121,15 +132,15 @@ def scaled_base(x, W, A, B, alpha):
 EXERCISE = Exercise(
     name="lora-forward",
     title="The forward pass of LoRA",
-    minutes=10,
+    minutes=20,
     points=3,
     statement="""
-A linear layer turns `x` into `x @ W.T`. LoRA leaves `W` alone and adds a second, much thinner path: down to
-`r` numbers through `A`, up again through `B`, and then scaled. The scale is the setting `lora_alpha`
-divided by the rank, so that one can change the rank without tuning the strength again.
+A linear layer computes `x @ W.T`. LoRA leaves `W` unchanged and adds a second, much narrower path: `A` maps
+the input to `r` numbers, `B` maps these to the output, and the result is scaled. The scale is `alpha / r`
+(the setting `lora_alpha` divided by the rank).
 
-Write `lora_forward`. The rank is not an argument: read it off the matrices. None of the arguments may
-change.
+Write `lora_forward`. The rank is not an argument: take it from the shapes of the matrices. Do not change
+any of the arguments.
 """,
     solution=lora_forward,
     example={
@@ -142,22 +153,21 @@ change.
     draw=draw,
     result=Floats("y", tolerance),
     hints=(
-        "There are two paths from x to y. Compute each by itself and print its shape; both must end in "
+        "There are two paths from x to y. Compute each one separately and print its shape: both must be "
         "(..., out).",
-        "A is (r, in): which of its sides meets the last side of x? A transpose brings that side to the "
-        "front.",
-        "The thin path is x, then A transposed, then B transposed. Multiply it by alpha divided by the "
-        "number of rows of "
+        "A has the shape (r, in). Which of its dimensions must match the last dimension of x? A transpose "
+        "brings that one to the front.",
+        "The narrow path is x @ A.T, and then @ B.T. Multiply it by alpha divided by the number of rows of "
         "A, and add the path through W.",
     ),
     pitfalls=(
-        "`ValueError: matmul: ... mismatch`: one matrix is not transposed. Write the shapes under each "
+        "`ValueError: matmul: ... mismatch`: one matrix is not transposed. Write the shapes below each "
         "other.",
-        "Right for square matrices only: the order of A and B is swapped somewhere.",
+        "It is right only for square matrices: A and B are swapped somewhere.",
     ),
-    explanation="The thin path costs r · (in + out) products for each row, the full one in · out. You "
-    "never built B @ A: "
-    "that is why LoRA trains in little memory. Merging, a later exercise, does build it, once.",
+    explanation="The narrow path takes r · (in + out) multiplications per token, the full one in · out. "
+    "There is no need to build B @ A, which is as large as W. Only merging, a later exercise, "
+    "does that, once.",
     wrong=(
         *wrong_scales(flawed, minus="You subtract the update; LoRA adds it."),
         Wrong(
@@ -168,14 +178,13 @@ change.
         Wrong(
             "columns",
             same_order_for_tokens,
-            "You multiply from the left, W @ x.T. That works for a matrix only: with more dimensions .T "
-            "turns all of "
-            "them over. Keep x on the left: x @ W.T.",
+            "You multiply from the left, W @ x.T. That works only for a matrix: with more dimensions, .T "
+            "reverses all of them. Keep x on the left: x @ W.T.",
         ),
         Wrong(
             "twice-x",
             lambda x, W, A, B, alpha: (x @ W.T) + alpha / A.shape[0] * ((x @ W.T) @ W @ A.T @ B.T),
-            "The thin path starts from the output of W. It starts from x itself: both paths get the same "
+            "The narrow path starts from the output of W. It starts from x itself: both paths get the same "
             "input.",
         ),
         Wrong(
@@ -191,8 +200,8 @@ change.
         Wrong(
             "swapped",
             lambda x, W, A, B, alpha: x @ W.T + alpha / A.shape[0] * (x @ B.T @ A.T),
-            "A and B are swapped: the input meets A first, which takes it down to r numbers, and B brings "
-            "it up again.",
+            "A and B are swapped: A comes first and maps the input to r numbers, then B maps these to the "
+            "output.",
         ),
         Wrong(
             "transposed-product",
@@ -219,8 +228,8 @@ change.
         Wrong(
             "base-mutated",
             base_mutated,
-            "You wrote the update into W itself. The base stays frozen; a second call would now add "
-            "the update again.",
+            "You wrote the update into W itself. W must stay frozen: a second call would add the update "
+            "again.",
         ),
         Wrong(
             "scaled-base",

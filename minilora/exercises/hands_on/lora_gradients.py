@@ -10,10 +10,21 @@ from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
 
 
 def lora_gradients(grad_y, x, A, B, scaling):
-    """grad_y (batch, out), x (batch, in), A (r, in), B (out, r) -> the gradients of A (r, in) and of B (out, r).
+    """Computes the gradients of A and B.
 
-    >>> x, A, B = np.array([[1.0, 2.0]]), np.array([[3.0, -1.0]]), np.array([[1.0], [0.0], [2.0]])
-    >>> lora_gradients(np.array([[1.0, 1.0, 1.0]]), x, A, B, scaling=0.5)  # x Aᵀ = 1; 0.5 · (1 + 0 + 2) = 1.5
+    Args:
+        grad_y: Gradient of the output (batch, out).
+        x: Inputs (batch, in).
+        A: (r, in).
+        B: (out, r).
+        scaling: The factor of the update.
+
+    Returns:
+        The gradient of A (r, in) and that of B (out, r).
+
+    >>> x, A = np.array([[1.0, 2.0]]), np.array([[3.0, -1.0]])  # x Aᵀ = 1
+    >>> B = np.array([[1.0], [0.0], [2.0]])
+    >>> lora_gradients(np.array([[1.0, 1.0, 1.0]]), x, A, B, scaling=0.5)
     (array([[1.5, 3. ]]), array([[0.5],
        [0.5],
        [0.5]]))
@@ -130,15 +141,15 @@ def no_b(grad_y, x, A, B, scaling):
 EXERCISE = Exercise(
     name="lora-gradients",
     title="The gradients of A and B by hand",
-    minutes=20,
+    minutes=40,
     points=4,
     statement="""
-The update is `scaling * (x @ A.T) @ B.T`. Training needs to know how the loss changes with each number
-in `A` and in `B`; `grad_y` says how it changes with each number of the output.
+The update is `scaling * (x @ A.T) @ B.T`. To train, we need the gradient of the loss with respect to each
+number in `A` and in `B`. You are given `grad_y`, its gradient with respect to each number of the output.
 
-Write `lora_gradients` without autograd. One rule is enough, applied twice: if `y = u @ M.T`, then the
+Write `lora_gradients` without autograd. One rule is enough; use it twice. If `y = u @ M.T`, then the
 gradient of `u` is `grad_y @ M`, and the gradient of `M` is `grad_y.T @ u`. The loss is a sum over the
-batch, so its rows add up.
+batch, so the contributions of its rows add up.
 """,
     solution=lora_gradients,
     example={
@@ -151,21 +162,21 @@ batch, so its rows add up.
     draw=draw,
     result=Parts((Floats("grad_A", tolerance), Floats("grad_B", tolerance))),
     hints=(
-        "Give the middle a name: low = x @ A.T, of shape (batch, r). The update is then scaling * low @ B.T.",
-        "First the upper half: which gradient do B and low get? Then the lower half, with the gradient of "
-        "low in the role of grad_y.",
+        "Give the result between A and B a name: low = x @ A.T, of shape (batch, r). The update is then "
+        "scaling * low @ B.T.",
+        "Start with the second step, low @ B.T: which gradients do B and low get? Then do x @ A.T, with "
+        "the gradient of low in the role of grad_y.",
         "grad_B = scaling * grad_y.T @ low. And grad_low = scaling * grad_y @ B, from which grad_A = "
         "grad_low.T @ x follows.",
     ),
     pitfalls=(
-        "A gradient always has the shape of what it belongs to; if the shapes fit in no other way, you are "
-        "nearly there.",
-        "`matmul: ... mismatch`: the sum runs over the batch, so the batch must be the inner side: "
+        "A gradient always has the same shape as its matrix. Often only one product gives that shape.",
+        "`matmul: ... mismatch`: the sum runs over the batch, so the batch must be the inner dimension: "
         "grad_y.T @ …",
     ),
     explanation="The gradient of A contains B, and that of B contains A. With B at zero, as in a fresh "
-    "adapter, the gradient of A is "
-    "zero too: the first step moves B alone. And the full gradient (out, in) never had to be built.",
+    "adapter, the gradient of A is zero too: the first step changes only B. The full gradient "
+    "(out, in) is never needed.",
     wrong=(
         Wrong(
             "no-scale",
@@ -185,23 +196,22 @@ batch, so its rows add up.
         Wrong(
             "scale-twice",
             changed(lambda g, a: g * a["s"], lambda g, a: g * a["s"]),
-            "The scaling acts twice. It stands once in the update, so once in each gradient.",
+            "The scaling is applied twice. It occurs once in the update, so once in each gradient.",
         ),
         Wrong(
             "mean",
             changed(lambda g, a: g / len(a["x"]), lambda g, a: g / len(a["x"])),
-            "You take the mean over the batch. grad_y belongs to a loss that is the sum already: add the "
-            "rows up.",
+            "You take the mean over the batch. The loss is a sum here: add the rows up.",
         ),
         Wrong(
             "negative",
             changed(lambda g, a: -g, lambda g, a: -g),
-            "Both signs are turned. The minus belongs to the optimizer's step, not to the gradient.",
+            "Both signs are wrong. The minus belongs to the optimizer's step, not to the gradient.",
         ),
         Wrong(
             "order",
             lambda grad_y, x, A, B, scaling: lora_gradients(grad_y, x, A, B, scaling)[::-1],
-            "The two are returned in the other order; return grad_A first.",
+            "The two are returned in the wrong order: return grad_A first.",
         ),
         Wrong(
             "scaling-divided",
@@ -223,22 +233,22 @@ batch, so its rows add up.
         Wrong(
             "b-moved-first",
             after_b_moved,
-            "For A you use a B that has already taken its step. Both gradients belong to the same A and B.",
+            "For A you use a B that has already been updated. Both gradients use the same A and B.",
         ),
         Wrong(
             "a-zero",
             changed(a=lambda g, a: 0 * g),
-            "The gradient of A is zero in your answer. It is so only while B is zero.",
+            "Your gradient of A is zero. That is right only while B is zero.",
         ),
         Wrong(
             "b-zero",
             changed(b=lambda g, a: 0 * g),
-            "The gradient of B is zero in your answer.",
+            "Your gradient of B is zero.",
         ),
         Wrong(
             "updated",
             changed(lambda g, a: a["A"] - g, lambda g, a: a["B"] - g),
-            "You return A and B after a step. Only the gradients are asked for; the step is the optimizer's.",
+            "You return A and B after a step. Return only the gradients; the optimizer takes the step.",
         ),
         Wrong(
             "a-transposed",
@@ -274,8 +284,8 @@ batch, so its rows add up.
                 scaling * (grad_y @ B.T).T @ x,
                 scaling * (grad_y.T @ (x @ A.T)),
             ),
-            "On the way back to A, B is used transposed. Forward it is low @ B.T, so backward it is "
-            "grad_y @ B.",
+            "For the gradient of low you transpose B. The forward pass uses low @ B.T, so the backward "
+            "pass uses grad_y @ B.",
         ),
     ),
     variants=(

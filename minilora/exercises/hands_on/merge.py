@@ -11,10 +11,20 @@ from minilora.exercises.hands_on.scales import strengths, without_alpha, wrong_s
 
 
 def merge(W, A, B, alpha):
-    """W (out, in), A (r, in), B (out, r), alpha a number -> the merged weight (out, in).
+    """Merges an adapter into the weight of its layer.
+
+    Args:
+        W: The frozen weight (out, in).
+        A: (r, in).
+        B: (out, r).
+        alpha: A number; the update is scaled by alpha / r.
+
+    Returns:
+        The merged weight (out, in), a new array.
 
     >>> W = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    >>> A, B = np.array([[3.0, -1.0], [0.0, 1.0]]), np.array([[1.0, 0.0], [0.0, 0.5], [2.0, 0.0]])
+    >>> A = np.array([[3.0, -1.0], [0.0, 1.0]])
+    >>> B = np.array([[1.0, 0.0], [0.0, 0.5], [2.0, 0.0]])
     >>> merge(W, A, B, alpha=4)  # W + 4/2 · B A
     array([[ 7., -2.],
            [ 0.,  2.],
@@ -64,13 +74,13 @@ def in_place(W, A, B, alpha):
 EXERCISE = Exercise(
     name="merge",
     title="Merge an adapter into its layer",
-    minutes=5,
+    minutes=10,
     points=2,
     statement="""
-Two paths cost more time than one. For use after training, the frozen matrix and the update can become a
-single matrix: then the adapted model is exactly as fast as the base was.
+Two paths take more time than one. After training, the frozen matrix and the update can be combined into a
+single matrix. Then the adapted model is exactly as fast as the base.
 
-Write `merge`. It returns a new matrix and leaves `W` as it is, for the base must stay available.
+Write `merge`. Return a new matrix and leave `W` unchanged, because the base is still needed.
 """,
     solution=merge,
     example={
@@ -83,17 +93,16 @@ Write `merge`. It returns a new matrix and leaves `W` as it is, for the base mus
     result=Floats("the merged weight", tolerance),
     hints=(
         "What shape must the result have, so that x @ merged.T gives what the two paths gave together?",
-        "Of the two products A @ B and B @ A, only one has the shape of W for every r.",
+        "Of the two products A @ B and B @ A, only one has the shape of W.",
         "Take B @ A, multiply it by alpha divided by the rank, and add W. Use + and not +=.",
     ),
     pitfalls=(
         "`operands could not be broadcast together`: the product has the shape (r, r) or (in, out), not "
         "that of W.",
-        "`W += …` changes the caller's array, and the base is gone.",
+        "`W += …` changes the caller's array, so the base is lost.",
     ),
-    explanation="The merged weight has as many numbers as W, so it is no longer small to store. That is "
-    "why adapters are "
-    "kept and shipped separately, and merged, if at all, where they are used.",
+    explanation="The merged weight has as many numbers as W, so it is no longer small. That is why "
+    "adapters are stored and shared separately, and merged, if at all, where they are used.",
     wrong=(
         *wrong_scales(flawed, minus="You subtract the update; merging adds it (unmerging subtracts it)."),
         Wrong(
@@ -114,7 +123,7 @@ Write `merge`. It returns a new matrix and leaves `W` as it is, for the base mus
         Wrong(
             "swapped",
             lambda W, A, B, alpha: W + alpha / A.shape[0] * (A @ B),
-            "A @ B is an (r, r) matrix. Written for columns, the input meets A first and B last, so the "
+            "A @ B is an (r, r) matrix at best. The input goes through A first and B second, so the "
             "product is B @ A.",
         ),
         Wrong(
@@ -125,8 +134,8 @@ Write `merge`. It returns a new matrix and leaves `W` as it is, for the base mus
         Wrong(
             "in-place",
             in_place,
-            "The numbers are right, but they were written into W itself; then the base is lost. Return a "
-            "new matrix.",
+            "The numbers are right, but you wrote them into W itself, so the base is lost. Return a new "
+            "matrix.",
         ),
         Wrong(
             "delta-only",

@@ -13,8 +13,16 @@ from minilora.exercises.hands_on.swap_adapters import scaled, some_adapters, upd
 
 
 def mixed_batch(x, W, adapters, rows):
-    """x (batch, tokens, in), W (out, in); adapters: name -> {"A", "B", "alpha"}; rows: a name or None for each row
-    -> y (batch, tokens, out).
+    """Computes a layer's output for a batch in which every row has its own adapter.
+
+    Args:
+        x: Inputs (batch, tokens, in).
+        W: The frozen weight (out, in).
+        adapters: Name -> {"A": (r, in), "B": (out, r), "alpha": a number}.
+        rows: The name of an adapter, or None, for each row.
+
+    Returns:
+        y (batch, tokens, out).
 
     >>> x, W = np.array([[[1.0, 2.0]], [[1.0, 2.0]]]), np.array([[1.0, 0.0], [0.0, 1.0]])
     >>> louder = {"A": np.array([[1.0, 1.0]]), "B": np.array([[1.0], [0.0]]), "alpha": 2.0}
@@ -168,14 +176,14 @@ def row_order_lost(x, W, adapters, rows):
 EXERCISE = Exercise(
     name="mixed-batch",
     title="Different adapters in one batch",
-    minutes=15,
+    minutes=30,
     points=3,
     statement="""
-A server collects requests into a batch, and each of them may want another adapter. The base is the same for
-all, so the expensive product is computed once for the whole batch; only the thin updates differ from
-row to row.
+A server collects requests into a batch, and each request may need a different adapter. The base is the same
+for all, so the large product `x @ W.T` is computed once for the whole batch. Only the small updates differ
+from row to row.
 
-Write `mixed_batch`. Row `i` of `x` gets the adapter `rows[i]`, or none where that is None. A name may occur
+Write `mixed_batch`. Row `i` of `x` gets the adapter `rows[i]`, or none if that is None. A name may occur
 several times.
 """,
     solution=mixed_batch,
@@ -194,12 +202,12 @@ several times.
     ),
     pitfalls=(
         "`KeyError: None`: a row without an adapter keeps what the base gave it.",
-        "`operands could not be broadcast together`: a update of one row was added to all of y; write "
-        "y[row].",
+        "`operands could not be broadcast together`: the update of one row was added to all of y. Add it "
+        "to y[row].",
     ),
-    explanation="Servers for many adapters work like this, with the matrices gathered and multiplied all "
-    "at once. Rows of other adapters "
-    "cost almost nothing, where switching the whole model for each request would.",
+    explanation="Servers for many adapters work like this, but multiply the small matrices of all rows in "
+    "one operation. A second adapter in the batch costs almost nothing; switching the whole "
+    "model for each request would be slow.",
     wrong=(
         *wrong_scales(with_scale),
         Wrong(
@@ -210,8 +218,7 @@ several times.
         Wrong(
             "rows-shifted",
             row_of_names,
-            "Rows without an adapter are not counted, so later updates land in the wrong rows. Number "
-            "all rows: "
+            "You do not count rows without an adapter, so later updates go to the wrong rows. Use "
             "enumerate(rows).",
         ),
         Wrong(
@@ -227,7 +234,7 @@ several times.
         Wrong(
             "backwards",
             lambda x, W, adapters, rows: mixed_batch(x, W, adapters, rows[::-1]),
-            "The names are taken from the end of rows. Row i gets the adapter rows[i].",
+            "You go through the names in reverse order. Row i gets the adapter rows[i].",
         ),
         Wrong(
             "x-of-first-row",
@@ -242,12 +249,13 @@ several times.
         Wrong(
             "none-is-last",
             flawed(lambda x, adapters, name, row, rows: update(x, adapters[name or last_name(adapters)])),
-            "Rows without an adapter get the last one, perhaps by an index of -1. They should get none.",
+            "Rows without an adapter get the last adapter, perhaps because of an index of -1. They should "
+            "get none.",
         ),
         Wrong(
             "none-is-first",
             flawed(lambda x, adapters, name, row, rows: update(x, adapters[name or next(iter(adapters))])),
-            "Rows without an adapter get the first one. They should get none.",
+            "Rows without an adapter get the first adapter. They should get none.",
         ),
         Wrong(
             "none-is-zero",
@@ -257,12 +265,12 @@ several times.
                     for part, name in zip(x, rows, strict=True)
                 ]
             ),
-            "Rows without an adapter are zero; they keep what the base gives.",
+            "Rows without an adapter are zero; they should keep the base's output.",
         ),
         Wrong(
             "once-each",
             each_adapter_once,
-            "A name that occurs twice is served once: rows.index finds only its first row.",
+            "If a name occurs twice, only its first row gets the adapter: rows.index finds only the first.",
         ),
         Wrong(
             "by-position",
@@ -271,7 +279,7 @@ several times.
                     0 if name is None else update(x, list(adapters.values())[row % len(adapters)])
                 )
             ),
-            "Rows get the adapters in the order of the dict. Go by the name in rows[i].",
+            "Rows get the adapters in the order of the dict. Use the name in rows[i].",
         ),
         Wrong(
             "all-at-once",
@@ -282,9 +290,7 @@ several times.
             ),
             "All adapters are active in every row that has one; only the named one should be.",
         ),
-        Wrong(
-            "no-adapters", flawed(lambda *_: 0), "Every row is that of the plain base; no adapter is used."
-        ),
+        Wrong("no-adapters", flawed(lambda *_: 0), "Every row is the base's output; no adapter is used."),
         Wrong(
             "no-base",
             no_base_for_adapted,

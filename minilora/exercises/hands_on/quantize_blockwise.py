@@ -11,7 +11,15 @@ from minilora.reference.quantization import NF4
 
 
 def quantize_blockwise(x, code, block_size):
-    """x float32 of any shape with n values, code float32 (16,) sorted -> (places uint8 (n,), absmax (blocks,)).
+    """Quantizes numbers to 4-bit codes, block by block.
+
+    Args:
+        x: float32, any shape, n values.
+        code: float32 (16,), sorted.
+        block_size: Values per block.
+
+    Returns:
+        The indices in the code, uint8 (n,), and absmax (blocks,).
 
     >>> code = np.linspace(-1, 1, 16, dtype=np.float32)  # -1, -0.867, -0.733 ... 0.867, 1
     >>> quantize_blockwise(np.array([[2.0, -1.0], [0.3, 0.0]], np.float32), code, block_size=3)
@@ -20,14 +28,14 @@ def quantize_blockwise(x, code, block_size):
     ### BEGIN SOLUTION
     x = x.reshape(-1)
     middles = (code[:-1] + code[1:]) / 2  # (15,): nearer to code[i] below middles[i], to code[i + 1] above
-    places, absmax = [], []
+    indices, absmax = [], []
     for start in range(0, len(x), block_size):
         block = x[start : start + block_size]
         top = np.abs(block).max()
         shares = block / top if top > 0 else block
-        places.append(np.searchsorted(middles, shares))  # a tie goes to the smaller value
+        indices.append(np.searchsorted(middles, shares))  # a tie goes to the smaller value
         absmax.append(top)
-    return np.concatenate(places).astype(np.uint8), np.array(absmax)
+    return np.concatenate(indices).astype(np.uint8), np.array(absmax)
     ### END SOLUTION
 
 
@@ -41,10 +49,10 @@ def draw(rng: np.random.Generator) -> list[Case]:
     middles = (DYADIC[:-1] + DYADIC[1:]) / 2
     ties = np.concatenate([[-1], rng.permutation(middles)[:7]]).astype(np.float32) * 2
     zeros = (
-        "Only a block of zeros goes wrong: its absmax is 0, and its places are that of "
-        "0. Divide by something else there."
+        "Only a block of zeros goes wrong: its absmax is 0, so you divide by zero. Its indices are that of "
+        "the value 0."
     )
-    tie = "Only ties go wrong: what lies exactly between two values gets the smaller of them."
+    tie = "Only ties go wrong: a number exactly between two values gets the smaller one."
     short = "Only an x shorter than a block goes wrong: it is one short block."
     return [
         Case("rows of 7, blocks of 4", {"x": short_rows, "code": NF4, "block_size": 4}),
@@ -59,7 +67,7 @@ def draw(rng: np.random.Generator) -> list[Case]:
 
 
 RESULT = Parts(
-    (Codes("places", np.uint8), Floats("absmax", lambda x, code, block_size: 2.0**-23 * np.abs(x).max()))
+    (Codes("indices", np.uint8), Floats("absmax", lambda x, code, block_size: 2.0**-23 * np.abs(x).max()))
 )
 
 
@@ -81,22 +89,22 @@ def padded(x, code, block_size):
     absmax = np.abs(blocks).max(axis=1)
     safe = np.where(absmax == 0, 1, absmax)
     shares = (blocks * (1 / safe)[:, None]).ravel()[:n]
-    places = (shares[:, None] > (code[:-1] + code[1:]) / 2).sum(axis=1)
-    return places.astype(np.uint8), absmax
+    indices = (shares[:, None] > (code[:-1] + code[1:]) / 2).sum(axis=1)
+    return indices.astype(np.uint8), absmax
 
 
 def in_plain_python(x, code, block_size):
     flat = [float(v) for v in x.ravel()]
     values = [float(c) for c in code]
-    places, absmax = [], []
+    indices, absmax = [], []
     for start in range(0, len(flat), block_size):
         block = flat[start : start + block_size]
         top = max(abs(v) for v in block)
         absmax.append(top)
         for v in block:
             share = v / top if top else 0.0
-            places.append(min(range(16), key=lambda i: abs(values[i] - share)))
-    return np.array(places, dtype=np.uint8), absmax
+            indices.append(min(range(16), key=lambda i: abs(values[i] - share)))
+    return np.array(indices, dtype=np.uint8), absmax
 
 
 def in_torch(x, code, block_size):
@@ -118,7 +126,7 @@ def flawed(
     middles=lambda code: (code[:-1] + code[1:]) / 2,
     side="left",
     divide=lambda block, top: block / top if top > 0 else block,
-    places=lambda places: places.astype(np.uint8),
+    indices=lambda indices: indices.astype(np.uint8),
     absmax=lambda absmax: absmax,
     whole_blocks=False,
 ):
@@ -135,14 +143,14 @@ def flawed(
             for block, t in zip(blocks, tops, strict=True)
         ]
         joined = np.concatenate(found) if found else np.zeros(0, int)
-        return places(joined), absmax(np.array(tops))
+        return indices(joined), absmax(np.array(tops))
 
     return quantize
 
 
 def wrong_blocks_absmax(x, code, block_size):
-    places, absmax = quantize_blockwise(x, code, block_size)
-    return places, np.roll(absmax, 1)
+    indices, absmax = quantize_blockwise(x, code, block_size)
+    return indices, np.roll(absmax, 1)
 
 
 def previous_block_divides(x, code, block_size):
@@ -157,24 +165,24 @@ def equal_steps(x, code, block_size):
 
 
 def flawed_repeat(x, code, block_size):
-    places, absmax = quantize_blockwise(x, code, block_size)
-    return places, absmax.repeat(block_size)[: x.size]
+    indices, absmax = quantize_blockwise(x, code, block_size)
+    return indices, absmax.repeat(block_size)[: x.size]
 
 
 def packed_already(x, code, block_size):
-    places, absmax = quantize_blockwise(x, code, block_size)
-    padded = np.append(places, np.zeros(len(places) % 2, np.uint8))
+    indices, absmax = quantize_blockwise(x, code, block_size)
+    padded = np.append(indices, np.zeros(len(indices) % 2, np.uint8))
     return padded[::2] << 4 | padded[1::2], absmax
 
 
 def three_bits(x, code, block_size):
-    places, absmax = quantize_blockwise(x, code[::2], block_size)
-    return places, absmax
+    indices, absmax = quantize_blockwise(x, code[::2], block_size)
+    return indices, absmax
 
 
 def values_not_places(x, code, block_size):
-    places, absmax = quantize_blockwise(x, code, block_size)
-    return code[places], absmax
+    indices, absmax = quantize_blockwise(x, code, block_size)
+    return code[indices], absmax
 
 
 def unscaled(x, code, block_size):
@@ -183,42 +191,42 @@ def unscaled(x, code, block_size):
 
 
 def fits_its_own_absmax(arguments, value):
-    """Each place is the nearest one for x divided by the absmax that was returned."""
+    """Each index is the nearest one for x divided by the absmax that was returned."""
     x, code, size = arguments["x"].reshape(-1), arguments["code"].astype(np.float64), arguments["block_size"]
-    places, absmax = value
+    indices, absmax = value
     factors = np.asarray(absmax, float).repeat(size)[: len(x)]
     shares = x / np.where(factors == 0, 1, factors)
-    return np.mean(places == np.abs(shares[:, None] - code).argmin(axis=1)) > 0.9
+    return np.mean(indices == np.abs(shares[:, None] - code).argmin(axis=1)) > 0.9
 
 
 def zero_block_is_wrong(arguments, value):
-    """A block of zeros came back as something other than the place of zero with absmax 0."""
+    """A block of zeros came back as something other than the index of zero with absmax 0."""
     x, code, size = arguments["x"].reshape(-1), arguments["code"], arguments["block_size"]
-    places, absmax = value
-    if len(places) != len(x):
+    indices, absmax = value
+    if len(indices) != len(x):
         return False
     good_places, good_absmax = quantize_blockwise(arguments["x"], code, size)
     zero = np.abs(x) == 0
-    rest = np.array_equal(places[~zero], good_places[~zero])
+    rest = np.array_equal(indices[~zero], good_places[~zero])
     tops = np.asarray(absmax, float)[good_absmax != 0]
     if not rest or not np.allclose(tops, good_absmax[good_absmax != 0], rtol=1e-6):
         return False
-    return not zero.any() or not np.array_equal(places, good_places) or bool(np.isnan(absmax).any())
+    return not zero.any() or not np.array_equal(indices, good_places) or bool(np.isnan(absmax).any())
 
 
 EXERCISE = Exercise(
     name="quantize-blockwise",
     title="Blockwise 4-bit codes",
-    minutes=20,
+    minutes=40,
     points=4,
     statement="""
-Four bits can name 16 values. A `code` is a sorted table of 16 values between -1 and 1; a number is stored
-as the *place* (0 … 15) of the nearest one. To fit a number between -1 and 1 it is divided by the largest
-magnitude around it, and "around" means its block: `block_size` neighbors in reading order, row after row,
-whatever the shape. Each block keeps its own largest magnitude, `absmax`.
+Four bits can tell 16 values apart. A `code` is a sorted table of 16 values between -1 and 1, and a number
+is stored as the *index* (0 … 15) of the nearest value. To bring numbers into the range from -1 to 1, they
+are divided by the largest magnitude in their block. A block is `block_size` consecutive numbers, row by
+row, whatever the shape of `x`. Each block stores its largest magnitude, `absmax`.
 
-Write `quantize_blockwise`. The last block may be short. A block of zeros has absmax 0 and the place of 0.
-What lies exactly between two values gets the smaller of them.
+Write `quantize_blockwise`. The last block may be shorter. A block of zeros has absmax 0, and its indices
+are that of the value 0. A number exactly between two values gets the smaller one.
 """,
     solution=quantize_blockwise,
     example={
@@ -229,38 +237,37 @@ What lies exactly between two values gets the smaller of them.
     draw=draw,
     result=RESULT,
     hints=(
-        "Make x one long row first. Then a loop over range(0, n, block_size) gives every block, also the "
-        "short last one.",
+        "Flatten x first. A loop over range(0, n, block_size) then gives every block, including a shorter "
+        "last one.",
         "For one block: divide by the largest np.abs value (watch for 0), then find the nearest value of "
         "the code for each.",
-        "np.searchsorted((code[:-1] + code[1:]) / 2, shares) gives the places; an argmin over the "
+        "np.searchsorted((code[:-1] + code[1:]) / 2, shares) gives the indices; an argmin over the "
         "distances to all 16 values "
         "does too. Join the blocks and convert to np.uint8.",
     ),
     pitfalls=(
         "`invalid value encountered in divide`: a block of zeros was divided by its absmax, 0.",
-        "`places has the type int64`: convert with `.astype(np.uint8)`; it is the storage that matters here.",
+        "`indices has the type int64`: convert with `.astype(np.uint8)`: the point is to save storage.",
     ),
     explanation="With a block of 64 and a float32 absmax this costs 4 + 32/64 = 4.5 bits a weight. An "
-    "outlier now spoils "
-    "its own block only. These are the codes that QLoRA and bitsandbytes use, with the table called NF4.",
+    "outlier now affects only its own block. QLoRA and bitsandbytes do the same, with a code "
+    "called NF4.",
     wrong=(
         Wrong(
             "one-scale",
             flawed(size=lambda x, block_size: x.size),
-            "There is one absmax for the whole tensor. Each block needs its own; else one outlier coarsens "
+            "There is one absmax for the whole tensor. Each block needs its own, or one outlier affects "
             "everything.",
         ),
         Wrong(
             "over-columns",
             flawed(flat=lambda x: x.reshape(-1, order="F")),
-            "Your blocks run down the columns. Blocks follow the memory: row after row.",
+            "Your blocks run down the columns. Blocks run along the rows.",
         ),
         Wrong(
             "block-is-row",
             flawed(size=lambda x, block_size: x.shape[-1]),
-            "You take each row as one block. A block is block_size values long, and may reach from one row "
-            "into the next.",
+            "You use each row as one block. A block has block_size values and may continue in the next row.",
         ),
         Wrong(
             "floor",
@@ -277,38 +284,35 @@ What lies exactly between two values gets the smaller of them.
         Wrong(
             "ties-up",
             flawed(side="right"),
-            "A number exactly between two values goes up in your answer; it is to get the smaller one "
+            "A number exactly between two values gets the larger one; it should get the smaller one "
             "(side='left').",
         ),
         Wrong(
             "rest-lost",
             flawed(whole_blocks=True),
-            "The last, shorter block is lost: n values must give n places.",
+            "The last, shorter block is lost: n values must give n indices.",
         ),
         Wrong(
             "max-without-abs",
             flawed(top=lambda block: block.max()),
-            "You take the largest value, not the largest magnitude: in a block of negative numbers that is "
-            "the smallest one. "
-            "Use np.abs first.",
+            "You take the largest value, not the largest magnitude. They differ where negative numbers are "
+            "larger in magnitude. Use np.abs first.",
         ),
         Wrong(
             "max-minus-min",
             flawed(top=lambda block: block.max() - block.min()),
-            "You divide by the distance from the smallest to the largest value; absmax is the largest "
-            "magnitude.",
+            "You divide by the range, largest minus smallest; absmax is the largest magnitude.",
         ),
         Wrong(
             "mean-magnitude",
             flawed(top=lambda block: np.abs(block).mean()),
-            "You divide by the mean magnitude; then the larger half lies outside -1 … 1 and is cut off. "
-            "Divide by the largest.",
+            "You divide by the mean magnitude, so larger numbers fall outside -1 … 1. Divide by the largest.",
         ),
         Wrong(
             "zero-block",
             flawed(divide=lambda block, top: block / top),
-            "A block of zeros is divided by its absmax, 0, and becomes NaN. Its places are that of 0, and "
-            "its absmax is 0.",
+            "A block of zeros is divided by its absmax, 0, and becomes NaN. Its indices are that of the "
+            "value 0, and its absmax is 0.",
             recognize=zero_block_is_wrong,
         ),
         Wrong(
@@ -319,7 +323,7 @@ What lies exactly between two values gets the smaller of them.
         Wrong(
             "wrong-blocks-absmax",
             wrong_blocks_absmax,
-            "The places are right, but absmax stands at the wrong block: absmax[i] belongs to block i.",
+            "The indices are right, but absmax is in the wrong order: absmax[i] belongs to block i.",
         ),
         Wrong(
             "neighbor-divides",
@@ -329,42 +333,38 @@ What lies exactly between two values gets the smaller of them.
         Wrong(
             "unscaled",
             unscaled,
-            "The numbers are looked up as they are. Divide each block by its absmax first, so that it fits "
-            "between -1 and 1.",
+            "The numbers are looked up without dividing them. Divide each block by its absmax first.",
         ),
         Wrong(
             "values",
             values_not_places,
-            "You return the values of the code. What is stored is their place in it, 0 … 15: that takes "
-            "only four bits.",
+            "You return the values of the code. Return their indices, 0 … 15: these take only four bits.",
         ),
         Wrong(
             "one-based",
-            flawed(places=lambda places: (places + 1).astype(np.uint8)),
-            "Your places count from 1; they count from 0, or the last one would not fit in four bits.",
+            flawed(indices=lambda indices: (indices + 1).astype(np.uint8)),
+            "Your indices start at 1. They start at 0: the index 16 would not fit in four bits.",
         ),
         Wrong(
             "signed",
-            flawed(places=lambda places: (places.astype(int) - 8).astype(np.int8)),
-            "Your places run from -8 to 7, as equal steps would. Here a place is an index into the table, "
-            "0 … 15.",
+            flawed(indices=lambda indices: (indices.astype(int) - 8).astype(np.int8)),
+            "Your indices run from -8 to 7. They are positions in the table, 0 … 15.",
         ),
         Wrong(
-            "wide-places",
-            flawed(places=lambda places: places.astype(np.int64)),
-            "The places are right, but stored as int64: sixteen times the room that four bits need. "
-            "Convert them to uint8.",
+            "wide-indices",
+            flawed(indices=lambda indices: indices.astype(np.int64)),
+            "The indices are right, but stored as int64, 64 bits each. Convert them to uint8.",
         ),
         Wrong(
             "equal-steps",
             equal_steps,
-            "You compute places for equal steps from -1 to 1, whatever the code. Search the code that is "
-            "given.",
+            "You compute indices for equal steps from -1 to 1, whatever the code. Search the code that is "
+            "passed in.",
         ),
         Wrong(
             "always-nf4",
             lambda x, code, block_size: quantize_blockwise(x, NF4, block_size),
-            "You always search the table NF4. Search the code that is given.",
+            "You always search the table NF4. Search the code that is passed in.",
         ),
         Wrong(
             "number-of-blocks",
@@ -374,15 +374,15 @@ What lies exactly between two values gets the smaller of them.
         Wrong(
             "other-order",
             lambda x, code, block_size: quantize_blockwise(x, code, block_size)[::-1],
-            "You return absmax first; the places come first, then absmax.",
+            "You return absmax first; the indices come first, then absmax.",
         ),
         Wrong(
-            "shaped-places",
+            "shaped-indices",
             lambda x, code, block_size: (
                 (found := quantize_blockwise(x, code, block_size))[0].reshape(x.shape),
                 found[1],
             ),
-            "The places have the shape of x; return them in one long row, of shape (n,).",
+            "The indices have the shape of x; return them flattened, with shape (n,).",
         ),
         Wrong(
             "negative-absmax",
@@ -417,9 +417,9 @@ What lies exactly between two values gets the smaller of them.
             "You return one absmax for each value; one for each block is enough.",
         ),
         Wrong(
-            "places-reversed",
-            flawed(places=lambda places: (15 - places).astype(np.uint8)),
-            "Your places count from the end of the code. Place 0 is its first value.",
+            "indices-reversed",
+            flawed(indices=lambda indices: (15 - indices).astype(np.uint8)),
+            "Your indices count from the end of the code. Index 0 is its first value.",
         ),
         Wrong(
             "sorted-magnitudes",
@@ -429,19 +429,18 @@ What lies exactly between two values gets the smaller of them.
         Wrong(
             "packed-already",
             packed_already,
-            "You pack two places into one byte already. That is the next exercise; here each place gets "
-            "a byte.",
+            "You pack two indices into one byte. That is the next exercise; here each index takes a byte.",
         ),
         Wrong(
             "inverse-absmax",
             flawed(absmax=lambda absmax: 1 / np.where(absmax > 0, absmax, 1)),
-            "You return 1 / absmax. What is kept is absmax itself, by which the code's values are "
-            "multiplied later.",
+            "You return 1 / absmax. Return absmax itself; the code's values are multiplied by it later.",
         ),
         Wrong(
             "wrong-absmax",
             flawed(top=lambda block: 1.3 * np.abs(block).max()),
-            "Your places fit your absmax, but absmax is wrong: it is the largest magnitude of its block.",
+            "Your indices fit your absmax, but your absmax is wrong: it is the largest magnitude in the "
+            "block.",
             recognize=fits_its_own_absmax,
         ),
     ),

@@ -9,7 +9,13 @@ from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
 
 
 def quantize_int8(x):
-    """x float32 of any shape -> (q int8 of that shape, the step between two of its numbers).
+    """Quantizes numbers to 8 bits with one step size.
+
+    Args:
+        x: float32, any shape.
+
+    Returns:
+        The integers, int8 in the shape of x, and the step between two of them.
 
     >>> q, step = quantize_int8(np.array([0.1, -0.5, 1.27], np.float32))
     >>> q, round(float(step), 6)
@@ -32,10 +38,8 @@ def draw(rng: np.random.Generator) -> list[Case]:
         x.flat[rng.integers(x.size)] = 127 * (sign or rng.choice([-1, 1]))
         return (x * rng.uniform(0.002, 0.05)).astype(np.float32)
 
-    zeros = (
-        "Only a tensor of zeros goes wrong: its step would be 0. Return zeros and any step that is a number."
-    )
-    negative = "Only negative numbers go wrong: the largest magnitude may belong to one. Use np.abs."
+    zeros = "Only a tensor of zeros goes wrong: its step would be 0. Return zeros and any finite step."
+    negative = "Only negative numbers go wrong: one of them may have the largest magnitude. Use np.abs."
     small = off_grid(8) / np.float32(40)  # beside an outlier these fall on -3 … 3
     with_outlier = np.append(small, np.abs(small).max() * np.float32(31.7))
     return [
@@ -131,53 +135,51 @@ def is_nan_step(arguments, value):
 EXERCISE = Exercise(
     name="quantize-int8",
     title="Absmax quantization to 8 bits",
-    minutes=10,
+    minutes=20,
     points=2,
     statement="""
-The plainest way to store numbers in fewer bits: choose one `step`, and keep for each number how many steps
-it is away from zero. Eight bits with a sign reach from -128 to 127. To treat both sides alike only -127 …
-127 are used, and the number of largest magnitude gets the last one.
+The simplest way to store numbers in fewer bits: choose one step size, `step`, and store each number as a
+multiple of it, rounded to the nearest integer. An `int8` reaches from -128 to 127. To keep both sides
+equal, only -127 … 127 are used, and the number with the largest magnitude becomes 127 or -127.
 
-Write `quantize_int8`. It returns the whole numbers, as `int8` and in the shape of `x`, and the step. Each
-number goes to the nearest whole one. Zeros must come out as zeros, also when there is nothing else; then
-any step that is a number will do.
+Write `quantize_int8`. Return the integers, as `int8` and in the shape of `x`, and the step. Zeros must
+become zeros, even if `x` holds nothing else; in that case any finite step will do.
 """,
     solution=quantize_int8,
     example={"x": np.array([0.1, -0.5, 1.27], np.float32)},
     draw=draw,
     result=Parts((Codes("q", np.int8), Floats("step", tolerance))),
     hints=(
-        "Which step makes the number of largest magnitude come out as 127, or as -127?",
-        "Divide x by that step and round to whole numbers; then convert. Before that, think about a step "
-        "of 0.",
+        "Which step turns the number with the largest magnitude into 127 or -127?",
+        "Divide x by that step, round to integers, then convert. What if the step is 0?",
         "step = np.abs(x).max() / 127; q = np.round(x / step).astype(np.int8); for a step of 0 return "
         "zeros and 1.0.",
     ),
     pitfalls=(
         "`invalid value encountered in divide`: all of x is 0, and so is the step.",
-        "astype(np.int8) cuts off what is behind the point; it does not round.",
+        "`astype(np.int8)` drops the decimals; it does not round.",
     ),
-    explanation="Each number is now at most half a step off, and takes 8 bits where it took 32. But one "
-    "outlier makes the step of all "
-    "the others coarse: in the third case most of the 255 numbers are never used. Blocks help.",
+    explanation="Each number is now at most half a step off, and takes 8 bits instead of 32. But a single "
+    "outlier makes the step large for all others, so most of the 255 integers are never used. "
+    "Blocks help, as the next exercise shows.",
     wrong=(
         Wrong(
             "truncates",
             flawed(number=np.trunc),
-            "The part behind the point is cut off, as astype does. Round to the nearest whole number first.",
+            "The decimals are cut off, as astype does. Round to the nearest integer first.",
         ),
-        Wrong("floor", flawed(number=np.floor), "You round down; round to the nearest whole number."),
-        Wrong("ceil", flawed(number=np.ceil), "You round up; round to the nearest whole number."),
+        Wrong("floor", flawed(number=np.floor), "You round down; round to the nearest integer."),
+        Wrong("ceil", flawed(number=np.ceil), "You round up; round to the nearest integer."),
         Wrong(
             "wraps",
             flawed(lambda x: np.abs(x).max() / 128, kind=lambda q: q.astype(np.int16).astype(np.int8)),
-            "With a step of absmax / 128 the largest number becomes 128, which int8 does not have: it "
+            "With a step of absmax / 128 the largest number becomes 128, which does not fit in int8 and "
             "turns into -128. Use 127.",
         ),
         Wrong(
             "128",
             flawed(lambda x: np.abs(x).max() / 128, kind=lambda q: q.clip(-128, 127).astype(np.int8)),
-            "Your step is absmax / 128. The largest number that is used on both sides is 127.",
+            "Your step is absmax / 128. The largest integer used on both sides is 127.",
         ),
         Wrong(
             "255",
@@ -199,8 +201,8 @@ any step that is a number will do.
         Wrong(
             "zero-point",
             with_zero_point,
-            "You spread -128 … 127 from the smallest to the largest number, which needs a zero point too. "
-            "Here 0 stays 0.",
+            "You map the smallest number to -128 and the largest to 127, which needs a zero point. Here 0 "
+            "stays 0.",
         ),
         Wrong(
             "nan",
@@ -222,7 +224,7 @@ any step that is a number will do.
         Wrong(
             "inverse-step",
             flawed(back=lambda step: 1 / step),
-            "You return how many steps go into 1. The step itself is asked for: q times step is about x.",
+            "You return 1 / step. Return the step itself, so that q times step is about x.",
         ),
         Wrong(
             "absmax-returned",
@@ -237,13 +239,12 @@ any step that is a number will do.
         Wrong(
             "flattened",
             lambda x: (quantize_int8(x)[0].reshape(-1), quantize_int8(x)[1]),
-            "The numbers come back in one long row; keep the shape of x.",
+            "The integers are flattened; keep the shape of x.",
         ),
         Wrong(
             "step-per-column",
             lambda x: flawed(lambda x: np.abs(x).max(axis=0, keepdims=True) / 127)(x),
-            "Each column has a step of its own. That is a good idea, but here one step serves the whole "
-            "tensor.",
+            "Each column has its own step. That is a good idea, but here the whole tensor shares one step.",
         ),
         Wrong(
             "signs-lost",
@@ -253,8 +254,7 @@ any step that is a number will do.
         Wrong(
             "range-for-step",
             flawed(lambda x: (x.max() - x.min()) / 254),
-            "Your step comes from the distance between the smallest and the largest number. It is absmax "
-            "/ 127.",
+            "Your step comes from the range, largest minus smallest. It is absmax / 127.",
         ),
         Wrong(
             "126",
@@ -276,7 +276,7 @@ any step that is a number will do.
         Wrong(
             "step-one",
             flawed(lambda x: np.ones(()), kind=lambda q: q.clip(-127, 127).astype(np.int8)),
-            "The numbers are rounded as they are. Divide them by the step first.",
+            "The numbers are rounded without dividing by the step first.",
         ),
         Wrong(
             "multiplied",
@@ -284,7 +284,7 @@ any step that is a number will do.
                 np.clip(np.round(x * (np.abs(x).max() / 127)), -127, 127).astype(np.int8),
                 np.abs(x).max() / 127,
             ),
-            "You multiply by the step; divide by it, to count how many steps a number is away from zero.",
+            "You multiply by the step; divide by it.",
         ),
         Wrong(
             "wide",
@@ -295,12 +295,12 @@ any step that is a number will do.
         Wrong(
             "dequantized",
             lambda x: (lambda q, step: ((q * step).astype(np.float32), step))(*quantize_int8(x)),
-            "You multiply back by the step. What is stored are the whole numbers.",
+            "You multiply by the step again. Return the integers.",
         ),
         Wrong(
             "step-per-row",
             lambda x: flawed(lambda x: np.abs(x).max(axis=-1, keepdims=True) / 127)(x),
-            "Each row has a step of its own. That is a good idea, but here one step serves the whole tensor.",
+            "Each row has its own step. That is a good idea, but here the whole tensor shares one step.",
         ),
         Wrong(
             "wrong-step",

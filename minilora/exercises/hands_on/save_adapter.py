@@ -11,12 +11,20 @@ PREFIX = "base_model.model."
 
 
 def adapter_to_save(state, adapter):
-    """state: parameter name -> array, of a model that carries several adapters -> name in the file -> array.
+    """Selects the matrices of one adapter, under their names in the file.
+
+    Args:
+        state: Parameter name -> array, of a model with several adapters.
+        adapter: Name of the adapter.
+
+    Returns:
+        Name in the file -> array.
 
     >>> state = {"q_proj.base_layer.weight": np.ones((4, 3))}
     >>> state |= {"q_proj.lora_A.mine": np.ones((2, 3)), "q_proj.lora_B.mine": np.ones((4, 2))}
     >>> {name: value.shape for name, value in adapter_to_save(state, "mine").items()}
-    {'base_model.model.q_proj.lora_A.weight': (2, 3), 'base_model.model.q_proj.lora_B.weight': (4, 2)}
+    {'base_model.model.q_proj.lora_A.weight': (2, 3),
+     'base_model.model.q_proj.lora_B.weight': (4, 2)}
     """
     ### BEGIN SOLUTION
     tensors = {}
@@ -169,16 +177,16 @@ def with_base(state, adapter, end):
 EXERCISE = Exercise(
     name="save-adapter",
     title="Save only the adapter",
-    minutes=10,
+    minutes=15,
     points=2,
     statement="""
-A file of an adapter holds the adapter's matrices and nothing of the base. So that other tools find them,
-the names follow a convention: `base_model.model.`, then the path of the layer, then `.lora_A.weight` or
-`.lora_B.weight`. In memory they are called otherwise: path, `.lora_A.` or `.lora_B.`, and the name of the
-adapter, for a model may carry several.
+An adapter file holds only the adapter's matrices, nothing from the base. Other tools expect their names in
+a certain form: `base_model.model.`, then the path of the layer, then `.lora_A.weight` or `.lora_B.weight`.
+In memory the names differ: the path, then `.lora_A.` or `.lora_B.`, then the name of the adapter, because a
+model may have several.
 
-Write `adapter_to_save`. It picks the matrices of one adapter and gives them their names in the file. The
-values stay as they are.
+Write `adapter_to_save`. Select the matrices of one adapter and give them their file names. Do not change
+the values.
 """,
     solution=adapter_to_save,
     example={
@@ -192,20 +200,19 @@ values stay as they are.
     draw=draw,
     result=Table("the file", Floats()),
     hints=(
-        "Print the names in state. What do all matrices of one adapter have in common, and nothing else?",
-        "name.rpartition('.') splits off the last part. It must equal the adapter's name; beware of names "
-        "that only begin alike.",
+        "Print the names in state. What do the matrices of one adapter have in common, and no other entry?",
+        "name.rpartition('.') splits off the last part. It must equal the adapter's name: legal and "
+        "legal-2 are different adapters.",
         "Take the names whose last part is the adapter and whose rest ends in .lora_A or .lora_B; the new "
         "name is "
         "'base_model.model.' + rest + '.weight'.",
     ),
     pitfalls=(
-        "`adapter in name` also finds the adapter legal-2, and a layer that happens to be called legal.",
+        "`adapter in name` also finds the adapter legal-2, and a layer that is called legal.",
         "`lacks base_model.model.…`: compare your names with the expected ones letter by letter.",
     ),
-    explanation="Two thin matrices for each adapted layer: megabytes where the model has gigabytes. The "
-    "names are those of PEFT, so any "
-    "tool that knows PEFT's format opens the file.",
+    explanation="The file holds two small matrices per adapted layer: megabytes, where the model takes "
+    "gigabytes. The names are PEFT's, so any tool that reads PEFT's format can open it.",
     wrong=(
         Wrong(
             "everything",
@@ -216,7 +223,7 @@ values stay as they are.
         Wrong(
             "base-only",
             lambda state, adapter: {PREFIX + n: v for n, v in state.items() if ".lora_" not in n},
-            "You saved the base and left the adapter out; it is the other way round.",
+            "You saved the base and left the adapter out; it should be the other way around.",
         ),
         Wrong(
             "all-adapters",
@@ -226,14 +233,14 @@ values stay as they are.
         Wrong(
             "overwritten",
             flawed(lambda path, last, adapter: is_matrix(path)),
-            "All adapters were written under the same names, so the last one took the place of the one "
+            "All adapters were written under the same names, so the last one overwrote the one that was "
             "asked for.",
         ),
         Wrong(
             "names-begin-alike",
             flawed(lambda path, last, adapter: last.startswith(adapter) and is_matrix(path)),
-            "An adapter whose name only begins like this one got in too, and took its place. Compare whole "
-            "names.",
+            "An adapter whose name only starts like this one was saved too, and overwrote it. Compare "
+            "whole names.",
         ),
         Wrong(
             "a-only",
@@ -248,8 +255,8 @@ values stay as they are.
         Wrong(
             "no-prefix",
             flawed(name=lambda path: f"{path}.weight"),
-            "The names lack base_model.model. at the front. A tool that looks for it would load nothing, "
-            "and not complain.",
+            "The names lack base_model.model. at the start. Other tools would load nothing, without an "
+            "error.",
         ),
         Wrong(
             "adapter-in-name",
@@ -269,7 +276,7 @@ values stay as they are.
         Wrong(
             "merged",
             merged,
-            "You multiplied B and A and saved the product: as large as the layer itself. Save the two thin "
+            "You saved the product B @ A, which is as large as the layer's weight. Save the two small "
             "matrices.",
         ),
         Wrong(
@@ -280,7 +287,7 @@ values stay as they are.
         Wrong(
             "with-biases",
             lambda state, adapter: with_base(state, adapter, ".bias"),
-            "Biases of the base are in the file; they did not train.",
+            "Biases of the base are in the file; they were not trained.",
         ),
         Wrong(
             "replaced-everywhere",
@@ -291,19 +298,20 @@ values stay as they are.
         Wrong(
             "names-end-alike",
             ends_alike,
-            "An adapter whose name only ends like this one got in too, and took its place. Compare whole "
+            "An adapter whose name only ends like this one was saved too, and overwrote it. Compare whole "
             "names.",
         ),
         Wrong(
             "any-lora",
             flawed(lambda path, last, adapter: last == adapter and ".lora_" in path),
-            "A norm is in the file because .lora_ occurs in its name. Only .lora_A and .lora_B are "
-            "matrices of adapters.",
+            "A norm is in the file because its name contains .lora_. Only .lora_A and .lora_B belong to "
+            "adapters.",
         ),
         Wrong(
             "by-last-part",
             flawed(lambda path, last, adapter: last == adapter),
-            "Whatever ends in the adapter's name is in the file. The part before must be lora_A or lora_B.",
+            "Everything that ends in the adapter's name is in the file. The part before it must be lora_A "
+            "or lora_B.",
         ),
         Wrong(
             "with-base-weights",
@@ -344,7 +352,7 @@ values stay as they are.
         Wrong(
             "float16",
             flawed(value=lambda v: v.astype(np.float16)),
-            "The values were cut to float16. Save them as they are.",
+            "The values were converted to float16. Save them as they are.",
         ),
     ),
     variants=(Variant("a comprehension", by_comprehension), Variant("a regular expression", by_regex)),

@@ -30,7 +30,7 @@ SCALES: tuple[tuple[str, Scale, str], ...] = (
     (
         "r-over-alpha",
         lambda alpha, r, i, o: r / alpha,
-        "Your scale is upside down: r / alpha. It is alpha / r, so that a larger alpha gives a stronger "
+        "Your scale is inverted: r / alpha. It is alpha / r, so that a larger alpha gives a stronger "
         "adapter.",
     ),
     (
@@ -57,12 +57,12 @@ SCALES: tuple[tuple[str, Scale, str], ...] = (
     (
         "in-for-r",
         lambda alpha, r, i, o: alpha / i,
-        "You divide alpha by the number of inputs. The rank is the other side of A, its number of rows.",
+        "You divide alpha by the number of inputs. The rank is A's other dimension, its number of rows.",
     ),
     (
         "out-for-r",
         lambda alpha, r, i, o: alpha / o,
-        "You divide alpha by the number of outputs. The rank is the other side of B, its number of columns.",
+        "You divide alpha by the number of outputs. The rank is B's other dimension, its number of columns.",
     ),
     (
         "size-of-a",
@@ -158,7 +158,7 @@ def strengths(
         Wrong(
             "base-strength",
             off_by(1.7, 1),
-            "The base is multiplied by a factor; it enters the result as it is, once.",
+            "The base is multiplied by a factor; add it once, unscaled.",
             other_base,
         ),
         Wrong(

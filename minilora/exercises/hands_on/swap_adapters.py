@@ -11,8 +11,16 @@ from minilora.exercises.hands_on.scales import wrong_scales
 
 
 def run_with_adapters(x, W, adapters, order):
-    """x (batch, in), W (out, in); adapters: name -> {"A", "B", "alpha"}; order: names, or None for the plain base
-    -> a list of y (batch, out), one for each entry of order.
+    """Computes a layer's outputs with one adapter after another.
+
+    Args:
+        x: Inputs (batch, in).
+        W: The frozen weight (out, in).
+        adapters: Name -> {"A": (r, in), "B": (out, r), "alpha": a number}.
+        order: Names of adapters, or None for the base alone.
+
+    Returns:
+        A list with one output (batch, out) per entry of order.
 
     >>> x, W = np.array([[1.0, 2.0]]), np.array([[1.0, 0.0], [0.0, 1.0]])
     >>> louder = {"A": np.array([[1.0, 1.0]]), "B": np.array([[1.0], [0.0]]), "alpha": 2.0}
@@ -187,15 +195,15 @@ def first_of(adapters):
 EXERCISE = Exercise(
     name="swap-adapters",
     title="One base, and an adapter for each request",
-    minutes=10,
+    minutes=20,
     points=2,
     statement="""
-A base is loaded once and stays as it is. Requests arrive one after the other, and each wants another
-adapter, or none. Nothing may be left over from one request to the next.
+A base is loaded once and does not change. Requests arrive one after another, and each needs a different
+adapter, or none. No request may affect the next one.
 
-Write `run_with_adapters`. For each entry of `order` it computes the layer's output for the same `x` with
-that adapter, or with the base alone where the entry is None. Each adapter has its own rank and its own
-alpha.
+Write `run_with_adapters`. For each entry of `order`, compute the layer's output for the same `x` with that
+adapter, or with the base alone if the entry is None. Return the outputs as a list. Each adapter has its own
+rank and its own alpha.
 """,
     solution=run_with_adapters,
     example={
@@ -207,16 +215,16 @@ alpha.
     draw=draw,
     result=Rows("the results", Floats("", tolerance)),
     hints=(
-        "The results do not depend on each other. What would the function for a single entry look like?",
-        "Start from x @ W.T afresh each time; then add the update, if there is a name.",
+        "The outputs do not depend on each other. How would you compute a single one?",
+        "Start from x @ W.T each time. Then add the update, if the entry is not None.",
         "For a name: a = adapters[name]; add a['alpha'] / a['A'].shape[0] * (x @ a['A'].T @ a['B'].T).",
     ),
     pitfalls=(
-        "`KeyError: None`: None is no adapter; ask for it before you look it up.",
-        "`y += …` on an array that was kept for later changes what you kept.",
+        "`KeyError: None`: None is not an adapter. Test for it before the lookup.",
+        "`y += …` changes the array itself, also where you have stored it already.",
     ),
-    explanation="Switching costs nothing, for there is nothing to undo. That is why a single base can "
-    "serve hundreds of adapters.",
+    explanation="Switching costs nothing, because there is nothing to undo. That is why one base can serve "
+    "hundreds of adapters.",
     wrong=(
         *wrong_scales(with_scale),
         Wrong(
@@ -234,12 +242,12 @@ alpha.
         Wrong(
             "bases-left-out",
             bases_left_out,
-            "Entries that are None are skipped. They want a result too: that of the base alone.",
+            "Entries that are None are skipped. Their output is that of the base alone.",
         ),
         Wrong(
             "repeats-left-out",
             repeats_skipped,
-            "An entry that occurs again is skipped. Each entry of order wants its own result.",
+            "Repeated entries are skipped. Return one output per entry of order.",
         ),
         Wrong(
             "by-position",
@@ -249,8 +257,8 @@ alpha.
         Wrong(
             "one-array",
             one_array,
-            "All results are one array that is changed again and again. Start each from x @ W.T, and do "
-            "not use +=.",
+            "All outputs are the same array, which you keep changing. Start each from x @ W.T, and do not "
+            "use +=.",
         ),
         Wrong(
             "always-last",
@@ -265,28 +273,28 @@ alpha.
         Wrong(
             "averaged",
             merged_and_stacked,
-            "All results are the mean over the entries. Each entry wants its own.",
+            "All outputs are the mean over the entries. Return one output per entry.",
         ),
         Wrong(
             "piling-up",
             piling_up,
-            "The updates pile up: each result still holds those of the requests before. Start from the "
-            "base every time.",
+            "The updates add up: each output still contains those of earlier requests. Start from the base "
+            "every time.",
         ),
         Wrong(
             "base-changed",
             base_changed,
-            "You add every adapter into W, so the base is no longer the base. Leave W alone.",
+            "You add every adapter to W, so W is no longer the base. Do not change W.",
         ),
         Wrong(
             "stays-on",
             stays_on,
-            "Where the entry is None, the adapter before it is still on. None means the plain base.",
+            "Where the entry is None, the previous adapter is still active. None means the base alone.",
         ),
         Wrong(
             "none-is-zero",
             simply(lambda x, W, a, name: 0 * (x @ W.T) if name is None else x @ W.T + update(x, a[name])),
-            "Where the entry is None the result is zero; it is the plain base, x @ W.T.",
+            "Where the entry is None the output is zero; it should be the base alone, x @ W.T.",
         ),
         Wrong(
             "none-is-first",
@@ -306,7 +314,7 @@ alpha.
         Wrong(
             "no-adapters",
             simply(lambda x, W, a, name: x @ W.T),
-            "All results are those of the plain base; the adapters are not used.",
+            "All outputs are those of the base alone; the adapters are not used.",
         ),
         Wrong(
             "shared-scale",

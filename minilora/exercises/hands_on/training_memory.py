@@ -9,10 +9,15 @@ from minilora.exercises.exercise import Case, Exercise, Variant, Wrong
 
 
 def training_memory(frozen, trained, frozen_bits):
-    """frozen, trained: numbers of weights; frozen_bits: bits for each frozen one -> dict of bytes.
+    """Computes the memory of a training step with Adam, without activations.
 
-    Trained weights are float32; Adam trains them. Keys: "weights" (frozen and trained), "gradients", "optimizer",
-    "total".
+    Args:
+        frozen: Number of frozen weights.
+        trained: Number of trainable weights, in float32.
+        frozen_bits: Bits per frozen weight.
+
+    Returns:
+        A dict of bytes: "weights" (frozen and trainable), "gradients", "optimizer" and "total".
 
     >>> training_memory(frozen=1000, trained=10, frozen_bits=4)
     {'weights': 540.0, 'gradients': 40, 'optimizer': 80, 'total': 660.0}
@@ -94,33 +99,31 @@ EXERCISE = Exercise(
     minutes=10,
     points=2,
     statement="""
-While a model trains, three things lie in memory for every weight that learns: the weight itself, its
-gradient, and what the optimizer remembers about it. Adam remembers two running means, one of the gradient
-and one of its square. A frozen weight needs nothing but itself, and that in as few bits as one likes.
+While a model trains, memory holds three things for every trainable weight: the weight itself, its gradient,
+and what the optimizer stores for it. Adam stores two running means, one of the gradient and one of its
+square. A frozen weight needs only itself, and may be stored in fewer bits.
 
-Write `training_memory`. Trained weights, gradients and both means are float32, 4 bytes each. What the
-layers compute on the way (activations) depends on the batch and is left out here.
+Write `training_memory`. Trainable weights, gradients and both means are float32, 4 bytes each. Leave out
+the activations (the layers' intermediate results), which depend on the batch.
 """,
     solution=training_memory,
     example={"frozen": 1000, "trained": 10, "frozen_bits": 4},
     draw=draw,
     result=Table("the result", Floats("", tolerance)),
     hints=(
-        "Go through the parts and ask each time: is it needed for the frozen weights too, or for the "
-        "trained ones only?",
-        "Eight bits are a byte. For each trained weight: 4 bytes itself, 4 its gradient, and Adam's two "
-        "means.",
+        "Ask of each part: is it needed for the frozen weights too, or only for the trainable ones?",
+        "Eight bits are a byte. Each trainable weight takes 4 bytes, its gradient 4 more, and Adam's two "
+        "means 4 each.",
         "weights = frozen * frozen_bits / 8 + 4 * trained; gradients = 4 * trained; optimizer = 8 * "
         "trained; total is their sum.",
     ),
     pitfalls=(
-        "Eight times too much: bits were taken for bytes.",
-        "`lacks optimizer`: the keys must be spelled as the docstring has them.",
+        "Eight times too much: you counted bits as bytes.",
+        "`lacks optimizer`: spell the keys as in the docstring.",
     ),
-    explanation="16 bytes for a trained weight, and about half a byte for a frozen one in 4 bits. For 7 "
-    "billion weights: 112 GB for full "
-    "fine-tuning, 28 GB for LoRA on float32, less than 4 GB for QLoRA (plus a little for the adapter, and "
-    "the activations).",
+    explanation="A trainable weight takes 16 bytes, a frozen one in 4 bits half a byte. For 7 billion "
+    "weights: 112 GB for full fine-tuning, about 28 GB for LoRA on a float32 base, and less "
+    "than 4 GB for QLoRA (plus a little for the adapter, and the activations).",
     wrong=(
         Wrong(
             "bits-as-bytes",
@@ -135,8 +138,8 @@ layers compute on the way (activations) depends on the batch and is left out her
         Wrong(
             "trained-quantized",
             flawed(lambda f, t, bits: (f + t) * bits / 8),
-            "The trained weights are counted in frozen_bits. What learns stays in float32, or small steps "
-            "would vanish.",
+            "You count the trainable weights in frozen_bits. They stay in float32, or small steps would be "
+            "rounded away.",
         ),
         Wrong(
             "trained-left-out",
@@ -146,17 +149,18 @@ layers compute on the way (activations) depends on the batch and is left out her
         Wrong(
             "frozen-left-out",
             flawed(lambda f, t, bits: t * 4),
-            "The frozen weights are missing. They do not learn, but they must be there to compute with.",
+            "The frozen weights are missing. They are not trained, but the model still needs them to "
+            "compute.",
         ),
         Wrong(
             "all-in-frozen-bits-rounded",
             flawed(lambda f, t, bits: f * (bits // 8) + t * 4),
-            "bits // 8 is 0 for 4 bits: whole bytes only. Multiply first, then divide by 8 with /.",
+            "4 // 8 is 0. Multiply first, then divide by 8 with /.",
         ),
         Wrong(
             "frozen-half-byte",
             flawed(lambda f, t, bits: f * 0.5 + t * 4),
-            "You count half a byte for each frozen weight, always. Use frozen_bits.",
+            "You always count half a byte per frozen weight. Use frozen_bits.",
         ),
         Wrong(
             "trained-in-16-bits",
@@ -183,13 +187,13 @@ layers compute on the way (activations) depends on the batch and is left out her
         Wrong(
             "three-moments",
             flawed(optimizer=lambda f, t, bits: t * 12),
-            "The optimizer gets 12 bytes for each trained weight. Adam keeps two running means: 8 bytes.",
+            "Your optimizer takes 12 bytes per trainable weight. Adam stores two running means: 8 bytes.",
         ),
         Wrong(
             "optimizer-with-gradients",
             flawed(optimizer=lambda f, t, bits: t * 16),
-            "The optimizer gets 16 bytes for each trained weight. That is everything together; Adam's "
-            "two means take 8.",
+            "Your optimizer takes 16 bytes per trainable weight. That is all parts together; Adam's two "
+            "means take 8.",
         ),
         Wrong(
             "gradients-in-frozen-bits",
@@ -219,12 +223,14 @@ layers compute on the way (activations) depends on the batch and is left out her
         Wrong(
             "gradients-for-all",
             flawed(gradients=lambda f, t, bits: (f + t) * 4),
-            "You keep a gradient for every weight. Frozen ones need none: that is much of what LoRA saves.",
+            "You count a gradient for every weight. Frozen weights need none: that is much of what LoRA "
+            "saves.",
         ),
         Wrong(
             "optimizer-for-all",
             flawed(optimizer=lambda f, t, bits: (f + t) * 8),
-            "The optimizer remembers only what it updates, so nothing for the frozen weights.",
+            "You count optimizer state for frozen weights. The optimizer stores something only for weights "
+            "that it updates.",
         ),
         Wrong(
             "both-for-all",

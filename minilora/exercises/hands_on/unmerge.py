@@ -12,7 +12,16 @@ from minilora.exercises.hands_on.scales import strengths, without_alpha, wrong_s
 
 
 def unmerge(merged, A, B, alpha):
-    """merged (out, in), A (r, in), B (out, r), alpha a number -> the base's weight W (out, in).
+    """Takes a merged adapter out again.
+
+    Args:
+        merged: The merged weight (out, in).
+        A: (r, in).
+        B: (out, r).
+        alpha: A number; the update was scaled by alpha / r.
+
+    Returns:
+        The base's weight W (out, in), a new array.
 
     >>> A, B = np.array([[3.0, -1.0], [0.0, 1.0]]), np.array([[1.0, 0.0], [0.0, 0.5]])
     >>> unmerge(np.array([[7.0, -2.0], [0.0, 2.0]]), A, B, alpha=4)  # minus 4/2 · B A
@@ -71,8 +80,8 @@ EXERCISE = Exercise(
     minutes=5,
     points=1,
     statement="""
-A model arrives with an adapter merged into it, and you have the adapter as well. Write `unmerge`, which
-gives the base's weight back. Do not write into `merged`: the caller may want to switch back.
+You are given a weight with an adapter merged into it, and the adapter. Write `unmerge`, which returns the
+base's weight. Do not change `merged`: the caller may still need it.
 """,
     solution=unmerge,
     example={
@@ -84,19 +93,18 @@ gives the base's weight back. Do not write into `merged`: the caller may want to
     draw=draw,
     result=Floats("W", tolerance),
     hints=(
-        "Write down what merging does, as an equation, and solve it for W.",
-        "Everything on the right side of merged = W + … is known but W.",
+        "Write merging as an equation, and solve it for W.",
+        "In merged = W + …, everything is known except W.",
         "W = merged minus alpha / r times B @ A, in a new array (so - and not -=).",
     ),
     pitfalls=("`merged -= …` changes the caller's array.",),
-    explanation="In exact arithmetic this is an inverse. In a computer's it is not: after merging and "
-    "unmerging in 16 bits some "
-    "weights differ from the original in their last digits. So keep the base, and do not rely on getting "
-    "it back.",
+    explanation="In exact arithmetic this undoes merging completely. With rounding it does not: after "
+    "merging and unmerging in 16 bits, some weights differ from the original in their last "
+    "digits. So keep a copy of the base.",
     wrong=(
         *wrong_scales(
             flawed,
-            minus="You add the update once more; subtract it.",
+            minus="You add the update a second time; subtract it.",
             no_scale="What was added is alpha / r times B @ A; subtract as much.",
         ),
         Wrong(
@@ -117,17 +125,17 @@ gives the base's weight back. Do not write into `merged`: the caller may want to
         Wrong(
             "delta-minus-merged",
             lambda merged, A, B, alpha: alpha / A.shape[0] * (B @ A) - merged,
-            "The difference is the wrong way round: merged minus the update.",
+            "The difference is the wrong way around: it is merged minus the update.",
         ),
         Wrong(
             "divided",
             lambda merged, A, B, alpha: (merged - B @ A) * A.shape[0] / alpha,
-            "You undo a scaling of the whole matrix; only the update was scaled.",
+            "You divide the whole matrix by the scale; only the update was scaled.",
         ),
         Wrong(
             "swapped",
             lambda merged, A, B, alpha: merged - alpha / A.shape[0] * (A @ B),
-            "The product is the wrong way round: B @ A has the shape (out, in).",
+            "The product is in the wrong order: B @ A has the shape (out, in).",
         ),
         Wrong(
             "transposed",

@@ -69,15 +69,17 @@ def save_both(numbers: Numbers) -> Observed:
 QUESTION = Question(
     name="full-against-lora",
     title="Full fine-tuning against LoRA, in numbers",
-    minutes=20,
+    minutes=30,
     statement="""
-Compare the two for a large model: how many weights train, how much memory that takes, and how large the result
-is on disk. Your model is drawn from those that have been published. The adapter goes on `q_proj`
-(hidden_size to hidden_size) and `v_proj` (hidden_size to value_size) of each layer.
+Compare full fine-tuning and LoRA for a large model: how many weights are trained, how much memory that
+takes, and how large the result is on disk. Your model is a published one, chosen for you. The adapter goes
+on `q_proj` (hidden_size inputs, hidden_size outputs) and `v_proj` (hidden_size inputs, value_size outputs)
+of each layer.
 
-Rules for the arithmetic: full fine-tuning trains float32 weights with Adam, at 16 bytes each (weight, gradient, two
-running means). LoRA keeps the frozen model in 16 bits, 2 bytes each, and trains a float32 adapter at the same 16 bytes
-per weight. What the layers compute on the way depends on the batch and is left out. GB are 10^9 bytes, MB 10^6.
+Rules for the arithmetic: full fine-tuning trains float32 weights with Adam and takes 16 bytes per weight
+(weight, gradient, two running means). LoRA keeps the frozen model in 16 bits, 2 bytes per weight, and
+trains a float32 adapter at the same 16 bytes per weight. Leave out the activations, which depend on the
+batch. A GB is 10^9 bytes, an MB 10^6 bytes.
 """,
     draw=draw,
     given={
@@ -99,7 +101,7 @@ per weight. What the layers compute on the way depends on the batch and is left 
     parts=(
         Number(
             "trained",
-            "How many weights does the adapter train in your model?",
+            "How many weights does LoRA train in your model?",
             trained,
             (
                 Slip(
@@ -132,8 +134,8 @@ per weight. What the layers compute on the way depends on the batch and is left 
                 Slip(
                     "square-value",
                     lambda n: 2 * on_query(n),
-                    "You take v_proj for a square. It has only value_size outputs, since several "
-                    "heads share them.",
+                    "You treat v_proj as square. It has only value_size outputs, because several heads "
+                    "share them.",
                 ),
                 Slip(
                     "no-rank",
@@ -145,13 +147,13 @@ per weight. What the layers compute on the way depends on the batch and is left 
         ),
         Number(
             "full-gigabytes",
-            "GB for full fine-tuning, five digits",
+            "How many GB does full fine-tuning take? (five digits)",
             lambda n: 16 * n["weights"] / 1e9,
             (
                 Slip(
                     "weights-only",
                     lambda n: 4 * n["weights"] / 1e9,
-                    "These are the weights alone, without bookkeeping.",
+                    "That counts only the weights, without gradients and running means.",
                 ),
                 Slip(
                     "one-mean",
@@ -164,7 +166,9 @@ per weight. What the layers compute on the way depends on the batch and is left 
                     "Half is missing. Each of weight, gradient and two means takes 4 bytes, not 2.",
                 ),
                 Slip(
-                    "sixteen-bit", lambda n: 2 * n["weights"] / 1e9, "That is the model in 16 bits, at rest."
+                    "sixteen-bit",
+                    lambda n: 2 * n["weights"] / 1e9,
+                    "That is the model in 16 bits, without training it.",
                 ),
                 Slip(
                     "with-adapter",
@@ -181,13 +185,13 @@ per weight. What the layers compute on the way depends on the batch and is left 
         ),
         Number(
             "lora-gigabytes",
-            "GB for LoRA, five digits",
+            "How many GB does LoRA take? (five digits)",
             lambda n: (2 * n["weights"] + 16 * trained(n)) / 1e9,
             (
                 Slip(
                     "adapter-only",
                     lambda n: 16 * trained(n) / 1e9,
-                    "The frozen model is missing. It does not learn, but it has to be there.",
+                    "The frozen model is missing. It is not trained, but it must be in memory.",
                 ),
                 Slip(
                     "no-adapter",
@@ -222,8 +226,8 @@ per weight. What the layers compute on the way depends on the batch and is left 
                 Slip(
                     "frozen-less-adapter",
                     lambda n: (2 * (n["weights"] - trained(n)) + 16 * trained(n)) / 1e9,
-                    "You subtract the adapter from the frozen model. The adapter comes on top: all of "
-                    "the model stays.",
+                    "You subtract the adapter from the frozen model. The adapter comes on top; the model "
+                    "stays complete.",
                 ),
                 Slip(
                     "frozen-like-trained",
@@ -245,7 +249,7 @@ per weight. What the layers compute on the way depends on the batch and is left 
         ),
         Number(
             "adapter-megabytes",
-            "MB of the adapter on disk, in float32, five digits",
+            "How many MB does the adapter take on disk, in float32? (five digits)",
             lambda n: 4 * trained(n) / 1e6,
             (
                 Slip(
@@ -267,7 +271,7 @@ per weight. What the layers compute on the way depends on the batch and is left 
                 Slip(
                     "whole-model",
                     lambda n: (2 * n["weights"] + 4 * trained(n)) / 1e6,
-                    "The base is in your file. Everyone who uses the adapter has it already.",
+                    "You count the base in the file. Everyone who uses the adapter has the base already.",
                 ),
             ),
         ),
@@ -284,14 +288,14 @@ per weight. What the layers compute on the way depends on the batch and is left 
                 Option(
                     "its numbers are rounded to fewer bits",
                     "rounded",
-                    "Its numbers are as exact as others. There are fewer of them.",
+                    "Its numbers are stored in float32. There are just fewer of them.",
                 ),
-                Option("only A and B are in it, for W did not change"),
+                Option("it holds only A and B, because W did not change"),
                 Option(
                     "it holds the rows of W that changed, and these are few",
                     "changed-rows",
-                    "The update reaches every entry of W. It is the product of two thin "
-                    "matrices, and these are stored.",
+                    "The update changes every entry of W. It is the product of two narrow matrices, and "
+                    "only these are stored.",
                 ),
             ),
         ),
@@ -308,9 +312,8 @@ per weight. What the layers compute on the way depends on the batch and is left 
                 Option(
                     "hardly less, since all layers still compute",
                     "nothing-saved",
-                    "They compute, but for the frozen weights neither gradients nor means are kept, "
-                    "and 2 bytes do "
-                    "instead of 4.",
+                    "They still compute, but frozen weights need no gradients and no running means, and "
+                    "take 2 bytes instead of 4.",
                 ),
             ),
         ),
@@ -320,14 +323,15 @@ per weight. What the layers compute on the way depends on the batch and is left 
             (
                 Option("a little more than the base alone"),
                 Option(
-                    "much less than the base alone, for the adapter is small",
+                    "much less than the base alone, because the adapter is small",
                     "replaces-base",
-                    "The adapter works beside the base and not in its place, so its products come on top.",
+                    "The adapter does not replace the base. Its computation comes on top.",
                 ),
                 Option(
                     "twice as much, once with and once without it",
                     "twice",
-                    "The detour through A and B is thin: r · (in + out) products beside in · out.",
+                    "The path through A and B is narrow: r · (in + out) multiplications, compared with in "
+                    "· out.",
                 ),
             ),
         ),
@@ -335,50 +339,46 @@ per weight. What the layers compute on the way depends on the batch and is left 
             "compare",
             "Sum up the comparison for someone who wants to decide: weights, memory, storage. Why is "
             "LoRA's file so small?",
-            "Full fine-tuning trains every weight, keeps 16 bytes for each and leaves a new model as "
-            "large as the old one. "
-            "LoRA trains well under a percent, keeps the frozen model once in 16 bits plus a little, "
-            "here about an eighth "
-            "of the memory, and saves megabytes. The file is small because it holds only the two "
-            "thin matrices of each "
-            "layer: the big ones did not change, and whoever loads the adapter has them.",
+            "Full fine-tuning trains every weight, needs 16 bytes for each, and produces a new model as "
+            "large as the old one. LoRA trains well under one percent of the weights. It needs the frozen "
+            "model in 16 bits plus a little more, here about an eighth of the memory, and its file takes "
+            "megabytes. The file is small because it holds only the two narrow matrices per adapted layer. "
+            "The large matrices did not change, and everyone who loads the adapter has them already.",
             (
                 "All three are compared: trained weights, memory, storage.",
                 "Memory and trained weights shrink by different factors, and it says why.",
-                "The small file follows from what is saved, not from compression.",
+                "It explains the small file by what is saved, not by compression.",
             ),
         ),
         Prose(
             "gap",
             "What did the experiment show, and what had you predicted? If they differ, which idea "
             "misled you?",
-            "The adapter was about a hundred times smaller, not thousands of times. In a model of a few "
-            "million weights even a "
-            "thin matrix is a visible share of a layer; the ratio grows with the width, as in · out "
-            "grows faster than "
-            "in + out. Figures like ten thousand come from models with billions of weights.",
+            "The adapter was about a hundred times smaller, not thousands of times. In a model with a few "
+            "million weights, even a narrow matrix is a noticeable share of a layer. The ratio grows with "
+            "the width of the model, because in · out grows faster than in + out. Ratios like ten thousand "
+            "belong to models with billions of weights.",
             (
-                "It names the figures of the experiment.",
-                "It compares them with the prediction as it was locked.",
+                "It gives the numbers from the experiment.",
+                "It compares them with your prediction.",
                 "It says how the ratio depends on the model's size.",
             ),
             points=1,
         ),
     ),
     hints=(
-        "First count the adapter of a single linear layer: A is r by in, B is out by r.",
-        "Per layer of the model there are two of them, and v_proj is not a square. For memory, ask "
-        "of each weight whether "
-        "it learns.",
+        "First count the adapter of a single linear layer: A is (r, in), B is (out, r).",
+        "Each layer of the model has two of them, and v_proj is not square. For memory, ask of each weight "
+        "whether it is trained.",
         "trained = layers · r · (2 · hidden_size + hidden_size + value_size). Full: 16 bytes for "
         "each weight. LoRA: 2 for "
         "each frozen and 16 for each trained one. File: 4 for each trained one.",
     ),
     pitfalls=(
-        "GB are 10^9 bytes here, not 2^30.",
-        "Give five significant digits, such as 16.134; more do no harm.",
+        "A GB is 10^9 bytes here, not 2^30.",
+        "Give at least five significant digits, such as 16.134.",
     ),
-    explanation="Trained weights shrink by hundreds to thousands, the file with them, the training "
-    "memory by about eight: the frozen "
-    "model stays. That rest is what QLoRA goes after.",
+    explanation="LoRA trains hundreds to thousands of times fewer weights, and its file is smaller by as "
+    "much. Training memory shrinks only by a factor of about eight, because the frozen model "
+    "must stay in memory. QLoRA shrinks that part.",
 )

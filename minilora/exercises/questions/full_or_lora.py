@@ -61,11 +61,11 @@ def approximate_a_random_change(numbers: Numbers) -> Observed:
 QUESTION = Question(
     name="full-or-lora",
     title="When full fine-tuning, and why so rarely",
-    minutes=15,
+    minutes=25,
     statement="""
-Say when you would choose full fine-tuning over LoRA, and why that case is rare for someone who builds alone.
-The scenarios ask for the choice with its reason; two of the numbers say where each method meets its wall. Rules for the
-arithmetic: full fine-tuning takes 16 bytes per weight, activations left out; GB are 10^9 bytes.
+When would you choose full fine-tuning over LoRA, and why is that rare for someone who works alone? For each
+scenario, choose the method together with the right reason. Two numbers show the limits of each method. For
+the arithmetic: full fine-tuning takes 16 bytes per weight (leave out activations), and a GB is 10^9 bytes.
 """,
     draw=draw,
     given={
@@ -74,9 +74,8 @@ arithmetic: full fine-tuning takes 16 bytes per weight, activations left out; GB
         "billions": "weights of a model, in 10^9",
     },
     prediction=Prediction(
-        "A 64 × 64 matrix changes at random, each entry on its own. How much of that "
-        "change (of the sum of its "
-        "squares) can the best possible adapter of rank 8 catch?",
+        "Every entry of a 64 × 64 matrix changes at random. How much of that change (of the sum of its "
+        "squares) can the best possible adapter of rank 8 represent?",
         ("nearly all", "a third to a half", "less than a fifth"),
         "b",
         approximate_a_random_change,
@@ -87,16 +86,17 @@ arithmetic: full fine-tuning takes 16 bytes per weight, activations left out; GB
             "Two thousand examples of a company's tone, a 7-billion model, one GPU with 12 GB:",
             (
                 Option(
-                    "full fine-tuning, since tone touches every word",
+                    "full fine-tuning, because tone affects every word",
                     "everything-changes",
-                    "It touches every word, yet in a simple way: few directions do. And 16 bytes a "
-                    "weight would need 112 GB.",
+                    "It affects every word, but in a simple way that a low rank can represent. And 16 "
+                    "bytes per weight would take 112 GB.",
                 ),
                 Option("QLoRA, for a simple change on a small GPU"),
                 Option(
                     "full fine-tuning of the last layer's weights in 4 bits",
                     "train-four-bits",
-                    "What learns cannot be kept in 4 bits: the steps are too small for it.",
+                    "Trainable weights cannot be stored in 4 bits: the training steps are too small for "
+                    "that.",
                 ),
             ),
         ),
@@ -105,17 +105,18 @@ arithmetic: full fine-tuning takes 16 bytes per weight, activations left out; GB
             "Tens of billions of tokens in a language that the base hardly knows, and a cluster with "
             "time on it:",
             (
-                Option("full fine-tuning, for a great change"),
+                Option("full fine-tuning, because the change is large"),
                 Option(
-                    "LoRA with rank 4, since LoRA always ends up equal",
+                    "LoRA with rank 4, because LoRA always reaches the same quality",
                     "always-equal",
-                    "With much new knowledge the change is not simple any more; a low rank runs out of room.",
+                    "With that much new knowledge the change is no longer simple, and a low rank cannot "
+                    "represent it.",
                 ),
                 Option(
-                    "full fine-tuning, as for every serious task",
+                    "full fine-tuning, as for every important task",
                     "serious-means-full",
-                    "The choice is right and the reason is not: seriousness does not decide. The "
-                    "size of the change does.",
+                    "The choice is right, but the reason is not. What matters is the size of the change, "
+                    "not the importance of the task.",
                 ),
             ),
         ),
@@ -124,14 +125,15 @@ arithmetic: full fine-tuning takes 16 bytes per weight, activations left out; GB
             "Ten clients, each with a style of its own, served by one small company:",
             (
                 Option(
-                    "ten fully fine-tuned models, for the best of each",
+                    "ten fully fine-tuned models, for the best quality",
                     "copies",
-                    "Ten copies to store, load and look after, for a gain that a style rarely shows.",
+                    "That means ten copies to store, load and maintain. For a style, the gain is rarely "
+                    "noticeable.",
                 ),
                 Option(
                     "one model, fully fine-tuned on all ten styles together",
                     "mixed-together",
-                    "Then no client has its own style, and one who leaves cannot be taken out.",
+                    "Then no client gets its own style, and a client who leaves cannot be removed.",
                 ),
                 Option("one base and ten adapters"),
             ),
@@ -141,46 +143,46 @@ arithmetic: full fine-tuning takes 16 bytes per weight, activations left out; GB
             "LoRA with rank 8 on q_proj and v_proj stops improving too early. Next you",
             (
                 Option(
-                    "go over to full fine-tuning",
+                    "switch to full fine-tuning",
                     "too-soon",
                     "Perhaps later. Adapters on all layers, a higher rank and a better learning rate "
                     "cost little to try.",
                 ),
                 Option("give LoRA more layers, rank and a better learning rate"),
                 Option(
-                    "lower the rank, since fewer weights need less text and learn faster",
+                    "lower the rank, because fewer weights need less text and learn faster",
                     "lower-rank",
-                    "A lower rank leaves less room, and room is what may be missing.",
+                    "A lower rank can represent less, and that may already be the limit.",
                 ),
             ),
         ),
         Choice(
             "why-rare",
-            "For someone who builds alone, full fine-tuning is rare mainly because",
+            "For someone who works alone, full fine-tuning is rare mainly because",
             (
                 Option(
                     "it gives worse results",
                     "worse",
-                    "It can give better ones, where the change is large and there is enough text.",
+                    "It can give better results, if the change is large and there is enough text.",
                 ),
                 Option(
-                    "the licenses of most published models forbid to change weights",
+                    "the licenses of most published models forbid changing the weights",
                     "forbidden",
-                    "Licenses seldom tell the two apart. Hardware and purpose do.",
+                    "Licenses rarely treat the two differently. Hardware and purpose matter more.",
                 ),
-                Option("it costs far more, and simple changes gain little"),
+                Option("it costs far more, and for simple changes it gains little"),
             ),
         ),
         Number(
             "break-even-rank",
-            "At which rank do A and B together hold as many numbers as your layer's matrix? Five digits",
+            "At which rank do A and B together hold as many numbers as your layer's matrix? (five digits)",
             break_even,
             (
                 Slip(
                     "smaller-side",
                     lambda n: min(n["in_features"], n["out_features"]),
-                    "That is the highest rank the matrix can have. A and B are as large as W earlier "
-                    "than that.",
+                    "That is the highest rank the matrix can have. A and B are as large as W at a lower "
+                    "rank.",
                 ),
                 Slip(
                     "larger-side",
@@ -196,7 +198,7 @@ arithmetic: full fine-tuning takes 16 bytes per weight, activations left out; GB
                 Slip(
                     "sum",
                     lambda n: n["in_features"] + n["out_features"],
-                    "That is what one more rank costs. How many of these fit into in · out?",
+                    "That is what one more rank costs. How many times does it fit into in · out?",
                 ),
                 Slip(
                     "root",
@@ -223,7 +225,7 @@ arithmetic: full fine-tuning takes 16 bytes per weight, activations left out; GB
                 Slip(
                     "rounded-down",
                     lambda n: cards(n, 16) - 1,
-                    "So many are full, and something is left over: it needs a GPU too.",
+                    "That rounds down. What is left over needs a GPU too.",
                 ),
                 Slip(
                     "not-rounded",
@@ -233,12 +235,12 @@ arithmetic: full fine-tuning takes 16 bytes per weight, activations left out; GB
                 Slip(
                     "one-more",
                     lambda n: cards(n, 16) + 1,
-                    "One too many: round up once, and add nothing.",
+                    "One too many: round up, and add nothing.",
                 ),
                 Slip(
                     "weights-in-float32",
                     lambda n: cards(n, 4),
-                    "These hold the weights, and none of the bookkeeping.",
+                    "That counts only the weights, without gradients and running means.",
                 ),
                 Slip(
                     "weights-in-sixteen-bits",
@@ -260,35 +262,31 @@ arithmetic: full fine-tuning takes 16 bytes per weight, activations left out; GB
         ),
         Prose(
             "when",
-            "When would you choose full fine-tuning, and why is that rare for someone who builds alone?",
-            "When the change is so large that no low rank can hold it, such as much new knowledge or "
-            "a new language, when "
-            "there is enough text for it, when the last bit of quality counts, and when the hardware "
-            "is there. Someone "
-            "alone seldom has all four: most wishes are about style, format or a narrow field, which "
-            "few directions "
-            "describe; the text is some thousand examples; and sixteen bytes per weight mean a "
-            "machine with many GPUs. "
-            "So one starts with LoRA, gives it room, and goes on only where it demonstrably does not "
-            "suffice.",
+            "When would you choose full fine-tuning, and why is that rare for someone who works alone?",
+            "I would choose it when the change is too large for a low rank, such as much new knowledge or "
+            "a new language, when there is enough text, when the last bit of quality matters, and when the "
+            "hardware is available. Someone who works alone rarely has all four. Most tasks are about "
+            "style, format or a narrow field, which a low rank can represent; there are a few thousand "
+            "examples; and 16 bytes per weight mean many GPUs. So one starts with LoRA, gives it more "
+            "layers and a higher rank, and uses full fine-tuning only if measurements show that LoRA is "
+            "not enough.",
             (
-                "It names the size of the change, and not the importance of the task.",
-                "It names the means: text, memory, money.",
-                "It says what to try with LoRA before.",
+                "It refers to the size of the change, not to the importance of the task.",
+                "It mentions the resources: text, memory, money.",
+                "It says what to try with LoRA first.",
             ),
         ),
         Prose(
             "gap",
             "What did the experiment show, and what had you predicted? If they differ, which idea "
             "misled you?",
-            "Of a change that is random everywhere, rank 8 of 64 catches well under half: more than "
-            "an eighth, since it may "
-            "choose the strongest directions, but far from all. Of a change with four main "
-            "directions it catches most. So "
-            "LoRA is no magic: it works where the change is simple, as most fine-tuning is.",
+            "If the change is random everywhere, rank 8 of 64 represents well under half of it: more than "
+            "an eighth, because it can choose the strongest directions, but far from all. If the change "
+            "has four main directions, rank 8 represents most of it. So LoRA works when the change is "
+            "simple, as in most fine-tuning.",
             (
-                "It names both figures of the experiment.",
-                "It compares them with the prediction as it was locked.",
+                "It gives both numbers from the experiment.",
+                "It compares them with your prediction.",
                 "It says what this means for the choice of method.",
             ),
             points=1,
@@ -297,11 +295,14 @@ arithmetic: full fine-tuning takes 16 bytes per weight, activations left out; GB
     hints=(
         "Ask of each scenario: how simple is the change, how much text is there, and what does the "
         "hardware allow?",
-        "A and B hold r · (in + out) numbers, W holds in · out. And a GPU that is needed in part is needed.",
+        "A and B hold r · (in + out) numbers, W holds in · out. Round the number of GPUs up.",
         "rank = in · out / (in + out); GPUs = billions · 16 / 24, rounded up.",
     ),
-    pitfalls=("GPUs are whole: round up.", "Five significant digits for the rank; it need not be whole."),
-    explanation="The question is never how important a task is, but how far the model has to move. "
-    "For a short way LoRA is enough; for "
-    "a long one you need text and machines that an individual seldom has.",
+    pitfalls=(
+        "You cannot use a part of a GPU: round up.",
+        "Give the rank to five significant digits; it need not be an integer.",
+    ),
+    explanation="What matters is not how important a task is, but how much the model has to change. For a "
+    "small change LoRA is enough. A large one needs amounts of text and hardware that an "
+    "individual rarely has.",
 )

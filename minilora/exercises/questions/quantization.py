@@ -48,11 +48,11 @@ def quantize_the_tiny_gpt(numbers: Numbers) -> Observed:
 QUESTION = Question(
     name="quantization-and-qlora",
     title="Fewer bits, and how QLoRA uses them",
-    minutes=20,
+    minutes=30,
     statement="""
-Explain what quantization does to a model's weights, how QLoRA makes room with it for training on a single GPU,
-and what is paid for it. In the numbers below a block of `block_size` weights shares one scale, its absmax, which is
-stored as a float32; each weight is a code of 4 bits. GB are 10^9 bytes.
+Explain what quantization does to a model's weights, how QLoRA uses it to train on a single GPU, and what it
+costs. In the numbers below, each weight is stored as a 4-bit code, and a block of `block_size` weights
+shares one scale, its absmax, which is stored as a float32. A GB is 10^9 bytes.
 """,
     draw=draw,
     given={
@@ -78,9 +78,9 @@ stored as a float32; each weight is a code of 4 bits. GB are 10^9 bytes.
             "Quantization to 4 bits",
             (
                 Option(
-                    "takes out the weights that matter least",
+                    "removes the weights that matter least",
                     "pruning",
-                    "That is pruning. Quantization keeps every weight, and stores each more coarsely.",
+                    "That is pruning. Quantization keeps every weight, but stores it less precisely.",
                 ),
                 Option(
                     "packs the file so that it can be unpacked without loss",
@@ -103,15 +103,14 @@ stored as a float32; each weight is a code of 4 bits. GB are 10^9 bytes.
                 Option(
                     "the 4-bit codes of the base",
                     "trains-codes",
-                    "A step of training is far smaller than the distance between two of 16 values: "
-                    "it would round to "
-                    "nothing. The base is frozen.",
+                    "The base is frozen. A training step is far smaller than the distance between two of "
+                    "the 16 values: it would be rounded away.",
                 ),
                 Option(
                     "the adapters, which have 4 bits each, like the base",
                     "adapters-quantized",
-                    "What learns keeps its precision, for small steps must add up. Only the frozen "
-                    "part is quantized.",
+                    "Trainable weights stay in 16 or 32 bits, because small steps must add up. Only the "
+                    "frozen part is quantized.",
                 ),
                 Option(
                     "the scales of the blocks",
@@ -135,27 +134,27 @@ stored as a float32; each weight is a code of 4 bits. GB are 10^9 bytes.
                 Option(
                     "its weights were decoded once, when the model was loaded",
                     "decoded-at-load",
-                    "Then the whole model would lie in memory in 16 bits, and nothing would be saved.",
+                    "Then the whole model would be in memory in 16 bits, and nothing would be saved.",
                 ),
             ),
         ),
         Choice(
             "trade-off",
-            "What is paid for it is",
+            "The cost is",
             (
                 Option(
-                    "nothing in the end, as the adapter repairs every error exactly",
+                    "nothing in the end, because the adapter repairs every error exactly",
                     "free",
-                    "An adapter of low rank can soften the error, not undo it: that has full rank.",
+                    "A low-rank adapter can reduce the error but not undo it: the error has full rank.",
                 ),
                 Option(
                     "only disk space for the scales",
                     "scales-only",
-                    "The scales are a small part of the price. Weigh also what rounding does, and "
-                    "what decoding takes.",
+                    "The scales are a small part of the cost. Consider also the rounding, and the time for "
+                    "decoding.",
                 ),
                 Option(
-                    "half of the model's quality, as a rule",
+                    "usually half of the model's quality",
                     "ruined",
                     "With good codes and small blocks it is far less: look at the experiment.",
                 ),
@@ -167,22 +166,23 @@ stored as a float32; each weight is a code of 4 bits. GB are 10^9 bytes.
             "One weight in a tensor is a hundred times larger than the others. With blocks of 64,",
             (
                 Option(
-                    "all weights of the tensor are stored more coarsely",
+                    "all weights of the tensor are stored less precisely",
                     "whole-tensor",
-                    "That is so with one scale for the tensor. A block's scale touches its own 64 "
-                    "weights only.",
+                    "That is so with one scale for the whole tensor. A block's scale affects only its own "
+                    "64 weights.",
                 ),
-                Option("the other 63 of its block are stored more coarsely"),
+                Option("the other 63 of its block are stored less precisely"),
                 Option(
                     "it is cut down to the size of the others",
                     "clipped",
-                    "The scale is the largest magnitude, so the outlier keeps its value and the others pay.",
+                    "The scale is the largest magnitude, so the outlier keeps its value and the others "
+                    "lose precision.",
                 ),
             ),
         ),
         Number(
             "bits-per-weight",
-            "Bits per weight, with the scales counted, five digits",
+            "How many bits does a weight take, including its share of the scale? (five digits)",
             bits,
             (
                 Slip(
@@ -223,7 +223,7 @@ stored as a float32; each weight is a code of 4 bits. GB are 10^9 bytes.
         ),
         Number(
             "base-gigabytes",
-            "GB of the base in this form (as if all weights were quantized), five digits",
+            "How many GB does the base take in this form, if all weights are quantized? (five digits)",
             lambda n: n["billions"] * bits(n) / 8,
             (
                 Slip(
@@ -262,9 +262,8 @@ stored as a float32; each weight is a code of 4 bits. GB are 10^9 bytes.
         ),
         Number(
             "largest-error",
-            "Suppose the 16 values lie evenly from -absmax to absmax. What is the largest error of "
-            "rounding in your "
-            "block? Five digits",
+            "Suppose the 16 values are evenly spaced from -absmax to absmax. What is the largest rounding "
+            "error in your block? (five digits)",
             lambda n: n["absmax"] / 15,
             (
                 Slip(
@@ -275,18 +274,18 @@ stored as a float32; each weight is a code of 4 bits. GB are 10^9 bytes.
                 Slip(
                     "sixteen-gaps",
                     lambda n: n["absmax"] / 16,
-                    "16 values have 15 gaps between them: count fence posts and fences.",
+                    "16 values have only 15 gaps between them.",
                 ),
                 Slip(
                     "absmax",
                     lambda n: n["absmax"],
-                    "That is absmax itself. Divide the way from -absmax to absmax into gaps.",
+                    "That is absmax itself. Divide the range from -absmax to absmax into gaps.",
                 ),
                 Slip(
                     "seven-steps",
                     lambda n: n["absmax"] / 7,
-                    "That is a step of numbers from -7 to 7. Here 16 values have 15 gaps, and half of a "
-                    "gap counts.",
+                    "That is the step for integers from -7 to 7. Here 16 values have 15 gaps, and the "
+                    "error is at most half a gap.",
                 ),
                 Slip(
                     "quarter-step",
@@ -301,7 +300,7 @@ stored as a float32; each weight is a code of 4 bits. GB are 10^9 bytes.
                 Slip(
                     "sixteen-gaps-whole",
                     lambda n: n["absmax"] / 8,
-                    "Two slips: 16 values have 15 gaps, and half counts.",
+                    "Two mistakes: 16 values have 15 gaps, and the error is at most half a gap.",
                 ),
             ),
         ),
@@ -309,51 +308,45 @@ stored as a float32; each weight is a code of 4 bits. GB are 10^9 bytes.
             "explain",
             "What does quantization do, how does QLoRA use it to fit on one GPU, and what is the trade-off?",
             "Quantization stores each weight as one of a few values times a scale that a small block "
-            "shares: 4 bits and "
-            "a bit for the scale instead of 16. QLoRA quantizes only the frozen base, which is "
-            "nearly all of the memory "
-            "that LoRA still needs, and decodes each layer for the moment of use. The adapters stay "
-            "exact, because small "
-            "steps must add up. A 7-billion model then takes about 4 GB instead of 14. The price: a "
-            "small error in nearly "
-            "every weight, somewhat softened by training on top of it, and time for decoding.",
+            "shares: a little over 4 bits instead of 16. QLoRA quantizes only the frozen base, which is "
+            "nearly all of the memory that LoRA still needs, and decodes each layer only while it is used. "
+            "The adapters stay in 16 or 32 bits, because small steps must add up. A model with 7 billion "
+            "weights then takes about 4 GB instead of 14. The cost is a small error in nearly every "
+            "weight, partly compensated by training, and the time for decoding.",
             (
-                "Rounding to few values is told apart from leaving weights out and from packing "
-                "without loss.",
+                "It distinguishes rounding from removing weights and from lossless compression.",
                 "It says which part is quantized and which is not, and why not.",
-                "It names both prices: error and time.",
+                "It mentions both costs: error and time.",
             ),
         ),
         Prose(
             "gap",
             "What did the experiment show, and what had you predicted? If they differ, which idea "
             "misled you?",
-            "The loss rose by less than a percent, with an eighth of the bits. Errors of single "
-            "weights are small and have "
-            "both signs, so in sums over hundreds of them most cancel. Who expected ruin thought of "
-            "one scale for a whole "
-            "tensor, or of a single weight's error instead of the sum's.",
+            "The loss rose by less than one percent, with an eighth of the bits. The errors of single "
+            "weights are small and have both signs, so most of them cancel in sums over hundreds of "
+            "weights. If I expected a large loss, I was thinking of one scale for a whole tensor, or of "
+            "the error of a single weight instead of the error of the sum.",
             (
-                "It names the figures of the experiment.",
-                "It compares them with the prediction as it was locked.",
-                "It says why rounding harms so little, or when it would harm more.",
+                "It gives the numbers from the experiment.",
+                "It compares them with your prediction.",
+                "It says why rounding does so little harm, or when it would do more.",
             ),
             points=1,
         ),
     ),
     hints=(
-        "Keep two things apart: what a weight is stored as, and what is computed with.",
-        "A block of weights has one scale. Divide its bits among them, and add the 4 bits that each "
-        "has for itself.",
-        "bits = 4 + 32 / block_size; GB = billions · bits / 8; 16 even values have 15 gaps over 2 · "
-        "absmax, and the "
-        "error is at most half a gap.",
+        "Distinguish how a weight is stored from what is used to compute.",
+        "A block of weights has one scale. Divide its bits among the weights, and add the 4 bits of each "
+        "weight.",
+        "bits = 4 + 32 / block_size; GB = billions · bits / 8; 16 evenly spaced values have 15 gaps over 2 "
+        "· absmax, and the error is at most half a gap.",
     ),
     pitfalls=(
-        "Bits and bytes: eight bits are a byte.",
+        "Do not mix up bits and bytes: eight bits are one byte.",
         "Five significant digits: 0.030000 and 0.03 are the same.",
     ),
-    explanation="QLoRA quantizes what is frozen and keeps exact what learns. Rounding costs little "
-    "because blocks are small and the "
-    "errors of many weights cancel, and 4 bits are for storing, never for computing.",
+    explanation="QLoRA quantizes the frozen weights and keeps the trainable ones in full precision. "
+    "Rounding costs little, because blocks are small and the errors of many weights cancel. "
+    "The 4 bits are only for storage, not for computing.",
 )

@@ -28,10 +28,11 @@ SAME = 0.5  # of a change that lies in the directions of another adapter: 1 for 
 
 
 def my_run():
-    """Trains an adapter with your rank on text of your style, and saves it in the folder "my-run".
+    """Trains an adapter with your rank on text of your style; saves it in the folder "my-run".
 
-    From minilora you need GPT, LoraConfig, Trainer, add_lora, encode_text and style_corpus. On the tiny GPT a minute is
-    enough: some 40 steps of 8 rows of 64 tokens, with adapters on the attention layers.
+    From minilora you need GPT, LoraConfig, Trainer, add_lora, encode_text and style_corpus. On
+    the tiny GPT a minute is enough: about 40 steps with a batch size of 8 and a sequence length
+    of 64, with adapters on the attention layers.
     """
     ### BEGIN SOLUTION
     from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, style_corpus
@@ -73,7 +74,7 @@ def observe(answers: dict[str, Any], numbers: Numbers) -> Numbers:
 
 NOT_FINITE = (
     "not-finite",
-    "With the adapter the loss is no number any more; train with a smaller learning rate.",
+    "With the adapter the loss is NaN; train with a smaller learning rate.",
 )
 
 
@@ -251,15 +252,15 @@ def total(n: Numbers) -> int:
 QUESTION = Question(
     name="run-a-finetune",
     title="Run it yourself: a small LoRA fine-tune",
-    minutes=20,
+    minutes=30,
     statement="""
-Train a LoRA adapter on a real, if tiny, model, save it, and report how many weights trained, of how many in
-all. No GPU is needed. Your rank and the style of your text (legal, code or support, from `style_corpus`) are drawn for
-you. What you hand in is the folder with the adapter: it is loaded, counted, and tried on held-out text, where
-the loss must fall by 0.3 or more.
+Train a LoRA adapter on a real, if tiny, model. Save it, and report how many weights were trained, out of
+how many. No GPU is needed. Your rank and the style of your text (legal, code or support, from
+`style_corpus`) are chosen for you. Hand in the folder with the adapter: the check loads it, counts its
+weights, and measures the loss on held-out text, which must fall by 0.3 or more.
 
-The base may also be a larger one, such as `smollm2-135m-instruct` if you have fetched it: then write its name under
-"base". Save from time to time; whoever gets stuck can run the same on fewer steps first.
+You may also use a larger base, such as `smollm2-135m-instruct`, if you have downloaded it: then write its
+name under "base". To try things out, start with fewer steps.
 """,
     draw=draw,
     given={"style": "the text to train on", "r": "rank of your adapter"},
@@ -291,7 +292,7 @@ The base may also be a larger one, such as `smollm2-135m-instruct` if you have f
                 Slip(
                     "frozen",
                     lambda n: total(n) - trained(n),
-                    "These are the frozen weights; the others are asked for.",
+                    "These are the frozen weights; count the trained ones.",
                 ),
                 Slip(
                     "bytes",
@@ -306,7 +307,7 @@ The base may also be a larger one, such as `smollm2-135m-instruct` if you have f
                 Slip(
                     "percent",
                     lambda n: float(f"{100 * trained(n) / total(n):.2f}"),
-                    "That is the share in percent; the number itself is asked for.",
+                    "That is the share in percent; give the number of weights.",
                 ),
             ),
             digits=None,
@@ -319,7 +320,7 @@ The base may also be a larger one, such as `smollm2-135m-instruct` if you have f
                 Slip(
                     "without-adapter",
                     lambda n: total(n) - trained(n),
-                    "The adapter is missing; it belongs to the model now.",
+                    "The adapter is missing; it is part of the model now.",
                 ),
                 Slip(
                     "trained", trained, "These are the trained weights; the frozen ones count as well here."
@@ -330,13 +331,13 @@ The base may also be a larger one, such as `smollm2-135m-instruct` if you have f
         ),
         Number(
             "percent",
-            "What percentage of all weights was trained? Five digits",
+            "What percentage of all weights was trained? (five digits)",
             lambda n: 100 * trained(n) / total(n),
             (
                 Slip(
                     "share",
                     lambda n: trained(n) / total(n),
-                    "That is the share itself; times 100 it is percent.",
+                    "That is the share; multiply it by 100 to get percent.",
                 ),
                 Slip(
                     "frozen",
@@ -346,7 +347,7 @@ The base may also be a larger one, such as `smollm2-135m-instruct` if you have f
                 Slip(
                     "upside-down",
                     lambda n: total(n) / trained(n),
-                    "You divided the other way round: trained by total.",
+                    "You divided total by trained; divide trained by total.",
                 ),
             ),
         ),
@@ -357,62 +358,57 @@ The base may also be a larger one, such as `smollm2-135m-instruct` if you have f
                 Option(
                     "the training text is used up after one epoch",
                     "used-up",
-                    "A text can be read any number of times. The point is what a good loss on it "
-                    "would prove.",
+                    "A text can be used any number of times. The point is what a low loss on it would prove.",
                 ),
-                Option("a model can learn its training text by heart"),
+                Option("a model can memorize its training text"),
                 Option(
                     "on it the loss is always lower",
                     "always-lower",
-                    "It is usually higher than on the training text, and more honest.",
+                    "It is usually higher than on the training text, and tells more about new text.",
                 ),
             ),
         ),
         Prose(
             "report",
-            "Report: what you ran, what was trained of what, and how one can hear the difference.",
-            "The tiny GPT, of nearly six million weights, got an adapter on its attention layers and "
-            "read forty batches of "
-            "legal text. Under two percent of the weights were trained. The loss on held-out text "
-            "fell by half a unit, and "
-            "a story that begins with a dog now speaks of parties and notices. With the adapter off, "
-            "the story is the old "
-            "one again.",
+            "Report what you ran, how many weights were trained out of how many, and how the text differs.",
+            "I put an adapter on the attention layers of the tiny GPT, which has nearly six million "
+            "weights, and trained it on forty batches of legal text. Under two percent of the weights were "
+            "trained. The loss on held-out text fell by half a unit, and a story that begins with a dog "
+            "now mentions parties and notices. With the adapter off, the model writes the old story again.",
             (
-                "Base, style, rank and length of the training are named.",
-                "Trained and total are given, and their ratio.",
-                "It says what changed, by a figure and by a sample of text.",
+                "It names the base, the style, the rank and the length of the training.",
+                "It gives the trained weights, all weights, and their ratio.",
+                "It shows what changed, by a number and by a sample of text.",
             ),
         ),
         Prose(
             "gap",
             "What did the experiment show, and what had you predicted? If they differ, which idea "
             "misled you?",
-            "The loss fell by more than half a unit in half a minute. Who expected less counted the "
-            "weights: but a style is "
-            "a simple change, and one percent of the weights is plenty for it.",
+            "The loss fell by more than half a unit in half a minute. If I expected less, I was thinking "
+            "of the small number of weights. But a style is a simple change, and one percent of the "
+            "weights is enough for it.",
             (
-                "It names the figures of the experiment.",
-                "It compares them with the prediction as it was locked.",
-                "It says what the small share of trained weights has to do with it, or has not.",
+                "It gives the numbers from the experiment.",
+                "It compares them with your prediction.",
+                "It says what the small share of trained weights has to do with it, if anything.",
             ),
             points=1,
         ),
     ),
     hints=(
-        "The listing on page 08 is nearly all of it. Change the style of the text, the rank and the "
-        "folder's name.",
-        "print(model.trainable_parameter_count()) says trained and total; print it after add_lora.",
+        "The listing on page 08 is nearly all you need. Change the style of the text, the rank and the "
+        "name of the folder.",
+        "print(model.trainable_parameter_count()) shows trained and total; call it after add_lora.",
         "add_lora(GPT.from_pretrained('tiny-gpt'), LoraConfig(r=<yours>, "
         "target_modules='attention')), then Trainer(model, "
         "data, max_steps=40, batch_size=8).train(), then model.save_adapter('my-run').",
     ),
     pitfalls=(
-        "`All of B is zero`: save_adapter stands before train().",
+        "`All of B is zero`: you called save_adapter before train().",
         "`another base`: adapters belong to the model that they were trained on.",
         "Write counts without commas: `53248`.",
     ),
-    explanation="That was the whole technique, start to end: freeze, add, train, save. Anyone with "
-    "the same base can load your "
-    "folder and hears the same.",
+    explanation="That was the whole technique, from start to end: freeze, add, train, save. Anyone with "
+    "the same base can load your folder and gets the same model.",
 )

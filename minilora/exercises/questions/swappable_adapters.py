@@ -55,21 +55,21 @@ def load_and_swap(numbers: Numbers) -> Observed:
 QUESTION = Question(
     name="swappable-adapters",
     title="Many adapters, one base",
-    minutes=15,
+    minutes=20,
     statement="""
-Describe what is gained when adapters can be swapped on one base. Give three adapters that you might train on
-the same base, and say why this is better than three whole models. Three is the example; your own numbers may be larger.
+What do you gain if adapters can be swapped on one base? Name three adapters that you might train on the
+same base, and say why this is better than three whole models. The numbers below may use more than three
+tasks.
 """,
     draw=draw,
     given={
         "base_gigabytes": "size of the base model, GB of 10^9 bytes",
         "adapter_megabytes": "size of one adapter, MB of 10^6 bytes",
-        "tasks": "how many tasks there are, each with its adapter",
+        "tasks": "number of tasks, each with its own adapter",
     },
     prediction=Prediction(
-        "Two adapters are on the tiny GPT, and one of them is active. Compared with loading the model "
-        "anew, switching to the "
-        "other takes",
+        "The tiny GPT has two adapters, and one of them is active. Compared with loading the model again, "
+        "switching to the other takes",
         ("about as long", "a tenth to a hundredth of the time", "less than a hundredth of the time"),
         "c",
         load_and_swap,
@@ -80,13 +80,13 @@ the same base, and say why this is better than three whole models. Three is the 
             "When one adapter is swapped for another, the base's weights",
             (
                 Option(
-                    "are loaded again, to be clean",
+                    "are loaded again, to be unchanged",
                     "reloaded",
-                    "They were never touched, so there is nothing to clean and nothing to load.",
+                    "They never changed, so there is no need to load them again.",
                 ),
-                Option("stay, and other thin matrices are added to them in use"),
+                Option("stay as they are; only the update that is added to their output changes"),
                 Option(
-                    "are turned back from the first task and set for the second",
+                    "are changed back from the first task and then changed for the second",
                     "rewritten",
                     "That is merging and unmerging. A swap changes which update is added, and no "
                     "weight of the base.",
@@ -98,55 +98,57 @@ the same base, and say why this is better than three whole models. Three is the 
             "An adapter was trained on one base. On another model of exactly the same shape it",
             (
                 Option(
-                    "works as well, since every matrix has the right shape for it",
+                    "works as well, because every matrix has the right shape",
                     "shapes-suffice",
-                    "Shapes fit, meanings do not: the update was learned for the numbers of the other base.",
+                    "The shapes match, but the update was trained for the weights of the other base.",
                 ),
                 Option(
                     "works after a conversion of its file",
                     "convertible",
-                    "No conversion knows what the other base would have needed. It has to be trained again.",
+                    "A conversion cannot know what the other base needs. A new adapter has to be trained.",
                 ),
-                Option("does nothing sensible: its updates fit other weights"),
+                Option("does nothing useful: its updates belong to other weights"),
             ),
         ),
         Choice(
             "one-batch",
-            "Three customers with three adapters ask at the same moment. One base",
+            "Requests for three different adapters arrive at the same time. One base",
             (
                 Option(
-                    "has to serve them one after the other, or in three copies",
+                    "has to process them one after another, or in three copies",
                     "one-at-a-time",
-                    "The base's part is the same for all rows; only the thin update differs, row by row.",
+                    "The base's part is the same for all rows; only the small update differs from row to "
+                    "row.",
                 ),
                 Option(
                     "answers all three with the average of the adapters",
                     "averaged",
-                    "Blending is possible, but here each row gets its own adapter, and no other row notices.",
+                    "Blending is possible, but here each row gets its own adapter, without affecting the "
+                    "other rows.",
                 ),
-                Option("computes for all at once; each row gets its own adapter"),
+                Option("processes them in one batch; each row gets its own adapter"),
             ),
         ),
         Choice(
             "bad-adapter",
-            "The adapter for legal prose turns out to be badly trained. Also affected is",
+            "The adapter for legal text turns out to be badly trained. What else is affected?",
             (
-                Option("no other, nor the base"),
+                Option("no other adapter, and not the base"),
                 Option(
                     "the base, which has to be restored from a backup",
                     "base-damaged",
-                    "The base was frozen while it trained, and is what it was.",
+                    "The base was frozen during training and has not changed.",
                 ),
                 Option(
                     "every adapter that was trained on this base later",
                     "shared-fate",
-                    "Later ones were trained on the same untouched base. They never met the bad one.",
+                    "Later adapters were trained on the same unchanged base. The bad one had no part in it.",
                 ),
             ),
         ),
         Number(
             "copies-gigabytes",
-            "GB of disk for a whole fine-tuned model per task, five digits",
+            "How many GB of disk does one whole fine-tuned model per task take? (five digits)",
             lambda n: n["tasks"] * n["base_gigabytes"],
             (
                 Slip(
@@ -157,9 +159,13 @@ the same base, and say why this is better than three whole models. Three is the 
                 Slip(
                     "base-and-copies",
                     lambda n: (n["tasks"] + 1) * n["base_gigabytes"],
-                    "One copy too many: each task's model takes the place of the base.",
+                    "One copy too many: no separate base is needed.",
                 ),
-                Slip("shared", shared, "That is one base with its adapters. Asked for are whole copies."),
+                Slip(
+                    "shared",
+                    shared,
+                    "That is one base with its adapters. The question is about whole copies.",
+                ),
                 Slip(
                     "copies-and-adapters",
                     lambda n: n["tasks"] * (n["base_gigabytes"] + n["adapter_megabytes"] / 1000),
@@ -169,7 +175,7 @@ the same base, and say why this is better than three whole models. Three is the 
         ),
         Number(
             "shared-gigabytes",
-            "GB of disk for one base and an adapter per task, five digits",
+            "How many GB of disk do one base and one adapter per task take? (five digits)",
             shared,
             (
                 Slip(
@@ -180,7 +186,7 @@ the same base, and say why this is better than three whole models. Three is the 
                 Slip(
                     "no-base",
                     lambda n: n["tasks"] * n["adapter_megabytes"] / 1000,
-                    "The base is missing; an adapter alone can say nothing.",
+                    "The base is missing; an adapter does nothing without it.",
                 ),
                 Slip(
                     "binary",
@@ -205,19 +211,19 @@ the same base, and say why this is better than three whole models. Three is the 
                 Slip(
                     "megabytes-as-gigabytes",
                     lambda n: n["base_gigabytes"] + n["tasks"] * n["adapter_megabytes"],
-                    "You added megabytes to gigabytes; a thousand of the first make one of the second.",
+                    "You added megabytes to gigabytes; 1000 MB are 1 GB.",
                 ),
             ),
         ),
         Number(
             "as-heavy-as-a-copy",
-            "How many adapters weigh as much as one whole model? Five digits",
+            "How many adapters take as much space as one whole model? (five digits)",
             lambda n: 1000 * n["base_gigabytes"] / n["adapter_megabytes"],
             (
                 Slip(
                     "upside-down",
                     lambda n: n["adapter_megabytes"] / (1000 * n["base_gigabytes"]),
-                    "That is the share of one adapter; the question is how many shares make a whole.",
+                    "That is one adapter as a share of the model. Take the inverse.",
                 ),
                 Slip(
                     "per-task",
@@ -251,48 +257,46 @@ the same base, and say why this is better than three whole models. Three is the 
             "three-adapters",
             "Name three adapters for one base, each with what it would be trained on, and say why "
             "not three whole copies.",
-            "A base that knows plain English gets one adapter for contract prose (trained on "
-            "anonymized contracts), one for "
-            "answering customers (on good past answers) and one for commenting code (on functions "
-            "with their comments). "
-            "Three copies would take three times the disk and the memory, would each have to be "
-            "loaded, and would each "
-            "have to be replaced when something is wrong. With adapters the base is loaded once, a "
-            "swap takes no "
-            "noticeable time, each task can be improved or dropped alone, and the plain base is "
-            "always there.",
+            "A base that knows plain English gets one adapter for contracts (trained on anonymized "
+            "contracts), one for answering customers (on good past answers) and one for commenting code "
+            "(on functions with their comments). All three need exactly this base. Three copies would take "
+            "three times the disk space and memory, and each would have to be loaded separately. With "
+            "adapters the base is loaded once, a swap takes no noticeable time, each task can be improved "
+            "or removed on its own, and the plain base is always available.",
             (
-                "Three tasks that differ, each with its training text.",
-                "It says that all three need the same base, the very one that they were trained on.",
-                "At least two advantages: storage, memory, time of a swap, independence, the base kept.",
+                "It names three different tasks, each with its training text.",
+                "It says that all three need the same base, exactly the one they were trained on.",
+                "It names at least two advantages: storage, memory, time of a swap, independence, the "
+                "unchanged base.",
             ),
         ),
         Prose(
             "gap",
             "What did the experiment show, and what had you predicted? If they differ, which idea "
             "misled you?",
-            "A swap took about a microsecond, loading many milliseconds: a difference of thousands "
-            "even with this tiny "
-            "model. Who expected a tenth thought that something is copied. Nothing is: all adapters "
-            "lie in memory, and the "
-            "swap notes which of them is added from now on.",
+            "A swap took microseconds, loading took many milliseconds: a factor of thousands, even with "
+            "this tiny model. If I expected a tenth, I was thinking that something is copied. Nothing is: "
+            "all adapters are in memory, and the swap only records which one is active.",
             (
-                "It names the figures of the experiment.",
-                "It compares them with the prediction as it was locked.",
+                "It gives the numbers from the experiment.",
+                "It compares them with your prediction.",
                 "It says what a swap does and does not do.",
             ),
             points=1,
         ),
     ),
     hints=(
-        "Imagine a machine with exchangeable tips. What of it is there once, and what is there once per job?",
-        "Bring both sizes to one unit before you add. And ask of each statement what it would do to "
-        "the base.",
+        "Think of a screwdriver with exchangeable bits. What do you need once, and what do you need once "
+        "per task?",
+        "Convert both sizes to the same unit before you add. For each statement, ask what it would mean "
+        "for the base.",
         "copies = tasks · base; shared = base + tasks · adapter / 1000; as heavy as a copy = 1000 · "
         "base / adapter.",
     ),
-    pitfalls=("GB and MB: here a GB is 1000 MB.", "The three examples are a text, and no program judges it."),
-    explanation="One base and many adapters is cheap in three ways: on disk, in memory, and when a "
-    "task has to be changed. The "
-    "condition is that all of them were trained on that very base.",
+    pitfalls=(
+        "Do not mix up GB and MB: here a GB is 1000 MB.",
+        "A person reads your three examples; the check does not.",
+    ),
+    explanation="One base with many adapters saves disk space, memory, and time when a task changes. The "
+    "condition is that all adapters were trained on exactly this base.",
 )

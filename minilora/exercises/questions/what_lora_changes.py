@@ -63,10 +63,10 @@ def train_a_little(numbers: Numbers) -> Observed:
 QUESTION = Question(
     name="what-lora-changes",
     title="What LoRA changes, and what it leaves alone",
-    minutes=20,
+    minutes=25,
     statement="""
-Say in your own words, with a comparison of your own, what changes while LoRA trains and what stays frozen, and
-why so much memory is saved. The parts below take the question apart; begin with the prediction.
+Explain in your own words, with an analogy of your own, what changes while LoRA trains, what stays frozen,
+and why that saves so much memory. The form below leads you through the question; begin with the prediction.
 """,
     draw=draw,
     given={
@@ -75,10 +75,9 @@ why so much memory is saved. The parts below take the question apart; begin with
         "r": "rank of the adapter beside it",
     },
     prediction=Prediction(
-        "LoRA trains the tiny GPT for three steps, with adapters on its attention layers. How many "
-        "of the tensors "
-        "that the model had before will hold other numbers afterwards?",
-        ("none at all", "only those of the layers that carry an adapter", "all of them, each by very little"),
+        "You train the tiny GPT with LoRA for three steps, with adapters on its attention layers. How many "
+        "of the model's original tensors will have changed afterwards?",
+        ("none at all", "only those of the layers with an adapter", "all of them, but only slightly"),
         "a",
         train_a_little,
     ),
@@ -88,66 +87,62 @@ why so much memory is saved. The parts below take the question apart; begin with
             "While LoRA trains, the numbers in the model's own matrices",
             (
                 Option(
-                    "move too, but with a much smaller learning rate",
+                    "change too, but with a much smaller learning rate",
                     "small-steps",
-                    "Frozen does not mean slow. The optimizer never gets these weights, so they stay "
-                    "as they were, "
-                    "to the last bit.",
+                    "Frozen does not mean slow. The optimizer does not update these weights at all, so "
+                    "they stay the same to the last bit.",
                 ),
                 Option(
                     "are overwritten by the adapter's numbers",
                     "overwritten",
-                    "The adapter stands beside the matrix. Both compute, their outputs are added, "
-                    "and nothing is "
+                    "The adapter works beside the matrix. The outputs of both are added, and nothing is "
                     "written into W.",
                 ),
                 Option("stay exactly as they were"),
                 Option(
                     "change in the layers with an adapter, and nowhere else",
                     "adapted-layers-change",
-                    "Also in a layer with an adapter the matrix W is frozen; what learns there is A and B.",
+                    "Even in a layer with an adapter, the matrix W is frozen; only A and B are trained.",
                 ),
             ),
         ),
         Choice(
             "where-memory-goes",
-            "Most of the memory that LoRA saves in training was taken, in full fine-tuning, by",
+            "In full fine-tuning, most of the memory that LoRA saves is taken by",
             (
                 Option(
                     "the weights themselves: with LoRA the model is smaller",
                     "smaller-model",
-                    "The whole frozen model is still in memory, plus the adapter. What shrinks is "
-                    "the bookkeeping "
-                    "that each trained weight brings along.",
+                    "The whole frozen model is still in memory, plus the adapter. What is saved are the "
+                    "gradient and the running means of each weight that is no longer trained.",
                 ),
                 Option("gradients and running means of every weight"),
                 Option(
-                    "the text, which LoRA needs less of",
+                    "the text: LoRA needs less of it",
                     "less-data",
-                    "A batch is as large with LoRA as without. Compare what is kept for each trained weight.",
+                    "A batch is the same size with LoRA. Compare what is stored for each trained weight.",
                 ),
                 Option(
-                    "the outputs of layers, which frozen layers need not compute",
+                    "the activations, which frozen layers need not compute",
                     "frozen-not-computed",
-                    "Frozen layers still compute: without their outputs there is no prediction, and no loss.",
+                    "Frozen layers still compute: without their outputs there is no prediction and no loss.",
                 ),
             ),
         ),
         Choice(
             "fresh-adapter",
-            "Right after an adapter is put in, before any training, the model answers",
+            "Right after adding an adapter, before any training, the model's output is",
             (
-                Option("as before, since B is zero and so is the update"),
+                Option("the same as before, because B is zero and so is the update"),
                 Option(
-                    "nonsense, since A is random",
+                    "nonsense, because A is random",
                     "random-start",
-                    "A is random, but what it computes goes through B next, and B starts at zero.",
+                    "A is random, but its result is multiplied by B, which starts at zero.",
                 ),
                 Option(
-                    "nothing useful, since the frozen layers are switched off",
+                    "useless, because the frozen layers are switched off",
                     "switched-off",
-                    "Frozen weights are not switched off. They do all the work until the adapter has "
-                    "learned something.",
+                    "Frozen weights are not switched off. They do all the work until the adapter is trained.",
                 ),
             ),
         ),
@@ -156,23 +151,22 @@ why so much memory is saved. The parts below take the question apart; begin with
             "In the backward pass, the frozen matrices",
             (
                 Option(
-                    "stop the gradient, so only the topmost adapter can learn",
+                    "stop the gradient, so only the last adapter can learn",
                     "gradient-stops",
-                    "Gradients pass through a frozen layer to those below it. Only the gradient with "
-                    "respect to its "
-                    "own weights is left out.",
+                    "Gradients pass through a frozen layer to earlier layers. Only the gradient of its own "
+                    "weights is left out.",
                 ),
                 Option(
-                    "get gradients like all the others, which are then thrown away unused",
+                    "get gradients like all others, which are then discarded",
                     "gradients-thrown-away",
-                    "Their gradients are never computed: that is where both memory and time are saved.",
+                    "Their gradients are never computed. That saves both memory and time.",
                 ),
-                Option("let gradients through, but get none for their own weights"),
+                Option("pass gradients on to earlier layers, but get none for their own weights"),
             ),
         ),
         Number(
             "trained",
-            "How many numbers are trained in your layer?",
+            "How many weights are trained in your layer?",
             adapter,
             (
                 Slip("full-matrix", matrix, "That is the size of W, which is frozen. Count A and B."),
@@ -204,7 +198,7 @@ why so much memory is saved. The parts below take the question apart; begin with
                 Slip(
                     "difference",
                     lambda n: matrix(n) - adapter(n),
-                    "That is how many fewer weights train. Asked for is how many do: count A and B.",
+                    "That is how many fewer weights are trained. Count those that are: A and B.",
                 ),
                 Slip(
                     "both-sides-r",
@@ -214,23 +208,23 @@ why so much memory is saved. The parts below take the question apart; begin with
                 Slip(
                     "with-base",
                     lambda n: matrix(n) + adapter(n),
-                    "That counts W as well. It takes part, but it does not train.",
+                    "That counts W as well. W is used, but it is not trained.",
                 ),
             ),
             digits=None,
         ),
         Number(
             "saved-megabytes",
-            "Gradients (4 bytes) and Adam's two running means (4 bytes each) are kept for trained "
-            "weights. How many "
-            "MB (of 10^6 bytes) of them does it save that W is frozen? Leave A and B out; five digits",
+            "Each trained weight needs a gradient (4 bytes) and Adam's two running means (4 bytes each). "
+            "How many MB (10^6 bytes) of these do you save because W is frozen? Leave out A and B. (five "
+            "digits)",
             lambda n: 12 * matrix(n) / 1e6,
             (
                 Slip(
                     "weights-too",
                     lambda n: 16 * matrix(n) / 1e6,
-                    "You count W itself as saved (4 bytes more each), but W stays in memory: it has "
-                    "to compute.",
+                    "You count W itself as saved (4 more bytes each), but W must stay in memory: it is "
+                    "still used.",
                 ),
                 Slip(
                     "no-gradients",
@@ -245,12 +239,12 @@ why so much memory is saved. The parts below take the question apart; begin with
                 Slip(
                     "less-adapter",
                     lambda n: 12 * (matrix(n) - adapter(n)) / 1e6,
-                    "You subtract what A and B cost. They are to be left out here.",
+                    "You subtract the cost of A and B. Leave them out here.",
                 ),
                 Slip(
                     "plus-adapter",
                     lambda n: 12 * (matrix(n) + adapter(n)) / 1e6,
-                    "A and B are in your sum. They are to be left out here.",
+                    "Your sum includes A and B. Leave them out here.",
                 ),
                 Slip(
                     "numbers-for-bytes",
@@ -260,66 +254,62 @@ why so much memory is saved. The parts below take the question apart; begin with
                 Slip(
                     "sixteen-bit",
                     lambda n: 6 * matrix(n) / 1e6,
-                    "You count 2 bytes for each number. Gradients and means take 4 bytes each here.",
+                    "You count 2 bytes per number. Gradients and running means take 4 bytes each here.",
                 ),
                 Slip(
                     "of-the-adapter",
                     lambda n: 12 * adapter(n) / 1e6,
-                    "That is what the adapter costs. Asked for is what the frozen W no longer does.",
+                    "That is the cost of the adapter. Compute what the frozen W saves.",
                 ),
             ),
         ),
         Prose(
             "analogy",
-            "Explain with a comparison of your own (not a book with notes) what is frozen, what "
-            "learns, and why that "
-            "saves memory.",
-            "A grand piano is not rebuilt for a piece; the pianist puts a few felt strips between "
-            "the strings. The "
-            "instrument, with its thousands of parts, stays as it is and still makes all the sound: "
-            "the frozen weights. "
-            "The strips are the adapter, small, tried out and moved until it sounds right, and taken "
-            "out afterwards. "
-            "Memory is saved because only what is being adjusted needs notes on how to adjust it: a "
-            "gradient and two "
-            "running means for each weight that learns, none for those that stay.",
+            "Use an analogy of your own (not a book with notes) to explain what is frozen, what is "
+            "trained, and why that saves memory.",
+            "Nobody rebuilds a grand piano for one piece. Some pianists put a few felt strips between the "
+            "strings instead. The instrument, with its thousands of parts, stays as it is and still makes "
+            "all the sound: these are the frozen weights. The strips are the adapter: small, moved around "
+            "until it sounds right, and easy to take out again. Memory is saved because only what is "
+            "adjusted needs notes on how to adjust it: a gradient and two running means per trained "
+            "weight, and none for frozen weights.",
             (
-                "It says what stays exactly the same, and that this still does the main work.",
-                "It says what is added, that it is small, and that only this learns.",
-                "The saving is explained by what is kept for each trained weight, not by a smaller model.",
-                "It is a comparison of your own, and you can say where it stops fitting.",
+                "It says what stays exactly the same, and that this part still does most of the work.",
+                "It says what is added, that it is small, and that only this part is trained.",
+                "It explains the saving by what is stored for each trained weight, not by a smaller model.",
+                "The analogy is your own, and you say where it breaks down.",
             ),
         ),
         Prose(
             "gap",
             "What did the experiment show, and what had you predicted? If they differ, which idea "
             "misled you?",
-            "No tensor of the base changed, not even in the layers with adapters, while every "
-            "adapter did. Who expected "
-            "tiny changes everywhere was thinking of full fine-tuning with a small learning rate: "
-            "but a frozen weight is "
-            "never handed to the optimizer, so there is no step, however small.",
+            "No tensor of the base changed, not even in the layers with adapters, while every adapter did. "
+            "If I expected small changes everywhere, I was thinking of full fine-tuning with a small "
+            "learning rate. But the optimizer never updates a frozen weight, so there is no step, however "
+            "small.",
             (
-                "It names the figures of the experiment.",
-                "It compares them with the prediction as it was locked.",
-                "It says why, not only that.",
+                "It gives the numbers from the experiment.",
+                "It compares them with your prediction.",
+                "It says why, not only what.",
             ),
             points=1,
         ),
     ),
     hints=(
-        "For each claim ask two things: does it compute? Does it learn? A frozen weight does the first only.",
-        "A has r rows as long as the input, B has r columns as long as the output. And of W, what is "
-        "still needed if it "
-        "never moves?",
-        "trained = r · (in + out). Saved are a gradient (4 bytes) and two means (8 bytes) for each "
-        "of in · out weights.",
+        "For each statement ask two things: is the weight used, and is it trained? A frozen weight is only "
+        "used.",
+        "A has r rows of length in, and B has r columns of length out. And what does W still need, if it "
+        "never changes?",
+        "trained = r · (in + out). Each of the in · out frozen weights saves a gradient (4 bytes) and two "
+        "running means (8 bytes).",
     ),
     pitfalls=(
-        "Write numbers without commas or units: `32768`, not `32,768`.",
-        'Your numbers follow from "student". With another name there, other answers are right.',
+        "In the cell, write numbers without commas or units: `32768`, not `32,768`.",
+        'Your numbers depend on the name under "student". With a different name, different answers are '
+        "right.",
     ),
-    explanation="LoRA leaves the model whole and working, and trains a thin detour beside it. The "
-    "saving does not come from a "
-    "smaller model but from bookkeeping: 12 bytes that each frozen weight no longer needs.",
+    explanation="LoRA leaves the model unchanged and trains a narrow second path beside it. It does not "
+    "save memory by making the model smaller, but by dropping 12 bytes per frozen weight: the "
+    "gradient and Adam's two running means.",
 )
