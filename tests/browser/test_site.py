@@ -334,9 +334,11 @@ def test_after_the_first_visit_the_site_needs_no_network(site, address, browser)
         else:
             pytest.fail("the service worker has not kept all files within five minutes")
         page.context.set_offline(True)
-        for path in (PREDICTING, GALLERY, "docs/glossary.html", "search.html"):
+        for path in (PREDICTING, GALLERY, "docs/glossary.html"):
             page.goto(address + path)
             assert page.locator("h1").first.is_visible()
+        page.goto(address + "search.html?q=adapter")
+        page.locator("#search-results li").first.wait_for()
         page.goto(address + GALLERY)
         wake(page, "RankExplorer")
         page.context.set_offline(False)
