@@ -19,6 +19,7 @@ from pathlib import Path
 from executing import digest
 
 ROOT = Path(__file__).resolve().parents[1]
+MARKS = re.compile(r'<script src="[^"]*sphinx_highlight\.js[^"]*"></script>')
 SCRIPT = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 # Styles stand in the drawings and tables themselves. `wasm-unsafe-eval` allows WebAssembly, not eval.
 POLICY = (
@@ -130,7 +131,8 @@ def finish(site: Path) -> None:
         if (
             "Content-Security-Policy" not in html
         ):  # else Sphinx has left the page of an earlier build as it was
-            page.write_text(with_levels(with_policy(html)), encoding="utf-8")
+            html = with_levels(with_policy(html))
+            page.write_text(html if page.name == "search.html" else without_marks(html), encoding="utf-8")
     paths = [path for path in sorted(site.rglob("*")) if path.is_file() and not path.name.startswith(".")]
     files = {path.relative_to(site).as_posix(): path for path in paths if path.name != "sw.js"}
     whole = hashlib.sha256()
@@ -141,6 +143,11 @@ def finish(site: Path) -> None:
     worker = worker.replace("@VERSION@", whole.hexdigest()[:12]).replace('"@FILES@"', json.dumps(small))
     (site / "sw.js").write_text(worker, encoding="utf-8")
     (site / ".nojekyll").touch()  # GitHub Pages would leave out folders that begin with an underscore
+
+
+def without_marks(html: str) -> str:
+    """Sphinx marks what was searched for, and fails at the hints within a drawing. The search page needs the file."""
+    return MARKS.sub("", html)
 
 
 def with_levels(html: str) -> str:
