@@ -45,11 +45,15 @@ def _decaying(rng: np.random.Generator) -> Case:
 
 
 def _flat(rng: np.random.Generator) -> Case:
-    """The nearest rank is one too few, and rounding to two digits changes nothing: else both would err alike."""
+    """Such that mistakes differ: the nearest rank is one too few, and rounding to two digits changes nothing."""
     values = np.sort(rng.integers(40, 80, int(rng.integers(16, 24))) / 16)[::-1].copy()
     while True:
         arguments, less = _between(rng, values, 0.4)
-        if np.round(less, 2) < np.round(arguments["share"], 2):
+        of_all = round(arguments["share"] * len(values))  # a share of their number, however it is rounded
+        if (
+            np.round(less, 2) < np.round(arguments["share"], 2)
+            and abs(smallest_first(**arguments) - of_all) > 1
+        ):
             return Case("a nearly flat spectrum", arguments)
 
 
