@@ -18,6 +18,7 @@ from minilora.grading.sandbox import choose
 from minilora.grading.submission import Submission, read_notebook
 
 PAGES = sorted((Path(__file__).parents[1] / "exercises").glob("*.ipynb"))
+LORA = next(page for page in PAGES if page.stem == "03_lora")
 COUNT = 500
 
 
@@ -171,14 +172,13 @@ def test_no_line_of_a_learners_is_lost_from_500_damaged_notebooks(tenth):
 
 
 def test_answers_land_in_their_cells_and_earn_what_they_did(tmp_path, capsys):
-    path = PAGES[1]
-    page = handed_out(path)
+    page = handed_out(LORA)
     for cell in page["cells"]:
         exercise = registry.BY_NAME.get(grade_id(cell).removesuffix("-answers"))
         if cell["cell_type"] == "code" and exercise:
             args = () if isinstance(exercise, Exercise) else ("ada",)
             cell["source"] = exercise.solution_source(*args)
-    new = corrected(handed_out(path))
+    new = corrected(handed_out(LORA))
     for cell in new["cells"]:
         if grade_id(cell) == "merge":
             cell["source"] = "".join(cell["source"]).replace("def merge(W,", "def merge(weight,")
@@ -202,7 +202,7 @@ def test_answers_land_in_their_cells_and_earn_what_they_did(tmp_path, capsys):
 
 
 def test_of_two_answers_the_later_stands_in_the_cell_and_the_earlier_above_it():
-    page = handed_out(PAGES[1])
+    page = handed_out(LORA)
     old = copy.deepcopy(page)
     place = next(n for n, cell in enumerate(old["cells"]) if grade_id(cell) == "merge")
     one, two = (f"def merge(W, A, B, alpha):\n    return {number}" for number in (1, 2))
