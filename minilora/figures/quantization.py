@@ -118,7 +118,7 @@ def _lines(
     for value in OUTLIERS:  # the track: each stop is larger than its mark, so that a finger finds it
         x = place(value or block[0])
         stop = [
-            rect(x - 17, UPPER - 24, 34, 44, "#000000", opacity=0),
+            rect(x - 17, UPPER - 24, 34, 44, "none"),
             dot(x, UPPER, 2.5, COLORS["gradients"]),
         ]
         if value == outlier:
@@ -176,7 +176,7 @@ def _bars(schemes: Sequence[Scheme], chosen: int) -> list[str]:
         end = x(min(1.0, scheme.error))
         inside = end > WIDTH - 140
         bar = [
-            rect(0, y - 2, WIDTH, ROW - 2, "#000000", opacity=0),
+            rect(0, y - 2, WIDTH, ROW - 2, "none"),
             text(0, y + 16, scheme.name, size=SIZE, bold=mine),
             rect(BAR_LEFT, y, max(1.0, end - BAR_LEFT), 20, COLORS["quantized" if mine else "neutral"]),
             text(

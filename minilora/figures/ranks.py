@@ -128,7 +128,7 @@ def _losses(rank: int, losses: Mapping[int | str, float], left: float, right: fl
     parts += [curve([(x(r), y(losses[r])) for r in ranks], COLORS["trainable"])]
     for r in ranks:  # a click on a dot moves the slider there; the clear one around it is easier to hit
         dots = [
-            dot(x(r), y(losses[r]), size, COLORS["trainable"], opacity=o) for size, o in ((12, 0), (3, 1))
+            dot(x(r), y(losses[r]), size, COLORS["trainable"], opacity=o) for size, o in ((10, 0), (3, 1))
         ]
         parts.append(holds(dots, "rank", r))
     parts += [dot(x(rank), y(losses[rank]), 7, COLORS["trainable"])] if rank in losses else []

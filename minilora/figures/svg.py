@@ -127,11 +127,13 @@ def dot(x: float, y: float, radius: float, fill: str, *, opacity: float = 1) -> 
 def holds(parts: Iterable[str], control: str, value: object, cursor: str = "pointer") -> str:
     """Parts that set a control of the explorable when they are clicked, or dragged to (widgets/holding.js).
 
+    A box without a fill among them counts too: it makes a small mark easier to hit.
+
     >>> holds([dot(5, 5, 2, "#000000")], "outlier", 8)[:30]
     '<g data-set="outlier=8" style='
     """
     name = escape(f"{control}={in_a_name(value)}")
-    return f'<g data-set="{name}" style="cursor:{cursor};touch-action:none">{"".join(parts)}</g>'
+    return f'<g data-set="{name}" style="cursor:{cursor};touch-action:none;pointer-events:all">{"".join(parts)}</g>'
 
 
 def polygon(points: Iterable[tuple[float, float]], fill: str, *, opacity: float = 1) -> str:
