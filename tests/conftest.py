@@ -1,6 +1,7 @@
 """Fixtures of several test files, and a word about what this run cannot test."""
 
 import os
+import signal
 import sys
 
 import pytest
@@ -9,6 +10,10 @@ if (
     "PYTEST_XDIST_WORKER" in os.environ
 ):  # before torch is imported: processes share the cores, so a thread for each
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # started in the background of a shell, and every program that a test starts would ignore Ctrl-C as well
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from minilora.gpt import GPT
 from tests.browser import missing

@@ -5,6 +5,7 @@ Not here: which notebook of a submission counts (choosing.py).
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from minilora.exercises import registry
@@ -18,8 +19,17 @@ def choose_exercises(names: list[str] | None) -> tuple[str, ...]:
     if not names:
         return tuple(registry.BY_NAME)
     chosen: list[Question | Exercise] = []
+    empty = []
     for name in names:
-        chosen += _of_notebook(Path(name)) if name.endswith(".ipynb") else [registry.get(name)]
+        found = _of_notebook(Path(name)) if name.endswith(".ipynb") else [registry.get(name)]
+        chosen += found
+        empty += [] if found else [name]
+    if not chosen:
+        raise ValueError(
+            f"{', '.join(empty)} holds none of the exercises; give the notebook that you handed out, or their names"
+        )
+    for name in empty:  # such as the page on NumPy, where exercises/*.ipynb was given
+        print(f"{name} holds no exercises, so it does not count", file=sys.stderr)
     return tuple(exercise.name for exercise in registry.BY_NAME.values() if exercise in chosen)
 
 
@@ -35,9 +45,4 @@ def _of_notebook(path: Path) -> list[Question | Exercise]:
     found = [e for e in known if e.name in ids or f"{e.name}-answers" in ids]
     functions = [e for e in known if isinstance(e, Exercise)]
     text = "\n".join(cell.source for cell in cells)
-    found += [e for e in functions if f"def {e.function_name}(" in text and e not in found]
-    if not found:
-        raise ValueError(
-            f"{path} holds none of the exercises; give the notebook that you handed out, or their names"
-        )
-    return found
+    return found + [e for e in functions if f"def {e.function_name}(" in text and e not in found]
