@@ -48,6 +48,7 @@ BENCHMARKS = (
     Benchmark("lora_against_full", "LoRA against full fine-tuning"),
     Benchmark("gguf_texts", "The same texts in llama.cpp"),
     Benchmark("walls", "Where rank is the limit"),
+    Benchmark("forgetting", "What a fine-tuning forgets"),
     Benchmark("adapters", "Adapters beside peft and transformers"),
     Benchmark("quantization", "Four bits beside bitsandbytes, on a CPU"),
     Benchmark("qlora_quality", "What four bits cost"),
