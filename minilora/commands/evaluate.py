@@ -22,7 +22,7 @@ class Settings(ModelSettings):
     sequence_length: int | None = option(
         None, "data", "tokens per row (default: as finetune would choose)", least=1
     )
-    batch_size: int = option(4, "data", "rows at a time", least=1)
+    batch_size: int = option(4, "data", "rows of tokens that are read together", least=1)
     format: str = option("text", "output", "of the result", choices=("text", "json"))
 
 
