@@ -1,8 +1,7 @@
 """A model of 135 million weights learns to talk like a pirate: recorded, or live where the model is at hand.
 
-Live it runs in a process of its own, so that the page's stays small, and takes the steps of `main` below, which are those
-of the chapter's listing. Not here: the data (assets/pirate.jsonl), and other
-settings (`minilora finetune`).
+Live it runs in a process of its own, so that the page's stays small, and takes the steps of `main` below, which are
+those of the chapter's listing. Not here: the data (assets/pirate.jsonl), and other settings (`minilora finetune`).
 """
 
 from __future__ import annotations
