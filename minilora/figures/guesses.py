@@ -85,7 +85,9 @@ def among_options(
     elif guess == right:
         sentence = f"Right: you guessed {guess}" + (f", and it is {measured}." if measured else ".")
     else:
-        sentence = f"You guessed {guess}; " + (f"it is {measured}." if measured else f"the answer is {right}.")
+        sentence = f"You guessed {guess}; " + (
+            f"it is {measured}." if measured else f"the answer is {right}."
+        )
     parts, y = [svg.title(heading)], 30.0
     for option in options:
         if option == right:
@@ -102,7 +104,7 @@ def among_options(
 
 
 def in_words(number: float, unit: str = "") -> str:
-    """A number as one writes it: three significant digits, or whole from 1,000 on.
+    """A number as people write it: three significant digits, or whole from 1,000 on.
 
     >>> in_words(1.8123, "%"), in_words(106_496), in_words(0.5, "GB"), in_words(120)
     ('1.81%', '106,496', '0.5 GB', '120')

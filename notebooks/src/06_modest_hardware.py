@@ -132,7 +132,7 @@ reveal("batch-on-24", fitting[False])
 #
 # 1. **what trains, and how the rest is stored:** full, LoRA, QLoRA;
 # 2. **the [batch size](../docs/glossary.md#batch):** activations grow with every row;
-# 3. **the length of a row:** likewise;
+# 3. **the sequence length:** likewise;
 # 4. **[gradient checkpointing](../docs/glossary.md#gradient-checkpointing):** keep only a few of the activations, and compute
 #    the others a second time when they are needed.
 #
