@@ -3,7 +3,7 @@
     python benchmarks/memory_gpu.py --out memory_gpu.json
 
 The models have published shapes and random weights, made on the GPU: memory does not depend on what they have learned.
-All run in one process, one after the other; one that does not fit is recorded and the others go on. The errors are
+All run in one process, one after the other; one that does not fit is recorded and the others continue. The errors are
 shares of the measured peak. With --smoke a tiny shape takes the place of each on a CPU, to try the program itself.
 """
 
@@ -119,7 +119,7 @@ def measure(case: Case, shape: ModelShape, device: str) -> dict[str, Any]:
             "measured_parts": measured.parts,
             "error": planned.total / measured.peak - 1,
         }
-    except Exception as error:  # does not fit, or anything else: it is recorded, and the others go on
+    except Exception as error:  # does not fit, or anything else: it is recorded, and the others continue
         row["failed"] = f"{type(error).__name__}: {str(error)[:300]}"
     row["seconds"] = time.perf_counter() - start
     return row

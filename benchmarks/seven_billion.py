@@ -467,7 +467,7 @@ def page(recorded: dict[str, Any]) -> str:
 
 
 def outcome(method: str, attempts: list[dict[str, Any]]) -> str:
-    """In words, what fits on the largest card that was tried: a textbook expects that full fine-tuning never does."""
+    """In words, what fits on the largest GPU that was tried: a textbook expects that full fine-tuning never does."""
     largest = max(row["budget_gb"] for row in attempts)
     found = [row for row in attempts if row["method"] == method and row["budget_gb"] == largest]
     return " and ".join(

@@ -38,7 +38,7 @@ def test_full_by_hand():
     assert plan.trained == WEIGHTS
     assert found["weights"] == found["gradients"] == plan.file_bytes == 2 * WEIGHTS
     assert found["optimizer"] == 4 * WEIGHTS
-    assert found["adapters"] == found["quantization constants"] == found["safety copy"] == 0
+    assert found["adapters"] == found["quantization constants"] == found["backup"] == 0
     # kept for the backward pass by one block, bytes per token: two norms' inputs and scales 2·(16 + 4); q and the
     # attention's output 2·16, k and v 2·8, one sum for each of two heads 2·4; gate, silu(gate), up 3·32; inputs of
     # q/k/v and of gate/up 2·16, of down_proj 32
@@ -65,9 +65,7 @@ def test_lora_by_hand():
     assert plan.trained == 2 * 3 * ((8 + 8) + (8 + 4))
     found = sizes(plan)
     assert found["weights"] == 2 * WEIGHTS
-    assert (
-        found["adapters"] == found["gradients"] == found["safety copy"] == plan.file_bytes == 4 * plan.trained
-    )
+    assert found["adapters"] == found["gradients"] == found["backup"] == plan.file_bytes == 4 * plan.trained
     assert found["optimizer"] == 8 * plan.trained
 
 

@@ -194,7 +194,7 @@ def heading(exercise: Question | Exercise) -> str:
 def advice(exercise: Question | Exercise) -> str:
     pitfalls = "\n".join(f"- {pitfall}" for pitfall in exercise.pitfalls)
     return (
-        f"\n**You may meet:**\n\n{pitfalls}\n\n"
+        f"\n**Common pitfalls:**\n\n{pitfalls}\n\n"
         f'**Stuck?** `hint("{exercise.name}")`, and after an attempt `solution("{exercise.name}")`.'
     )
 

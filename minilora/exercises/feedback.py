@@ -120,7 +120,7 @@ def folded_hints(hints: tuple[str, ...]) -> str:
 
 
 def show(value: Any) -> str:
-    """Plain data as text of a size that one can take in.
+    """Plain data as text of a size that can be taken in.
 
     >>> print(show({"r": 2, "A": np.array([[0.5, -1.25]])}))
     r: 2

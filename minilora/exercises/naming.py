@@ -47,7 +47,7 @@ def name_mistake(
             if mistake is not None:
                 return mistake
     if states & {RAISED, STOPPED}:
-        return _only_there(cases, problems)  # the error speaks for itself
+        return _only_there(cases, problems)  # the error says it all
     return _only_there(cases, problems) or _plain_problem(exercise, cases, replies, expected, problems)
 
 

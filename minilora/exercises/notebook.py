@@ -1,7 +1,7 @@
 """What the learner calls. It shows words, never a traceback of ours.
 
 Not here: deciding (judging.py) and looks (feedback.py). This check is for learning; it runs the learner's code in the
-learner's own process, so whoever wants to fool it can. Marks come from a grader.
+learner's own process, so a learner who wants to fool it can. Marks come from a grader.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def _read() -> dict[str, Record]:
 def update(name: str, change: Callable[[Record], None]) -> Record:
     """Reads the file, lets `change` alter the record of one exercise, and writes the file; returns the record.
 
-    Where nothing can be written, the learner is told once and goes on without.
+    Where nothing can be written, the learner is told once and continues without.
     """
     try:
         records = (

@@ -99,7 +99,7 @@ class Slip:
 class Number:
     """A number to work out. digits: significant digits that must be right; None where it is counted exactly.
 
-    Five digits tell the parts of every sum apart: whoever leaves out the smallest part, for any student, is off by more
+    Five digits tell the parts of every sum apart: without its smallest part, for any student, a sum is off by more
     than twice half a unit of the fifth digit (1e-4 of the number), so that no rounding makes the two the same.
     """
 

@@ -16,7 +16,7 @@ GAP = 10.0
 BOX, TOP, HIGH = (WIDTH - 3 * GAP) / 4, 56.0, 96.0
 LINE = 19.0
 LETTERS = 82
-WAYS = {  # name, and the colours of its weights: most of them, and those that train
+WAYS = {  # name, and the colors of its weights: most of them, and those that train
     "none": ("No fine-tuning", COLORS["frozen"], COLORS["frozen"]),
     "qlora": ("QLoRA", COLORS["quantized"], COLORS["trainable"]),
     "lora": ("LoRA", COLORS["frozen"], COLORS["trainable"]),

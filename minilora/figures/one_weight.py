@@ -12,7 +12,7 @@ from minilora.figures.svg import WIDTH, frame, line, rect, svg, text, title
 
 GAP, TOP, HIGH = 8.0, 34.0, 76.0
 BOX = (WIDTH - 3 * GAP) / 4
-NAMES = (  # in two lines each, and the colour
+NAMES = (  # in two lines each, and the color
     ("the weight", "itself", COLORS["trainable"]),
     ("its gradient", "", COLORS["gradients"]),
     ("Adam's average", "of the gradient", COLORS["optimizer"]),

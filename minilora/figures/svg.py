@@ -1,6 +1,6 @@
 """The few SVG elements that the explorables are drawn with: strings in, strings out.
 
-A drawing is WIDTH units wide and shrinks with the page. Text takes the page's colour (`currentColor`), so one picture
+A drawing is WIDTH units wide and shrinks with the page. Text takes the page's color (`currentColor`), so one picture
 serves a light and a dark theme. Nothing has an id: many pictures share a page. Not here: layout, axes, animation.
 """
 
@@ -172,7 +172,7 @@ def bytes_in_words(number: float) -> str:
 
 
 def gib(number: float) -> str:
-    """Bytes in GiB, as the memory of graphics cards is counted.
+    """Bytes in GiB, as the memory of GPUs is counted.
 
     >>> gib(24 * 2**30), gib(2**29), gib(3 * 2**20)
     ('24.0 GiB', '0.5 GiB', '0.0029 GiB')

@@ -1,4 +1,4 @@
-"""What one can choose in a fine-tuning run, and for a model that is loaded: declared once, for commands and Python.
+"""What can be chosen in a fine-tuning run, and for a model that is loaded: declared once, for commands and Python.
 
 Not here: what the choices do (run.py and the engine), and how they are read from a command line (options.py).
 """

@@ -1,4 +1,4 @@
-"""What one sees of a run while it trains: a bar, validation and samples, history.jsonl, TensorBoard where installed.
+"""What is shown of a run while it trains: a bar, validation and samples, history.jsonl, TensorBoard where installed.
 
 Not here: the loop (training/trainer.py), which calls `Watch` after each step.
 """

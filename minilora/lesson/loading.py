@@ -1,6 +1,6 @@
-"""A word to whoever waits for PyTorch. Does not import anything itself.
+"""A word to those who wait for PyTorch. Does not import anything itself.
 
-Apart from the others so that it can speak before they are imported.
+Apart from the others so that it can print before they are imported.
 """
 
 from __future__ import annotations

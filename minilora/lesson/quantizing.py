@@ -23,7 +23,7 @@ from minilora.training.datasets import TokenData
 from minilora.training.loss import evaluate
 
 BINS = 64
-LEARNS = ("adapters", "gradients", "optimizer", "safety copy")
+LEARNS = ("adapters", "gradients", "optimizer", "backup")
 
 
 def heavy_parts(memory: MeasuredMemory | MemoryPlan) -> dict[str, int]:
@@ -152,7 +152,7 @@ def compare_schemes(
     Args:
         name: As in `GPT.from_pretrained`.
         held_out: Text to measure the loss on.
-        schemes: `quant_type` and `block_size` of each; None is one block per matrix. The model as it is comes first,
+        schemes: `quant_type` and `block_size` of each; None is one scale per tensor. The model as it is comes first,
             as ("float32", None).
     """
     original = GPT.from_pretrained(name)
@@ -166,7 +166,7 @@ def compare_schemes(
         print(f"{len(found) - 1} measured;", end=" ", flush=True)
     rows = []
     for (quant_type, block_size), each in found.items():
-        blocks = f"blocks of {block_size}" if block_size else "one block per matrix"
+        blocks = f"blocks of {block_size:,}" if block_size else "per tensor"
         words = quant_type if quant_type == "float32" else f"{quant_type}, {blocks}"
         rows.append([words, f"{each.bits:.4g}", f"{each.error:.1%}", f"{each.loss:.3f}"])
     show_table(["", "bits per weight", "error of the weights", "loss"], rows)

@@ -112,7 +112,7 @@ def measure_memory(
         "quantization constants": sum(q.nbytes - q.packed.nbytes for q in packed),
         "adapters": adapters,
         "optimizer": sum(t.nbytes for s in trainer.optimizer.state.values() for t in s.values() if t.ndim),
-        "safety copy": sum(t.nbytes for t in trainer.last_good.values()),
+        "backup": sum(t.nbytes for t in trainer.last_good.values()),
         "gradients": seen["gradients"],
     }
     peak_until = {moment: seen[moment] for moment in ("forward", "backward")}

@@ -248,7 +248,7 @@ def _fixed_parts(
         "quantization constants": (constants, constants_words),
         "adapters": (adapters, f"{trained:,} weights × {FP32} bytes (fp32)"),
         "optimizer": (trained * state, f"{trained:,} trained weights × {state} bytes ({optimizer})"),
-        "safety copy": (adapters, f"{trained:,} weights × {FP32} bytes: the last good adapter"),
+        "backup": (adapters, f"{trained:,} weights × {FP32} bytes: the last good adapter"),
         "workspace": (WORKSPACE, f"2 threads × {WORKSPACE // 2:,} bytes: scratch space of matrix products"),
     }
     return [Part(name, size, size, formula) for name, (size, formula) in parts.items()]

@@ -55,7 +55,7 @@ class Explorer(VBox):
         holding.on_msg(lambda _, message, __: self.take_hold(message["name"], message["value"]))
         super().__init__([control_row(self.controls.values()), self.picture, Accessibility(), holding])
         self.add_class("minilora")
-        self.add_class(type(self).__name__)  # so that one can tell them apart in the page
+        self.add_class(type(self).__name__)  # to tell them apart in the page
         self.redraw()
 
     # (svg, sentence) for these values of the controls, one argument for each: a subclass says how. A type and no
