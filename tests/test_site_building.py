@@ -40,6 +40,12 @@ def test_everything_that_a_page_links_to_is_staged(tmp_path, monkeypatch):
     assert "codespaces" not in page, "no repository is known"
 
 
+def test_every_document_is_in_the_list_of_pages():
+    listed = (ROOT / "site" / "index.md").read_text(encoding="utf-8").split()
+    documents = {path.relative_to(ROOT).with_suffix("").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert documents <= {*listed}, "Sphinx ends the build at a page that no list names"
+
+
 def test_a_build_that_knows_its_repository_links_to_where_a_page_runs(monkeypatch):
     import staging
 
