@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers
     from minilora.exercises.notebook import rate as rate
     from minilora.exercises.notebook import solution as solution
 
-# Lazy, so that a question can be judged where there is no NumPy. subtle: no module here may have one of these names; once
-# imported, it would take the function's place.
+# Lazy, so that a question can be judged where there is no NumPy. subtle: no module here may have one of these names;
+# once imported, it would take the function's place.
 NAMES = ["check", "expect", "experiment", "form", "hint", "numbers", "progress", "rate", "solution"]
 __getattr__, __dir__, __all__ = lazy_names(__name__, {"notebook": NAMES})

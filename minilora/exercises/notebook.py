@@ -21,7 +21,7 @@ from minilora.exercises.judging import (
     Result,
 )
 from minilora.exercises.question import Question
-from minilora.exercises.verdict import verdict_on
+from minilora.exercises.verdict import numbers_page, solution_page, verdict_on
 
 
 def check(name: str, answer: Any) -> Any:
@@ -102,9 +102,7 @@ def solution(name: str, insist: bool = False) -> feedback.Page:
             f'To see it anyway: solution("{name}", insist=True)',
         )
     records.update(name, lambda record: record.update(solution_seen=True))
-    mine = {"student": _student(name)} if isinstance(exercise, Question) and _student(name) else {}
-    title, code = f"{exercise.title}: one solution", exercise.solution_source(**mine)
-    return feedback.Page(title, exercise.explanation, code=code)
+    return solution_page(exercise, _student(name))
 
 
 # -- for the questions of the chapter ------------------------------------------------------------------------
@@ -141,12 +139,7 @@ def numbers(name: str, student: str = "") -> Given:
         return Given(page, {})
     records.update(name, lambda record: record.update(student=student))
     mine = question.numbers(student)
-    shown = {key: mine[key] for key in question.given}
-    rows = [
-        [key, f"{value:,}" if isinstance(value, int) else str(value), question.given[key]]
-        for key, value in shown.items()
-    ]
-    return Given(feedback.Page(f"{question.title}: the numbers of {student}", "", table=rows), shown)
+    return Given(numbers_page(question, student), {key: mine[key] for key in question.given})
 
 
 def form(name: str, answers: dict[str, Any]) -> Any:

@@ -1,13 +1,14 @@
-"""The verdict on an answer, in the learner's own process: for the notebook and the web page, not for marks.
+"""What a notebook and a web page show: the verdict on an answer, a student's numbers, a solution. Not for marks.
 
-Not here: deciding (judging.py, question.py), and what a verdict is counted for (notebook.py).
+The verdict is made in the learner's own process. Not here: deciding (judging.py, question.py), and what is counted and
+kept (notebook.py).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from minilora.exercises import judging
+from minilora.exercises import feedback, judging
 from minilora.exercises.exercise import Exercise
 from minilora.exercises.judging import CORRECT, NOT_ATTEMPTED, UNCHECKABLE, Result
 from minilora.exercises.question import Question, judge_answers
@@ -52,3 +53,20 @@ def _judge_all_seeds(exercise: Exercise, function: Any) -> Result:
         if results[-1].outcome != CORRECT:
             break
     return results[-1]
+
+
+def numbers_page(question: Question, student: str) -> feedback.Page:
+    """The numbers that were drawn for a student, with what each of them is."""
+    mine = question.numbers(student)
+    rows = [
+        [key, f"{mine[key]:,}" if isinstance(mine[key], int) else str(mine[key]), what]
+        for key, what in question.given.items()
+    ]
+    return feedback.Page(f"{question.title}: the numbers of {student}", "", table=rows)
+
+
+def solution_page(exercise: Question | Exercise, student: str) -> feedback.Page:
+    """A solution with its explanation; that of a question is for the student's numbers, if there is a name."""
+    mine = {"student": student} if isinstance(exercise, Question) and student else {}
+    code = exercise.solution_source(**mine)
+    return feedback.Page(f"{exercise.title}: one solution", exercise.explanation, code=code)
