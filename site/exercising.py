@@ -88,20 +88,19 @@ def is_plumbing(cell: dict[str, Any], live: bool) -> bool:
 def make_live(exercise: Question | Exercise, by_id: dict[str, Any]) -> None:
     name = exercise.name
     data: dict[str, Any] = {"name": name}
-    answer = name
+    answer, parts = name, ""  # parts: what a browser without scripts shows in the place of the form
     if isinstance(exercise, Question):
         answer = f"{name}-answers"
         data["fields"] = fields_of(exercise)
         predict(exercise, by_id)
-        parts = by_id[f"{name}-parts"]
-        parts["source"] = "**Answer.**\n\n" + parts["source"].split("\n\n", 1)[1]
+        parts, by_id[f"{name}-parts"]["source"] = by_id[f"{name}-parts"]["source"].split("\n\n", 1)[1], ""
     cell = by_id[answer]
     cell["metadata"] = cell["metadata"] | {"tags": [f"answer-{name}"]}
     statement = by_id[f"{name}-statement"]
     statement["source"] = statement["source"].split("\n**Stuck?**")[0]  # there are buttons for it
     hints = feedback.folded_hints(exercise.hints)
     box = f'<div class="exercise" data-exercise="{escape(json.dumps(data))}">'
-    replace(by_id[f"{name}-check"], f'{box}</div>\n\n<div class="hints">{hints}</div>')
+    replace(by_id[f"{name}-check"], f'{box}\n\n{parts}\n\n</div>\n\n<div class="hints">{hints}</div>')
 
 
 def predict(question: Question, by_id: dict[str, Any]) -> None:

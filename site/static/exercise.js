@@ -33,7 +33,7 @@ class Exercise {
     this.out = element("div", { className: "verdict" });
     this.out.setAttribute("role", "status");
     this.checking = button("Check", () => this.check());
-    this.checking.classList.add("main");
+    this.checking.classList.add("primary");
     this.stopping = button("Stop", () => this.judge.stop?.(new Stopped("you stopped it")));
     this.stopping.hidden = true;
     this.solving = button("Show a solution", () => this.showSolution());
@@ -116,10 +116,10 @@ class Question extends Exercise {
   open() {
     this.form ??= this.node.insertBefore(element("div", { className: "minilora-form" }), this.node.firstChild);
     this.text = element("pre", { textContent: this.source });
-    const folded = element("details");
-    folded.append(element("summary", { textContent: "The cell that is handed in" }), this.text);
-    this.code.replaceChildren(folded);
     reachable(this.text);
+    this.folded ??= this.node.appendChild(element("details"));
+    this.folded.replaceChildren(element("summary", { textContent: "The cell that is handed in" }), this.text);
+    this.cell.hidden = true;
     this.numbers = element("div");
     const values = this.kept.values ?? {};
     this.form.replaceChildren(...this.data.fields.flatMap((field) => {
