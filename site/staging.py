@@ -16,6 +16,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import elsewhere
 import exercising
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,11 +53,6 @@ ABOUT = """```{{admonition}} On this site
 You see what the cells wrote when the site was built. Predictions and sliders work here. To run and change the cells,
 [get the course onto your computer](../docs/get-the-course.md){elsewhere}.
 ```"""
-# Where the page runs as it is. The workflow's environment knows the repository; a build without it leaves this out.
-ELSEWHERE = (
-    ", or open this page in [Codespaces](https://codespaces.new/{repository}) or in "
-    "[Binder](https://mybinder.org/v2/gh/{repository}/HEAD?labpath=notebooks%2F{page})"
-)
 # Where a link to a folder leads.
 FOLDERS = {
     "exercises": "exercises/index.md",
@@ -155,8 +151,8 @@ def read_notebook(source: Path, home: Path) -> dict[str, Any]:
 
 
 def about_page(page: str) -> str:
-    repository = os.environ.get("GITHUB_REPOSITORY", "")
-    return ABOUT.format(elsewhere=ELSEWHERE.format(repository=repository, page=page) if repository else "")
+    places = elsewhere.links("notebooks", page)
+    return ABOUT.format(elsewhere=f", or open this page in {places}" if places else "")
 
 
 def inline(match: re.Match) -> str:

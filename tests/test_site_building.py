@@ -53,7 +53,10 @@ def test_a_build_that_knows_its_repository_links_to_where_a_page_runs(monkeypatc
     import staging
 
     monkeypatch.setenv("GITHUB_REPOSITORY", "someone/minilora")
-    assert "https://codespaces.new/someone/minilora" in staging.about_page("00_start_here.ipynb")
+    about = staging.about_page("00_start_here.ipynb")
+    assert "https://codespaces.new/someone/minilora" in about
+    assert "someone/minilora/blob/colab/notebooks/00_start_here.ipynb" in about
+    assert "mybinder.org/v2/gh/someone/minilora/HEAD?labpath=notebooks%2F00_start_here.ipynb" in about
 
 
 def test_a_link_to_nothing_ends_the_build(tmp_path):
