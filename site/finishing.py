@@ -9,10 +9,12 @@ import base64
 import gzip
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -44,6 +46,9 @@ FROM_NPM = {
 LARGE = ("_static/pyodide/", "_static/onnxruntime-web/", "_static/model/")  # kept when first used
 # What runs in the browser's Python: these modules and all of minilora that they import.
 IN_BROWSER = [f"minilora.explorables.{name}" for name in ("memory", "methods", "picture")]
+IN_BROWSER += ["minilora.exercises.in_page", "minilora.exercises.no_numpy", "minilora.exercises.registry"]
+# Where the other files of Pyodide's release lie: an address, or a folder. {version} is that of site/package-lock.json.
+PYODIDE_FILES = "MINILORA_PYODIDE_FILES"
 LOADED = """\
 import importlib, sys
 for name in {names}: importlib.import_module(name)
@@ -68,6 +73,37 @@ def add_npm_packages(static: Path, cache: Path) -> None:
         (static / package).mkdir(parents=True)
         for name in names:
             shutil.copy(cache / "node_modules" / package / folder / name, static / package)
+
+
+def add_numpy(static: Path, cache: Path) -> bool:
+    """NumPy for the browser's Python: the file whose name and sha256 stand in Pyodide's own list.
+
+    Returns:
+        Whether the site has it now; it has not where no place is named from which to take it.
+    """
+    place = os.environ.get(PYODIDE_FILES, "")
+    if not place:
+        return False
+    listed = json.loads((static / "pyodide" / "pyodide-lock.json").read_text(encoding="utf-8"))["packages"][
+        "numpy"
+    ]
+    package = json.loads((cache / "node_modules" / "pyodide" / "package.json").read_text(encoding="utf-8"))
+    address = place.format(version=package["version"]).rstrip("/") + "/" + listed["file_name"]
+    if "://" in address:
+        with urllib.request.urlopen(address, timeout=120) as reply:
+            data = reply.read()
+    else:
+        data = Path(address).read_bytes()
+    if hashlib.sha256(data).hexdigest() != listed["sha256"]:
+        sys.exit(f"{address} is not the file that Pyodide {package['version']} lists: its sha256 is another")
+    (static / "pyodide" / listed["file_name"]).write_bytes(data)
+    return True
+
+
+def python_megabytes(static: Path) -> str:
+    """What a reader's browser fetches to start Python."""
+    files = [*(static / "pyodide").iterdir(), static / "minilora.zip"]
+    return f"{sum(path.stat().st_size for path in files) / 1e6:.0f}"
 
 
 def add_model(static: Path, cache: Path) -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from minilora.exercises import expect, experiment, form
 from minilora.exercises.answer_cell import with_answers
-from minilora.exercises.progress import load
 from minilora.exercises.question import Artifact, Choice, Number, Prose
+from minilora.exercises.records import load
 from minilora.exercises.registry import QUESTIONS, get
 from minilora.grading.grade import grade
 from minilora.grading.marks import GRADED, Course
@@ -188,3 +188,10 @@ def test_a_prediction_is_chosen_changed_and_locked_by_the_experiment():
     assert again.values == {"expect": "b"}
     assert "stays" in shown.fill_in("expect", "c")["note"]
     assert load()[QUESTION.name]["prediction"] == "b"
+
+
+def test_the_import_cell_can_run_again_after_a_form_was_shown():
+    run(cell_of(QUESTION))
+    space = {}
+    exec("from minilora.exercises import check, expect, experiment, form, hint, numbers, progress", space)
+    assert all(callable(value) for name, value in space.items() if name != "__builtins__")

@@ -183,7 +183,7 @@ def test_a_line_still_missing_is_not_attempted_and_counts_as_no_attempt(asked):
     result = check("lora-forward", lora_forward)
     assert result.outcome == "not attempted"
     assert "..." in result.sentence
-    from minilora.exercises.progress import load
+    from minilora.exercises.records import load
 
     assert load()["lora-forward"].get("attempts", 0) == 0
 

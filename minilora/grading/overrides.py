@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from minilora.exercises import registry
-from minilora.exercises.progress import write_whole
+from minilora.exercises.records import write_whole
 from minilora.grading import sheets
 from minilora.grading.marks import GRADED, UNDECIDED
 from minilora.grading.plain_text import one_line

@@ -7,6 +7,7 @@ import { showSwitches } from "./switch.js";
 askPredictions();
 wakeExplorables();
 showSwitches();
+if (document.querySelector(".exercise")) import("./exercise.js").then(({ openExercises }) => openExercises());
 document.querySelectorAll(".cell_output .output, .explorable, .table-wrapper, pre").forEach(reachable);
 
 // Keeps the site readable without a network (sw.js).
