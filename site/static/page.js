@@ -3,10 +3,11 @@ import { wakeExplorables } from "./explorable.js";
 import { askPredictions } from "./prediction.js";
 import { reachable } from "./scroll.js";
 import { showSwitches } from "./switch.js";
+import { showTrainer } from "./trainer.js";
 
 askPredictions();
 wakeExplorables();
-showSwitches();
+showSwitches().then(([first]) => showTrainer(document, first));
 if (document.querySelector(".exercise")) import("./exercise.js").then(({ openExercises }) => openExercises());
 document.querySelectorAll(".cell_output .output, .explorable, .table-wrapper, pre").forEach(reachable);
 
