@@ -132,6 +132,7 @@ def plan_memory(
     gradient_checkpointing: bool = False,
     double_quant: bool = False,
     block_size: int = 64,
+    activation_offloading: bool = False,
 ) -> MemoryPlan:
     """Plans the memory of one training step.
 
@@ -147,6 +148,7 @@ def plan_memory(
         gradient_checkpointing: Whether blocks are recomputed in the backward pass instead of kept.
         double_quant: As in `quantize_4bit`.
         block_size: As in `quantize_4bit`.
+        activation_offloading: As in `Trainer`; needs gradient_checkpointing.
 
     Returns:
         The plan.
@@ -163,10 +165,12 @@ def plan_memory(
     choices = {"method": (method, METHODS), "dtype": (dtype, DTYPES), "optimizer": (optimizer, OPTIMIZERS)}
     numbers = {"r": r, "batch_size": batch_size, "sequence_length": sequence_length, "block_size": block_size}
     _check(shape, choices, numbers)
+    if activation_offloading and not gradient_checkpointing:
+        raise ValueError("activation_offloading needs gradient_checkpointing=True")
     targets = () if method == "full" else adapted_layers(shape, target_modules, r)
     step = TrainingStep(
         shape, method, r, targets, DTYPES[dtype], batch_size, sequence_length, gradient_checkpointing,
-        adapter_bytes=FP32 if dtype == "fp16" else DTYPES[dtype],
+        activation_offloading, adapter_bytes=FP32 if dtype == "fp16" else DTYPES[dtype],
     )  # fmt: skip
     fixed = _fixed_parts(step, dtype, optimizer, double_quant, block_size)
     moments = step.moments()
