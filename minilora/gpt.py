@@ -243,8 +243,9 @@ class Decoder(nn.Module):
             elif self.activation_offloading:
                 x = offloaded_block(block, x, cos, sin, self.preserve_rng_state)
             else:
-                how = {"use_reentrant": False, "preserve_rng_state": self.preserve_rng_state}
-                x = checkpoint(block, x, cos, sin, **how)
+                x = checkpoint(
+                    block, x, cos, sin, use_reentrant=False, preserve_rng_state=self.preserve_rng_state
+                )
         if cache is not None:
             cache.length += tokens
         return self.norm(x)
