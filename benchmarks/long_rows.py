@@ -91,7 +91,7 @@ def page(recorded: dict[str, Any]) -> str:
     fits = {how: longest(MODELS[recorded["shape"]], how) for how in (PLAIN, OFFLOADED)}
     return (
         f"{versions(recorded['machine'])}. {recorded['shape']}, QLoRA with r={recorded['r']} on all linear layers, "
-        f"within {recorded['budget_gb']} GB. By plan {fits[PLAIN]:,} tokens of one row fit with gradient checkpointing "
+        f"within {recorded['budget_gb']} GB. By plan {fits[PLAIN]:,} tokens of one row fit with checkpointing alone, "
         f"and {fits[OFFLOADED]:,} with activation offloading too. Over all steps the loss fell from {losses[0]:.2f} to "
         f"{losses[-1]:.2f}.\n\n" + table(["one row", "planned", "measured", "error", "tokens/s"], rows)
     )

@@ -151,15 +151,12 @@ class TrainingStep:
     def in_pieces(self) -> bool:
         return self.tokens_at_once < self.tokens
 
-    @property
-    def bytes_per_logit(self) -> int:
-        """At the loss: log-probability and two gradients, in fp32; or, if a frozen layer's loss goes in pieces, one
-        number in fp32 and one in the base's type."""
-        return FP32 + self.bytes_per_number if self.in_pieces and not self.full else 3 * FP32
-
     def logits(self) -> int:
-        """All scores that exist at a time."""
-        return self.bytes_per_logit * self.shape.vocab_size * self.tokens_at_once
+        """At the loss: three fp32 numbers per score (log-probability, two gradients).
+
+        A frozen layer's loss in pieces needs two of them, for half as many tokens again.
+        """
+        return 3 * FP32 * self.shape.vocab_size * self.tokens_at_once
 
     def kept_by_last_norm(self) -> int:
         """Its input and scale; its output too, if the output layer trains or goes in pieces, and then its gradient."""
@@ -256,8 +253,7 @@ class TrainingStep:
             "gradients": f"{self.trained:,} trained weights × {self.trained_bytes} bytes",
             "activations": self._formula_of_activations(),
             "logits": (
-                f"{self.tokens_at_once:,} tokens at a time × {self.shape.vocab_size:,} words × "
-                f"{self.bytes_per_logit} bytes"
+                f"{self.tokens_at_once:,} tokens at a time × {self.shape.vocab_size:,} words × 3 numbers × 4 bytes"
             ),
             "working set": self._formula_of_working_set(moments),
         }

@@ -119,7 +119,12 @@ def measure_memory(
         "weights": plain + sum(q.packed.nbytes for q in packed),
         "quantization constants": sum(q.nbytes - q.packed.nbytes for q in packed),
         "adapters": adapters,
-        "optimizer": sum(t.nbytes for s in trainer.optimizer.state.values() for t in s.values() if t.ndim),
+        "optimizer": sum(
+            t.nbytes
+            for s in trainer.optimizer.state.values()
+            for t in s.values()
+            if torch.is_tensor(t) and t.ndim
+        ),
         "backup": sum(t.nbytes for t in trainer.last_good.values()),
         "gradients": seen["gradients"],
     }

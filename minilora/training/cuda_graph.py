@@ -50,7 +50,8 @@ class GraphedPasses:
                 passes(*self.inputs)
         torch.cuda.current_stream().wait_stream(stream)
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
+        # thread_local: NCCL's own thread may ask the GPU something meanwhile
+        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
             self.loss = passes(*self.inputs)
         torch._foreach_zero_(gradients)  # warming up has added to them
 

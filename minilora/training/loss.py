@@ -61,7 +61,8 @@ def cross_entropy_in_pieces(hidden: Tensor, output_layer: Any, targets: Tensor) 
     if len(targets) <= size:
         return summed_cross_entropy(output_layer(hidden), targets)
     if type(output_layer) is nn.Linear and hidden.requires_grad and not _trains(output_layer):
-        total: Tensor = _LossOfFrozenLayer.apply(hidden, output_layer, targets, size)
+        # 8 bytes a logit instead of 12, so half as many again have room
+        total: Tensor = _LossOfFrozenLayer.apply(hidden, output_layer, targets, size + size // 2)
         return total
     random = type(output_layer) is not nn.Linear  # an adapter on it may have dropout
     total = hidden.new_zeros((), dtype=torch.float32)
@@ -91,12 +92,7 @@ class _LossOfFrozenLayer(torch.autograd.Function):
         gradient, total = torch.empty_like(hidden), hidden.new_zeros((), dtype=torch.float32)
         pieces = zip(hidden.split(size), targets.split(size), gradient.split(size), strict=True)
         for h, t, into in pieces:
-            log_p = F.log_softmax(output_layer(h), dim=1, dtype=torch.float32)  # (size, vocab)
-            total += F.nll_loss(log_p, t, ignore_index=IGNORE, reduction="sum")
-            counts = (t != IGNORE)[:, None]
-            by_logits = log_p.exp_()
-            by_logits.scatter_add_(1, t.clamp(min=0)[:, None], -counts.to(log_p.dtype))
-            torch.mul(by_logits.to(h.dtype) @ output_layer.weight, counts, out=into)
+            total += _loss_and_gradient(h, t, output_layer, into)
         ctx.save_for_backward(gradient)
         return total
 
@@ -105,6 +101,17 @@ class _LossOfFrozenLayer(torch.autograd.Function):
         (gradient,) = ctx.saved_tensors
         # in float32: the scale, usually 1 / tokens, would be rounded to bfloat16 first
         return (gradient.float() * grad).to(gradient.dtype), None, None, None
+
+
+def _loss_and_gradient(hidden: Tensor, targets: Tensor, output_layer: nn.Linear, gradient: Tensor) -> Tensor:
+    """The summed loss of one piece; writes its gradient by hidden (tokens, hidden_size)."""
+    log_p = F.log_softmax(output_layer(hidden).float(), dim=1)  # (tokens, vocab)
+    loss = F.nll_loss(log_p, targets, ignore_index=IGNORE, reduction="sum")
+    counts = (targets != IGNORE)[:, None]
+    by_logits = log_p.exp_()  # in place: now it is softmax(logits)
+    by_logits.scatter_add_(1, targets.clamp(min=0)[:, None], -counts.to(log_p.dtype))
+    torch.mul(by_logits.to(hidden.dtype) @ output_layer.weight, counts, out=gradient)
+    return loss
 
 
 @torch.no_grad()
