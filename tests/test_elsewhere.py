@@ -90,6 +90,8 @@ def bare_environment(folder: Path) -> Path:
             (packages / path.name).symlink_to(path)
     venv.create(folder / "venv", with_pip=True, symlinks=True)
     python = folder / "venv" / "bin" / "python"
+    # before Python 3.12 an old one comes along
+    subprocess.run([python, "-m", "pip", "uninstall", "--quiet", "--yes", "setuptools"], check=False)
     ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
     inside = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
     (Path(inside) / "packages.pth").write_text(str(packages), encoding="utf-8")

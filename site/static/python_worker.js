@@ -24,9 +24,9 @@ async function start() {
   const python = await startPython();
   const draw = python.runPython(PROGRAM);
   return (module, places) => {
-    const given = places && python.toPy(places);
+    const given = places && python.toPy(places); // subtle: undefined becomes None, null does not
     try {
-      return draw(module, given ?? null);
+      return draw(module, given);
     } finally {
       given?.destroy();
     }
