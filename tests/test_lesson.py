@@ -85,7 +85,7 @@ def test_where_no_kernel_runs_the_question_and_its_options_can_be_read():
 
 @pytest.mark.parametrize(
     ("id", "measured", "found"),
-    [("number", 90.0, "90 GB"), ("words", "full", "full"), ("shares", 1.8, "one in fifty")],
+    [("number", 90.0, "90 GB"), ("words", "full", "full"), ("shares", 1.8, "1.8%")],
 )
 def test_without_a_guess_the_measurement_is_shown_all_the_same(id, measured, found):
     shown = reveal(id, measured)

@@ -115,8 +115,9 @@ def _lines(
     parts += [
         text(WIDTH, LOWER + 54, "size of a weight, as a multiple of the usual one", size=SIZE, anchor="end")
     ]
+    rest = 0.0 if outlier else block[0]  # the way back stands among the other weights
     for value in OUTLIERS:  # the track: each stop is larger than its mark, so that a finger finds it
-        x = place(value or block[0])
+        x = place(value or rest)
         stop = [
             rect(x - 17, UPPER - 24, 34, 44, "none"),
             dot(x, UPPER, 2.5, COLORS["gradients"]),
@@ -124,7 +125,7 @@ def _lines(
         if value == outlier:
             stop.append(dot(x, UPPER, 9, COLORS["gradients"]))
         parts.append(holds(stop, "outlier", value, "grab"))
-    x = place(outlier or block[0])
+    x = place(outlier or rest)
     words, anchor = ("drag me →", "start") if not outlier else (f"{outlier} times", "middle")
     return [*parts, text(min(x, WIDTH - 44), UPPER - 18, words, size=SIZE, anchor=anchor, bold=True)]
 

@@ -166,7 +166,7 @@ def compare_schemes(
         print(f"{len(found) - 1} measured;", end=" ", flush=True)
     rows = []
     for (quant_type, block_size), each in found.items():
-        blocks = f"blocks of {block_size}" if block_size else "one block per matrix"
+        blocks = f"blocks of {block_size:,}" if block_size else "one block per matrix"
         words = quant_type if quant_type == "float32" else f"{quant_type}, {blocks}"
         rows.append([words, f"{each.bits:.4g}", f"{each.error:.1%}", f"{each.loss:.3f}"])
     show_table(["", "bits per weight", "error of the weights", "loss"], rows)

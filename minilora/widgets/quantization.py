@@ -59,14 +59,14 @@ class QuantizationExplorer(Explorer):
         rounded = {name: quantize_4bit(x, name, block_size) for name in CODES}
         results = [result.dequantize() for result in rounded.values()]
         schemes = [
-            Scheme(f"{name}, blocks of {block_size}", error(x, y), result.bits_per_weight, name)
+            Scheme(f"{name}, blocks of {block_size:,}", error(x, y), result.bits_per_weight, name)
             for (name, result), y in zip(rounded.items(), results, strict=True)
         ]
         if (
             2 * block_size <= VALUES
         ):  # two constants for each block, so equal bits are had with twice the block
             y = torch.from_numpy(round_affine(x.numpy(), 2 * block_size))
-            schemes.append(Scheme(f"min-max, blocks of {2 * block_size}", error(x, y), 4 + 32 / block_size))
+            schemes.append(Scheme(f"min-max, blocks of {2 * block_size:,}", error(x, y), 4 + 32 / block_size))
             results.append(y)
         chosen = list(CODES).index(quant_type)
         levels = [] if self.quantize else block_levels(rounded[quant_type])

@@ -76,5 +76,15 @@ def test_in_jupyterlab_the_control_follows_the_picture_and_the_picture_the_contr
     page.wait_for_selector("text=One weight is 32 times the usual size", timeout=30_000)
     assert page.evaluate(benchmark.IN_KERNEL, "explorer.outlier.value") == "32"
     assert "32 times" in page.locator(".widget-readout").nth(1).inner_text()
+    page.mouse.move(*middle(page, "outlier=32"))
+    page.mouse.down()
+    page.mouse.move(*middle(page, "outlier=0"), steps=8)  # and back among the others
+    page.mouse.up()
+    page.wait_for_selector("text=Drag the red dot to the right", timeout=30_000)
+    page.mouse.move(*middle(page, "outlier=0"))
+    page.mouse.down()
+    page.mouse.move(*middle(page, "outlier=32"), steps=8)
+    page.mouse.up()
+    page.wait_for_selector("text=One weight is 32 times the usual size", timeout=30_000)
     page.mouse.click(*middle(page, "quant_type=int4"))
     page.wait_for_selector("p:has-text('int4, blocks of 64, one weight 32 times')", timeout=30_000)
