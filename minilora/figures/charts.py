@@ -2,7 +2,7 @@
 
 >>> svg, sentence = family({"LoRA": (0.01, 0.9), "full": (1.0, 1.0)})
 >>> sentence
-'Share of full fine-tuning\\'s gain: LoRA trains 1.00% and reaches 90%; full trains 100.0% and reaches 100%.'
+"Share of full fine-tuning's gain: LoRA trains 1.00% and reaches 90%; full trains 100.0% and reaches 100%."
 
 Not here: what moves (minilora/widgets), and showing a chart in a cell (minilora/lesson/charts.py).
 """

@@ -14,7 +14,7 @@ GAP, TOP, HIGH = 8.0, 34.0, 76.0
 BOX = (WIDTH - 3 * GAP) / 4
 NAMES = (  # in two lines each, and the color
     ("the weight", "itself", COLORS["trainable"]),
-    ("its gradient", "", COLORS["gradients"]),
+    ("the gradient", "of the loss", COLORS["gradients"]),
     ("Adam's average", "of the gradient", COLORS["optimizer"]),
     ("Adam's average", "of its square", COLORS["optimizer"]),
 )
@@ -41,7 +41,7 @@ def draw(numbers: Sequence[float], sizes: Sequence[int]) -> tuple[str, str]:
         for byte in range(size):  # a row of small boxes: the bytes
             parts.append(frame(x + 8 + byte * (BOX - 16) / size, TOP + 50, (BOX - 16) / size, 16, ink(color)))
         parts.append(text(x + BOX / 2, TOP + HIGH + 22, first, size=18, anchor="middle"))
-        parts.append(text(x + BOX / 2, TOP + HIGH + 43, second or f"{size} bytes", size=18, anchor="middle"))
+        parts.append(text(x + BOX / 2, TOP + HIGH + 43, second, size=18, anchor="middle"))
     y = TOP + HIGH + 62
     for start, end, words in (
         (0.0, BOX, f"without training: {sizes[0]} bytes"),

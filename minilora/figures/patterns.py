@@ -45,7 +45,8 @@ def draw(
     else:
         sentence = "Rank 0: nothing is added up yet. Move the slider."
     cell, size = PANEL / len(change), largest(change)
-    heading = f"{rank} of these patterns hold {percent(held)} of the change"
+    hold = "holds" if rank == 1 else "hold"
+    heading = f"{rank} of these patterns {hold} {percent(held)} of the change"
     parts = [title(heading if rank else "The real change, and an empty table")]
     parts += _newest(column, row, rank, cell, size)
     words = f"1 to {rank}, added up" if rank > 1 else "added up"

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 class Table:
     """head and each of rows: one cell per column. The first `names` columns stand to the left, figures to the right.
 
+    True and False are written as yes and no.
+
     >>> Table(["", "planned"], [["weights", "23.1 MB"], ["gradients", "23.1 MB"]])
                 planned
     weights     23.1 MB
@@ -20,7 +22,10 @@ class Table:
     """
 
     def __init__(self, head: Sequence[object], rows: Iterable[Sequence[object]], names: int = 1):
-        self.lines = [[str(cell) for cell in line] for line in (head, *rows)]
+        words = {True: "yes", False: "no"}
+        self.lines = [
+            [words[cell] if isinstance(cell, bool) else str(cell) for cell in line] for line in (head, *rows)
+        ]
         self.names = names
         for line in self.lines:
             if len(line) != len(head):

@@ -62,7 +62,7 @@ class AdapterSwitcher(Explorer):
         self.problem = ""
         self.task: asyncio.Task | None = None
         self.home = running_loop()  # of the kernel, where cells run: the only one that may use the model
-        text = ipywidgets.Text(opening, description="Opening", style=STYLE, layout=control_layout("420px"))
+        text = ipywidgets.Text(opening, description="Opening", style=STYLE, layout=control_layout())
         sliders = {
             f"strength_{name}": slider(name, STRENGTHS, float(name == self.names[0])) for name in self.names
         }

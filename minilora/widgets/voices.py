@@ -62,8 +62,15 @@ def _log_probabilities(model: LoraModel, ids: list[int]) -> list[float]:
 def whole_sentences(text: str) -> str:
     """Cuts a text after its last whole sentence; without one, "…" marks that it breaks off.
 
+    A quotation mark at the end that has no partner goes too.
+
     >>> whole_sentences('The fox ran. "Stop!" he'), whole_sentences("The fox ran to the")
     ('The fox ran. "Stop!"', 'The fox ran to the…')
+    >>> whole_sentences('The fox ran." He')
+    'The fox ran.'
     """
     ends = [match.end() for match in SENTENCE_END.finditer(text)]
-    return text[: ends[-1]] if ends else f"{text.rstrip()}…"
+    if not ends:
+        return f"{text.rstrip()}…"
+    whole = text[: ends[-1]]
+    return whole[:-1] if whole.endswith('"') and whole.count('"') % 2 else whole

@@ -2,7 +2,7 @@
 # # 03 · LoRA: a thin sheet laid over each layer
 #
 # **After this page you can** draw the two matrices that LoRA adds to a layer, write its forward pass in one line, say
-# why one of the two starts at zero, and prove that training leaves every old weight alone. **Time:** 20 minutes.
+# why one of the two starts at zero, and check, bit by bit, what training has changed. **Time:** 20 minutes.
 #
 # A printed piano score cannot be changed. A pianist who wants to play it differently lays a transparent sheet over
 # each page and writes on the sheet. What you hear is print and sheet together; lift the sheet, and the score is as it

@@ -2,7 +2,7 @@
 # # 04 · Why it works
 #
 # **After this page you can** say what "low rank" means, look for it in a real weight change, choose a rank by
-# measuring, and name the three things that LoRA saves. **Time:** 20 minutes, a few of them waiting.
+# measuring, and name three things that LoRA saves. **Time:** 20 minutes, one or two of them waiting.
 #
 # Here is a table that you have known since primary school:
 
@@ -30,8 +30,8 @@ reveal("times-table", "one" if rank == 1 else "all ten")
 # %% [markdown]
 # ## What fine-tuning really changes
 #
-# The hope behind LoRA is that a fine-tuning is a change of low rank. We can look. So we fine-tune *fully*, with every
-# weight free to move, and subtract the old weights from the new ones.
+# The hope behind LoRA is that fine-tuning changes the weights by something of low rank. We can check. So we fine-tune
+# *fully*, with every weight free to move, and subtract the old weights from the new ones.
 
 # %%
 base, full = GPT.from_pretrained("tiny-gpt"), GPT.from_pretrained("tiny-gpt")
@@ -145,8 +145,8 @@ for share in (0.25, 0.5, 0.9):
 # %% [markdown]
 # **Where this stops being true.** A bigger leap (another language, facts to memorize) needs more patterns; [page
 # 09](09_when_to_use_what.ipynb) looks for that wall. Each rank also has a [learning
-# rate](../docs/glossary.md#learning-rate) that suits it, and ours is a bold one: in so short a training, rank 16 can
-# end behind rank 4. Try `learning_rate=5e-3`.
+# rate](../docs/glossary.md#learning-rate) that suits it, and ours is high: in such a short run, rank 16 can end behind
+# rank 4. Try `learning_rate=5e-3`.
 #
 # ## Three savings that follow
 #
