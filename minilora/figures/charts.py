@@ -4,7 +4,7 @@
     chart.sentence  # what it shows, in words
 
 As the last line of a cell a chart shows itself. All are built without pyplot, so nothing stays open behind them, and
-they draw on a white card of their own, alike in a light and a dark notebook. Not here: what moves (the explorables).
+they draw on a white card of their own, alike in a light and a dark notebook. Not here: pictures that follow controls (the explorables).
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def _chart(title: str, sentence: str, x: str, y: str) -> tuple[Chart, Axes]:
 
 
 def _color(method: str) -> str:
-    """The colour of the method that a name begins with or holds: "LoRA, r = 8" is LoRA's."""
+    """The color of the method that a name begins with or holds: "LoRA, r = 8" is LoRA's."""
     for known in ("QLoRA", "LoRA", "full", "base"):
         if known.lower() in method.lower():
             return METHOD_COLORS[known]
@@ -163,7 +163,7 @@ def _write(
 
 
 def _label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
-    """Writes (y, words, colour) at the right edge, pushed apart where lines end close together."""
+    """Writes (y, words, color) at the right edge, pushed apart where lines end close together."""
     low, high = axes.get_ylim()
     last = -1.0
     for y, words, color in sorted(labels):
