@@ -165,7 +165,7 @@ def panel(title: str, body: str, color: str) -> str:
 
 
 def paragraph(text: str) -> str:
-    """Prose: it breaks between words alone, and a word that is wider than the window runs over."""
+    """Prose as HTML: lines break between words, and inside a word only if it is wider than the window."""
     style = "margin:6px 0;white-space:pre-wrap;overflow-wrap:break-word;word-break:normal"
     return f"<p style='{style}'>{html.escape(text)}</p>"
 
@@ -179,7 +179,14 @@ def cell(text: str) -> str:
 
 
 class Page:
-    """Something to show: text anywhere, a panel in a notebook. code: what stands before the text, line by line."""
+    """A title with text, code and a small table: plain text anywhere, a panel in a notebook.
+
+    Args:
+        title: The heading.
+        text: Paragraphs, separated by line ends.
+        table: Rows of cells, shown last.
+        code: Lines of code, shown before the text.
+    """
 
     def __init__(self, title: str, text: str, table: list[list[str]] | None = None, code: str = ""):
         self.title, self.text, self.table, self.code = title, text, table or [], code

@@ -23,7 +23,12 @@ CLOSE = 1e-5  # of the largest magnitude: far more than float32 loses, far less 
 
 
 class Mistake(NamedTuple):
-    """key: for counting in a class. sentence: for the learner."""
+    """A mistake with a name.
+
+    Attributes:
+        key: Short name, to count it in a class.
+        sentence: The feedback for the learner.
+    """
 
     key: str
     sentence: str

@@ -1,7 +1,8 @@
 """What the learner calls. It shows words, never a traceback of ours.
 
-Not here: deciding (judging.py) and looks (feedback.py). This check is for learning; it runs the learner's code in the
-learner's own process, so a learner who wants to fool it can. Marks come from a grader.
+This check is for learning: it runs in the learner's own process, so it can be fooled. Marks come from a grader.
+
+Not here: deciding (judging.py), and how a verdict looks (feedback.py).
 """
 
 from __future__ import annotations
@@ -273,7 +274,7 @@ def _question(name: str) -> Question:
 
 
 def _student(name: str) -> str:
-    """Who was named for this question, or else for another one; empty if nobody was."""
+    """The student's name as given for this question, else for another one; empty if none was given."""
     kept = records.load()
     names = [kept.get(name, {}).get("student", ""), *(record.get("student", "") for record in kept.values())]
     return next((student for student in names if student), "")

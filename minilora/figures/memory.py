@@ -34,7 +34,17 @@ WEIGHT_ROLES = {"full": "trainable", "qlora": "quantized"}  # what the base weig
 def draw(
     plans: Mapping[str, MemoryPlan], card: float, cards: Mapping[str, float], note: str = ""
 ) -> tuple[str, str]:
-    """plans: by method. card: GB of the one chosen; cards: GB of all that are known, by name. note: stands below."""
+    """Draws the plans of all methods.
+
+    Args:
+        plans: A plan for each method.
+        card: Memory of the chosen GPU in GB.
+        cards: Memory in GB of all known GPUs, by name.
+        note: A sentence below the picture.
+
+    Returns:
+        The picture and its sentence.
+    """
     model = next(iter(plans.values())).shape.name
     verdicts = {method: verdict(plan, card) for method, plan in plans.items()}
     listed = "; ".join(
@@ -49,7 +59,7 @@ def draw(
 
 
 def verdict(plan: MemoryPlan, card: float) -> str:
-    """Whether a plan fits on a GPU with so many GB, in words.
+    """Says in words whether a plan fits on a GPU.
 
     >>> from minilora.memory import plan_memory
     >>> verdict(plan_memory("llama-3.1-8b", "lora"), 24), verdict(plan_memory("llama-3.1-8b", "full"), 24)

@@ -1,6 +1,6 @@
 """Draws advice on how to fine-tune: the four ways with what each takes, the advised one framed, and why.
 
-Not here: the advice, its reasons and their numbers (widgets/methods.py).
+Not here: the advice, its reasons and their numbers (minilora/explorables/methods.py).
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def text(
     bold: bool = False,
     fill: str | None = None,
 ) -> str:
-    """Words whose baseline begins, has its middle or ends (anchor start, middle, end) at x, y."""
+    """Words that start at x, are centered on it, or end there (anchor start, middle, end); y is their baseline."""
     extra = f' font-size="{size:g}"' if size else ""
     extra += f' text-anchor="{anchor}"' if anchor != "start" else ""
     extra += ' font-weight="600"' if bold else ""
@@ -151,7 +151,7 @@ def in_a_name(value: object) -> str:
 
 
 def scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
-    """The place between start and end of a value between low and high.
+    """A linear scale: maps low … high to start … end.
 
     >>> scale(0, 10, 100, 200)(5)
     150.0
@@ -182,7 +182,7 @@ def gib(number: float) -> str:
 
 
 def count_in_words(number: float) -> str:
-    """A large number of things, short.
+    """A large number in short form.
 
     >>> count_in_words(98_304), count_in_words(6_738_415_616), count_in_words(512)
     ('98.3 thousand', '6.74 billion', '512')
@@ -191,7 +191,7 @@ def count_in_words(number: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in percent, small ones with two digits that count.
+    """A share in percent; small ones have two significant digits.
 
     >>> percent(0.0184), percent(0.00034), percent(0.5)
     ('1.84%', '0.034%', '50.0%')

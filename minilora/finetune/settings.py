@@ -24,7 +24,7 @@ class ModelSettings(Options):
     adapter: str | None = option(
         None, "model", "folder of an adapter, ours or PEFT's; or legal, code, support"
     )
-    any_base: bool = option(False, "model", "load the adapter although it was trained on another base")
+    any_base: bool = option(False, "model", "load the adapter even if it was trained on another base")
     load_in_4bit: bool = option(False, "model", "pack the base's linear layers into 4 bits (nf4)")
     dtype: str = option("fp32", "model", "type of the base's weights", choices=DTYPES)
     device: str = option("auto", "model", DEVICE)

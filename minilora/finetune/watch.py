@@ -25,7 +25,7 @@ class Watch:
 
     Args:
         trainer: Before its first step, or resumed.
-        settings: Of the run.
+        settings: The run's settings.
         prompt: What samples continue.
         say: Prints a line.
         bar: Whether to show a bar.

@@ -50,7 +50,7 @@ def turn_pirate() -> None:
                     shown.update(Passage(said))
         except KeyboardInterrupt:
             child.terminate()
-            print("Stopped. Nothing of this run was kept; run the cell again to start it anew.")
+            print("Stopped. Nothing of this run was kept; run the cell again to start over.")
             return
     if child.returncode:
         print("The run failed; the messages above say why.")

@@ -24,16 +24,16 @@ class TrainingStep:
     """One training step. All sizes are in bytes; those of `kept_per_token` and what it sums are per token.
 
     Attributes:
-        shape: Of the model.
+        shape: The model's shape.
         method: "full", "lora" or "qlora".
         r: Rank of the adapters.
         targets: Names of the adapted layers of a block; empty for "full".
-        bytes_per_number: Of the base model's weights and activations.
+        bytes_per_number: Size of the base model's weights and activations.
         batch_size: Rows.
         sequence_length: Tokens per row.
         gradient_checkpointing: Whether blocks are recomputed in the backward pass.
         activation_offloading: Whether their inputs wait in main memory, and the MLPs run in pieces.
-        adapter_bytes: Of what an adapter keeps: like the base's, but float16 lacks the range for its gradients.
+        adapter_bytes: Size of what an adapter keeps: like the base's, but float16 lacks the range for its gradients.
     """
 
     shape: ModelShape

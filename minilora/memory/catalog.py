@@ -15,7 +15,7 @@ class ModelShape:
     """The numbers that determine how many weights a model has, under Hugging Face's names, as in `GPTConfig`.
 
     Attributes:
-        name: Of the model.
+        name: Name of the model.
         vocab_size: Number of tokens in the vocabulary.
         hidden_size: Width of a token's hidden state.
         intermediate_size: Width inside the feed-forward part.

@@ -19,7 +19,7 @@ class MeasuredMemory:
         parts: Each at its own largest; they do not all exist at the same time.
         kept_by_forward: As in `MemoryPlan`.
         peak_until: The peak up to the end of the forward and of the backward pass; the update may exceed it.
-        peak: Of the whole step.
+        peak: Peak of the whole step.
         resident: The most main memory that this process has held so far, Python and all libraries included.
     """
 

@@ -59,7 +59,7 @@ class MemoryPlan:
     """The peak of a training step, as the sum of its parts.
 
     Attributes:
-        shape: Of the model.
+        shape: The model's shape.
         method: "full", "lora" or "qlora".
         parts: The parts, by name.
         moments: Bytes in use at each moment that can be the peak.
@@ -141,7 +141,7 @@ def plan_memory(
         method: "full", "lora" or "qlora".
         r: Rank, as in `LoraConfig`.
         target_modules: As in `LoraConfig`.
-        dtype: Of the base model: "fp32", "bf16" or "fp16"; adapters are always fp32.
+        dtype: Type of the base model: "fp32", "bf16" or "fp16"; adapters are always fp32.
         optimizer: One of `OPTIMIZERS`.
         batch_size: Rows that are computed at a time.
         sequence_length: Tokens per row.

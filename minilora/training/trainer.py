@@ -64,9 +64,9 @@ class Trainer:
         lr_scheduler_type: How it falls: to zero along a "cosine" or a "linear" line, or not at all, "constant".
         weight_decay: AdamW's, on matrices alone.
         max_grad_norm: Longer gradients are scaled down to this norm.
-        seed: Of the order of the rows, and of dropout.
-        eval_steps: Evaluate `validation_data` every so many steps too.
-        save_steps: Save the state every so many steps, in `output_dir`, for `resume`.
+        seed: Determines the order of the rows, and dropout.
+        eval_steps: Also evaluate `validation_data` every `eval_steps` steps.
+        save_steps: Save the state in `output_dir` every `save_steps` steps, for `resume`.
         output_dir: Where `save` writes and `resume` reads.
         gradient_checkpointing: Recompute activations in the backward pass instead of keeping them.
         activation_offloading: With gradient checkpointing, keep the blocks' inputs in main memory instead of on the
@@ -224,7 +224,7 @@ class Trainer:
         """One update from one batch; returns the batch's mean loss."""
         start = time.perf_counter()
         self.model.train()
-        # subtle: seeded anew in each step, so that dropout is the same after a resume
+        # subtle: seeded in each step, so that dropout is the same after a resume
         torch.manual_seed(self.seed * 1_000_003 + self.step * self.world_size + self.process_rank)
         kind = self.lr_scheduler_type
         rate = self.learning_rate * schedule(self.step, self.max_steps, self.warmup_ratio, kind)
@@ -264,7 +264,7 @@ class Trainer:
         return loss.detach()
 
     def _rows_of_step(self, step: int) -> Tensor:
-        """The rows of the data that make up a step: shuffled anew each epoch, a function of seed and epoch alone."""
+        """The rows of the data that make up a step: reshuffled each epoch, a function of seed and epoch alone."""
         epoch, place = divmod(step, self.steps_per_epoch)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.train_data), generator=generator)
