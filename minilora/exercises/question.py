@@ -194,7 +194,7 @@ def agree(a: float, b: float, digits: int | None) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Prose:
-    """Something to explain. The text is stored as it is and shown beside a model answer and a list of what to look for."""
+    """Something to explain. The text is stored as it is, and shown beside a model answer and what to look for in it."""
 
     key: str
     prompt: str
