@@ -264,7 +264,9 @@ def page(recorded: dict[str, Any]) -> str:
     return text + (
         f"\nA worker killed after step {killed['killed_after']} ends the job ({killed['said']}). One process continues "
         f"from step {killed['resumed_from']}, with losses within {killed['largest_difference_of_a_loss']:.0e} of those "
-        "of an uninterrupted run.\n"
+        "of an uninterrupted run"
+        # the record of two GPUs; benchmarks/several_processes.json has the present code's on a CPU
+        f"{' (measured when hooks of DistributedDataParallel summed the gradients)' * killed.get('by_hooks', False)}.\n"
     )
 
 

@@ -24,6 +24,7 @@ HISTORY_FILE = "history.jsonl"
 # What may differ when a run is resumed: it changes no number that is learned, or the trained state's own check sees it.
 FREE = {"out", "resume", "format", "save_steps", "eval_steps", "sample_prompt", "no_samples", "tensorboard"}
 FREE |= {"device", "gradient_accumulation_steps", "gradient_checkpointing"}
+FREE |= {"activation_offloading", "cuda_graph"}
 FREE |= {"data", "validation_data", "base"}  # moved, perhaps; their content must be the same
 FREE |= {"max_steps", "epochs"}  # a run can be extended
 

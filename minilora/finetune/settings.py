@@ -99,6 +99,14 @@ class FinetuneSettings(Options):
     gradient_checkpointing: bool = option(
         False, "memory and device", "recompute activations instead of keeping them"
     )
+    activation_offloading: bool = option(
+        False,
+        "memory and device",
+        "with --gradient-checkpointing: keep what it saves in main memory, for very long rows on a GPU",
+    )
+    cuda_graph: bool = option(
+        False, "memory and device", "replay each step as a CUDA graph: much faster where kernels are small"
+    )
 
     eval_steps: int | None = option(
         None, "while it runs", "validate and print a sample every N steps (default: five times)", least=1

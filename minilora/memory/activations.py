@@ -181,7 +181,7 @@ class TrainingStep:
         if self.activation_offloading:
             return max(self.attention_alone(), self.piece_of_feed_forward())
         tokens, wide = self.tokens, self.feed_forward_bytes
-        candidates = [tokens * (self.hidden_bytes + 3 * wide)]  # gradients of the feed-forward part
+        candidates = [tokens * (self.hidden_bytes + self.feed_forward_gradients())]
         if (
             self.targets and self.adapter_bytes != self.bytes_per_number
         ):  # an adapter's output, before and after scaling
@@ -194,12 +194,19 @@ class TrainingStep:
             candidates.append(decoded + tokens * (self.hidden_bytes + wide))
         return max(candidates)
 
+    def feed_forward_gradients(self) -> int:
+        """Of the MLP's product and its two factors, for one token.
+
+        If down_proj has kept that product, its own input, it lets go of it before the factors' gradients are made.
+        """
+        kept = self.full or ("down_proj" in self.targets and self.adapter_bytes == self.bytes_per_number)
+        return (2 if kept else 3) * self.feed_forward_bytes
+
     def attention_alone(self) -> int:
-        """With offloading: all that one block's attention needs in its backward pass, and the gradient that waits."""
+        """With offloading: all that one block's attention needs in its backward pass."""
         hidden, keys = self.hidden_bytes, self.shape.key_value_size * self.bytes_per_number
-        kept = (
-            hidden + self.kept_by_norms() // 2 + self.kept_by_attention() + hidden
-        )  # its input, norm, q input
+        # the gradient of its output, what its norm keeps, its own tensors, and the input of q, k and v
+        kept = hidden + self.kept_by_norms() // 2 + self.kept_by_attention() + hidden
         gradients = (
             2 * hidden + 2 * keys + FP32 * self.shape.hidden_size
         )  # output, q, k, v; sums for q in fp32
@@ -211,9 +218,9 @@ class TrainingStep:
 
     def piece_of_feed_forward(self) -> int:
         """With offloading: the MLP's backward pass for some tokens, while the gradients of all others wait."""
-        wide, at_once = self.feed_forward_bytes, self.batch_size * min(self.sequence_length, TOKENS_AT_ONCE)
+        at_once = self.batch_size * min(self.sequence_length, TOKENS_AT_ONCE)
         kept = self.kept_by_norms() // 2 + self.kept_by_feed_forward() + self.kept_by_trained_layers()
-        piece = at_once * (kept + self.hidden_bytes + 3 * wide)
+        piece = at_once * (kept + self.hidden_bytes + self.feed_forward_gradients())
         return 2 * self.tokens * self.hidden_bytes + piece
 
     def moments(self) -> dict[str, dict[str, int]]:
@@ -233,6 +240,14 @@ class TrainingStep:
                 "working set": self.working_set() + self.recomputed_block(),
             },
         }
+        if (
+            self.activation_offloading
+        ):  # all blocks need as much, and the first one has all gradients beside it
+            moments["in the first block's backward pass"] = {
+                "activations": self.activations(),
+                "gradients": gradients,
+                "working set": self.working_set(),
+            }
         if self.full:
             # a matrix that embedding and output layer share has two gradients, and their sum
             shared = 2 * head_gradient if self.shape.tie_word_embeddings else 0
