@@ -13,6 +13,8 @@ import json
 from html import escape
 from typing import Any
 
+import elsewhere
+
 from minilora.exercises import feedback, registry
 from minilora.exercises.exercise import Exercise
 from minilora.exercises.fields import fields_of
@@ -22,7 +24,7 @@ OWN_COMPUTER = "[on your own computer](../docs/get-the-course.md)"
 WITHOUT_NUMPY = (
     "*This copy of the site was built without NumPy, which this exercise needs. Solve it {own_computer}.*"
 )
-ELSEWHERE = {
+REASONS = {
     "torch": "*This exercise needs PyTorch, which no browser has. Solve it {own_computer}.*",
     "files": "*This exercise trains a model and looks at the files that you made. Solve it {own_computer}.*",
 }
@@ -35,7 +37,7 @@ Write into the cells, and check them. Your code runs in this browser and stays i
 <div class="handing-in" data-notebook="{notebook}" data-packages="{packages}"></div>"""
 NOWHERE = """```{{admonition}} On this site
 :class: note
-These exercises need more than a browser has. Solve them {own_computer}.
+What these exercises need is not on this site. Solve them {own_computer}{places}.
 ```"""
 
 
@@ -69,7 +71,8 @@ def prepare(cells: list[dict[str, Any]], name: str, numpy: bool, megabytes: str)
             change(exercise, by_id)
     here = [cell for cell in cells if cell["source"] and not is_plumbing(cell, bool(live))]
     packages = "numpy" if any(needs(exercise) for exercise in live) else ""
-    about = NOWHERE.format(own_computer=OWN_COMPUTER)
+    places = elsewhere.links("exercises", name)
+    about = NOWHERE.format(own_computer=OWN_COMPUTER, places=f", or in {places}" if places else "")
     if live:
         about = ABOUT.format(notebook=escape(name), packages=packages, megabytes=megabytes)
     return [here[0], markdown("about", about), *here[1:]]
@@ -125,7 +128,7 @@ def predict(question: Question, by_id: dict[str, Any]) -> None:
 
 
 def say_where(exercise: Question | Exercise, by_id: dict[str, Any]) -> None:
-    say = ELSEWHERE.get(needs(exercise), WITHOUT_NUMPY).format(own_computer=OWN_COMPUTER)
+    say = REASONS.get(needs(exercise), WITHOUT_NUMPY).format(own_computer=OWN_COMPUTER)
     statement = by_id[f"{exercise.name}-statement"]
     heading, rest = statement["source"].split("\n\n", 1)
     statement["source"] = f"{heading}\n\n{say}\n\n{rest}"

@@ -29,6 +29,21 @@ pytestmark = [
 
 QUESTION, PAGE = registry.get("full-or-lora"), "exercises/09_when_to_use_what.html"
 FUNCTION, FUNCTION_PAGE = registry.get("choose-rank"), "exercises/04_why_it_works.html"
+# Drives the worker as judge.js does.
+JUDGE = """
+([address, questions]) => new Promise((resolve, reject) => {
+  const worker = new Worker(address, { type: "module" }), answers = [];
+  const next = () => worker.postMessage(
+    { number: answers.length, action: "check", given: [...questions[answers.length], []], packages: ["numpy"] });
+  worker.onmessage = ({ data }) => {
+    if (data.begun) return;
+    answers.push(data.result?.outcome ?? data.error);
+    answers.length < questions.length ? next() : resolve(answers);
+  };
+  worker.onerror = (event) => reject(new Error(event.message));
+  next();
+})
+"""
 SECRET = b"a secret of thirty-two bytes ..."
 
 
@@ -233,3 +248,14 @@ def test_a_function_is_written_with_the_keyboard_and_judged(opened, has_numpy, t
     editor.fill(FUNCTION.solution_source())
     assert "correct, 2 of 2 points" in check(page, FUNCTION.name)
     assert score(download(page, tmp_path), FUNCTION.name) == FUNCTION.points
+
+
+def test_every_function_is_judged_in_the_browser(opened, has_numpy):
+    if not has_numpy:
+        pytest.skip("this site was built without NumPy for the browser")
+    page, address = opened
+    functions = [function for function in registry.HANDS_ON if function.name != "freeze"]
+    questions = [[f.name, source] for f in functions for source in (f.solution_source(), f.stub_source())]
+    page.goto(address)
+    outcomes = page.evaluate(JUDGE, [address + "_static/exercise_worker.js", questions])
+    assert outcomes == ["correct", "not attempted"] * len(functions)
