@@ -47,7 +47,7 @@ def count_trainable(shapes, targets, r):
 check("count-trainable", count_trainable)
 
 # %% [markdown]
-# If you are stuck, run `hint("count-trainable")` in a new cell. Now your rule counts our model, with rank 8 on the four
+# If you are stuck, press the *Hint* button under your answer. Now your rule counts our model, with rank 8 on the four
 # linear layers of [attention](../docs/glossary.md#attention), and beside it LoRA itself counts what it has added:
 
 # %%

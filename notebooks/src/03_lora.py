@@ -48,8 +48,8 @@ predict("two-thin-matrices")
 # ## Write the forward pass
 #
 # Your turn: the second path is the one line that makes a layer a LoRA layer. `x` holds one row per
-# [token](../docs/glossary.md#token), and `x @ W.T` is the first path. The scaling is `alpha / r`. Stuck? Run
-# `hint("lora-forward")` in a cell of its own.
+# [token](../docs/glossary.md#token), and `x @ W.T` is the first path. The scaling is `alpha / r`. Stuck? Press the
+# *Hint* button under your answer.
 
 
 # %%
