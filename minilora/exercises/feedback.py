@@ -57,7 +57,7 @@ def as_html(result: Result) -> str:
     parts = [paragraph(text) for text in (result.sentence, result.note) if text]
     if result.items:
         rows = "".join(
-            f"<tr>{cell(SIGNS[item.outcome] + ' ' + item.outcome)}{cell(item.key)}{cell(item.sentence)}</tr>"
+            f"<tr>{label(SIGNS[item.outcome] + ' ' + item.outcome)}{label(item.key)}{cell(item.sentence)}</tr>"
             for item in result.items
         )
         parts.append(f"<table style='text-align:left'>{rows}</table>")
@@ -176,6 +176,11 @@ def preformatted(text: str) -> str:
 
 def cell(text: str) -> str:
     return f"<td style='text-align:left;vertical-align:top'>{html.escape(text)}</td>"
+
+
+def label(text: str) -> str:
+    """A cell that stays in one line."""
+    return f"<td style='text-align:left;vertical-align:top;white-space:nowrap'>{html.escape(text)}</td>"
 
 
 class Page:

@@ -136,7 +136,9 @@ def numbers(name: str, student: str = "") -> Given:
     question = _question(name)
     student = (student or _student(name)).strip()
     if not student:
-        page = feedback.Page(question.title, f'Say who you are: numbers("{name}", student="your name")')
+        page = feedback.Page(
+            question.title, "Write your name between the quotes of this cell, and run it again."
+        )
         return Given(page, {})
     records.update(name, lambda record: record.update(student=student))
     mine = question.numbers(student)

@@ -461,8 +461,8 @@ def _what_to_read(question: Question, result: Result, answers: dict[str, Any]) -
         if part.key in kept:
             lines = [
                 f"{part.key}, in your words: {' '.join(answers[part.key].split())}",
-                f"A model answer: {part.model_answer}",
-                "Check in your own text:",
+                f"\nA model answer: {part.model_answer}",
+                "\nCheck in your own text:",
             ]
             lines += [f"  {number}. {criterion}" for number, criterion in enumerate(part.rubric, 1)]
             ticks = ", ".join(["True"] * (len(part.rubric) - 1) + ["False"])
