@@ -259,7 +259,7 @@ def page(recorded: dict[str, Any]) -> str:
         f"marked new: there {summed['new_worst']:.1%} and {summed['new_median_error']:.3%}"
         # of a planner before corrections for which other rows were the reason; this program cannot know
         + (
-            f" ({summed['new_worst_at_first']:.1%} and {summed['new_median_error_at_first']:.2%} when they were measured)"
+            f" ({summed['new_worst_at_first']:.1%} and {summed['new_median_error_at_first']:.2%} when measured)"
             if "new_worst_at_first" in summed
             else ""
         )
