@@ -242,6 +242,13 @@ def how(row: dict[str, Any]) -> str:
     return " ".join(word for word in [*words, "" if row["fitted"] else "(new)"] if word)
 
 
+def at_first(summed: dict[str, Any]) -> str:
+    """The new configurations' errors before corrections that other rows led to; only the record can know them."""
+    if "new_worst_at_first" not in summed:
+        return ""
+    return f" ({summed['new_worst_at_first']:.1%} and {summed['new_median_error_at_first']:.2%} as measured)"
+
+
 def page(recorded: dict[str, Any]) -> str:
     """The figures as Markdown."""
     summed = recorded["summary"]
@@ -256,14 +263,7 @@ def page(recorded: dict[str, Any]) -> str:
         f"{versions(recorded['machine'])}. `plan_memory` beside the allocator's peak: {summed['ran']} of "
         f"{summed['of']} configurations ran; off by {summed['worst']:.1%} at the worst, and by "
         f"{summed['median_error']:.3%} in the median. The planner was not fitted to {summed['new_ran']} of them, "
-        f"marked new: there {summed['new_worst']:.1%} and {summed['new_median_error']:.3%}"
-        # of a planner before corrections for which other rows were the reason; this program cannot know
-        + (
-            f" ({summed['new_worst_at_first']:.1%} and {summed['new_median_error_at_first']:.2%} when measured)"
-            if "new_worst_at_first" in summed
-            else ""
-        )
-        + ".\n\n"
+        f"marked new: there {summed['new_worst']:.1%} and {summed['new_median_error']:.3%}{at_first(summed)}.\n\n"
         + table(["model, method", "rows × tokens", "how", "planned", "measured", "error"], rows)
     )
 
