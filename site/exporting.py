@@ -142,7 +142,7 @@ def slim(graph: onnx.ModelProto) -> None:
     casts = []
     for weight in graph.graph.initializer:
         values = onnx.numpy_helper.to_array(weight)
-        if values.dtype != "float32" or values.size < 500 or weight.name in ("cos", "sin"):
+        if values.dtype != "float32" or values.size < 500 or weight.name.endswith(("cos", "sin")):
             continue
         name = weight.name
         weight.CopyFrom(onnx.numpy_helper.from_array(values.astype("float16"), f"{name}.float16"))

@@ -5,7 +5,8 @@
     python tools/build_site.py --only 01      executes this page alone, and shows the others without outputs
     python tools/build_site.py --stale        with the executed pages of the last build, whatever has changed since
 
-Pages that have changed are executed first (minutes); the rest takes less than two. It needs the packages of the extra
+Pages that have changed are executed first (minutes), and the model is exported for the browser where it has changed
+(two more); the rest takes less than two. It needs the packages of the extra
 `site`, and npm for what runs in the browser. The site asks nothing of any other host.
 
 Not here: each step, which has a file in site/.

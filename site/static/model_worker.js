@@ -7,7 +7,7 @@ import { loadTraining, Training } from "./training.js";
 
 let newest = 0; // a newer request to write ends an older one
 let stopped = false; // the training
-let own; // the reader's adapter: its matrices one after the other, once training has begun
+let own; // the reader's newest adapter, its matrices one after the other, from its first step on
 let trainer; // the graph of a training step, loaded at the first training
 const ready = loadModel((bytes) => self.postMessage({ bytes }));
 ready.then(({ facts }) => self.postMessage({ loaded: facts.voices }))
@@ -40,12 +40,12 @@ async function write(model, { number, prompt, strengths, maxTokens, temperature,
 }
 
 // The text so far, after each token; the tokens are added to `made`.
-async function* continued(model, { prompt, strengths, maxTokens, temperature, topK, seed }, made) {
+async function* continued(model, { prompt, strengths, maxTokens, temperature, topK, seed }, made, adapter = own) {
   const { facts, tokenizer } = model;
   const ids = tokenizer.encode(prompt);
   if (!ids.length) throw new Error("the opening is empty; write a few words");
   if (ids.length + maxTokens > facts.context) throw new Error(`the opening is too long: ${ids.length} tokens`);
-  const random = generator(seed), run = stepper(model, strengths, own);
+  const random = generator(seed), run = stepper(model, strengths, adapter);
   let scores;
   for (const id of ids) scores = await run(id);
   while (made.length < maxTokens) {
@@ -65,16 +65,16 @@ async function train({ rows, steps, every, seed = 0, sample }) {
   const model = await ready;
   trainer ??= loadTraining(model.file).catch((error) => { trainer = undefined; throw error; });
   const training = new Training(await trainer, rows, { steps, seed });
-  own = training.adapter;
   const strengths = [...model.facts.voices.map(() => 0), 1];
   const show = async () => {
     let words = "";
-    for await (words of continued(model, { ...sample, strengths }, []));
+    for await (words of continued(model, { ...sample, strengths }, [], training.adapter));
     send({ step: training.step, sample: words });
   };
   await show();
   while (training.step < steps && !stopped) {
     const begin = performance.now(), loss = await training.takeStep();
+    own = training.adapter;
     send({ step: training.step, loss, ms: performance.now() - begin });
     await breath();
     if (training.step % every === 0 || training.step === steps || stopped) await show();

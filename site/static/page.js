@@ -3,11 +3,13 @@ import { wakeExplorables } from "./explorable.js";
 import { askPredictions } from "./prediction.js";
 import { reachable } from "./scroll.js";
 import { showSwitches } from "./switch.js";
-import { showTrainer } from "./trainer.js";
 
 askPredictions();
 wakeExplorables();
-showSwitches().then(([first]) => showTrainer(document, first));
+showSwitches().then(async ([first]) => {
+  const place = document.querySelector(".trainer");
+  if (place) new (await import("./trainer.js")).Trainer(place, first);
+});
 if (document.querySelector(".exercise")) import("./exercise.js").then(({ openExercises }) => openExercises());
 document.querySelectorAll(".cell_output .output, .explorable, .table-wrapper, pre").forEach(reachable);
 

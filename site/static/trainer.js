@@ -11,21 +11,19 @@ const STEPS = ["40", "60", "80", "100"];
 const SAMPLE_EVERY = 10, SAMPLE_TOKENS = 40; // steps, tokens
 const FOLDER = "my-style-adapter";
 
-export function showTrainer(page, theSwitch) {
-  const node = page.querySelector(".trainer");
-  if (node && theSwitch) new Trainer(node, theSwitch);
-}
-
-class Trainer {
+export class Trainer {
   constructor(node, theSwitch) {
-    Object.assign(this, { theSwitch, steps: 60, losses: [], running: false });
+    Object.assign(this, { theSwitch, steps: 60, running: false });
     this.text = element("textarea", { rows: 7, placeholder: "Some paragraphs by one writer, a thousand letters or more" });
     const label = element("label", { className: "pasted" });
     label.append(element("span", { textContent: "Your text" }), this.text);
     this.example = this.button("Use our example: a pirate", () => this.useExample());
     this.train = this.button("", () => this.start());
     this.train.className = "load";
-    this.stop = this.button("Stop", () => this.worker?.postMessage({ stop: true }));
+    this.stop = this.button("Stop", () => {
+      this.stopped = true;
+      this.worker?.postMessage({ stop: true });
+    });
     this.save = this.button(`Download the adapter (${FOLDER}.zip)`, () => this.worker.postMessage({ folder: FOLDER }));
     this.note = element("p", { className: "note" });
     this.note.setAttribute("role", "status");
@@ -68,7 +66,7 @@ class Trainer {
 
   async start() {
     if (this.running) return;
-    this.running = true;
+    Object.assign(this, { running: true, stopped: false, losses: [], times: [], planned: this.steps });
     try {
       const facts = await this.facts();
       this.tokenizer ??= new Tokenizer(await readJson("model/tokenizer.json"));
@@ -76,22 +74,20 @@ class Trainer {
       this.turn(true);
       this.note.textContent = this.theSwitch.worker ? "Getting ready …" : "Loading the model …";
       this.listen(await this.theSwitch.start());
-      this.run(rows);
+      this.stopped ? this.finish(0) : this.run(rows);
     } catch (error) {
       this.fail(error);
     }
   }
 
   run(rows) {
-    Object.assign(this, { losses: [], times: [] });
     this.samples.replaceChildren();
     this.picture.replaceChildren();
     this.note.textContent = `Training on ${rows.length} rows of ${rows[0][0].length} tokens. First, what it writes now …`;
     const prompt = this.theSwitch.opening.trim() || "Once upon a time";
     const sample = { prompt, maxTokens: SAMPLE_TOKENS, temperature: 0.7, topK: 50, seed: 1 };
-    this.worker.postMessage({ train: { rows, steps: this.steps, every: SAMPLE_EVERY, sample } });
+    this.worker.postMessage({ train: { rows, steps: this.planned, every: SAMPLE_EVERY, sample } });
     this.prompt = prompt;
-    this.planned = this.steps;
   }
 
   listen(worker) {
@@ -131,15 +127,16 @@ class Trainer {
   }
 
   finish(step) {
+    this.trained ||= step > 0;
     this.turn(false);
-    if (this.losses.length) this.draw(true);
-    this.note.textContent = step < this.planned
-      ? `Stopped after step ${step} of ${this.planned}. Your voice keeps what it has learned so far.`
-      : "Done.";
-    if (!step) return;
-    this.note.textContent += " It is called Yours in the switch above. It is gone when you close this page: " +
-      "download it to keep it.";
-    this.save.hidden = false;
+    if (!step) {
+      this.note.textContent = "Stopped before the first step.";
+      return;
+    }
+    this.draw(true);
+    const stopped = `Stopped after step ${step} of ${this.planned}; what it has learned is kept.`;
+    this.note.textContent = `${step < this.planned ? stopped : "Done."} The voice is called Yours in the switch above. ` +
+      "It is gone when you close this page: download it to keep it.";
     this.theSwitch.showOwn();
   }
 
@@ -154,6 +151,7 @@ class Trainer {
     this.running = running;
     this.train.hidden = running;
     this.stop.hidden = !running;
+    this.save.hidden = running || !this.trained;
     this.nameTrain();
     if (focused) (running ? this.stop : this.train).focus();
   }

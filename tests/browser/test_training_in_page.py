@@ -33,6 +33,8 @@ pytestmark = [
 STEPS = 20
 TOLERANCE = 1e-3  # what the page promises; both sides compute in float32, with sums in another order
 AXE = site_server.ROOT / "build" / "npm" / "node_modules" / "axe-core" / "axe.min.js"
+# Of scores up to 20 in float32: rounding in 8 layers makes some 1e-5. A position in 16 bits would make 1e-3.
+SAME_SCORES = 1e-4
 PROMPTS = ["The little fox and the hen", "Ahoy", "My grandmother has a clock"]
 # A run in a worker, as trainer.js asks for it; then the same worker writes, and hands over the file.
 TRAIN = """
@@ -135,7 +137,7 @@ def lines_on_the_page(text: str) -> dict[str, Any]:
     names: dict[str, Any] = {
         name: getattr(minilora, name) for name in ("GPT", "LoraConfig", "Trainer", "add_lora", "encode_text")
     }
-    torch.manual_seed(0)
+    names["torch"] = torch
     exec(lines.replace("max_steps=60", f"max_steps={STEPS}, progress=False"), names | {"text": text}, names)
     return names
 
@@ -160,7 +162,7 @@ def test_minilora_opens_the_file_and_writes_what_the_page_writes(run, folder, sc
     for prompt, ids, shown in zip(PROMPTS, run["texts"], scores, strict=True):
         with torch.no_grad():
             logits = model(torch.tensor([encode(prompt).ids]))[0, -1]
-        assert torch.allclose(logits, shown, atol=TOLERANCE), prompt
+        assert torch.allclose(logits, shown, atol=SAME_SCORES), prompt
         wanted = list(model.generate_tokens(encode(prompt).ids, 20, temperature=0))
         stop = next((i for i, token in enumerate(wanted) if token in model.base.stop_tokens()), 20)
         assert ids == wanted[:stop], prompt
@@ -176,7 +178,7 @@ def test_peft_opens_the_file(folder, scores):
     for prompt, shown in zip(PROMPTS, scores, strict=True):
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([encode(prompt).ids])).logits[0, -1]
-        assert torch.allclose(logits, shown, atol=TOLERANCE), prompt
+        assert torch.allclose(logits, shown, atol=SAME_SCORES), prompt
 
 
 def test_a_short_text_is_refused_before_anything_large_is_loaded(page):
