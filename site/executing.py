@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import build_notebooks  # noqa: E402
 
 GALLERY = Path(__file__).with_name("explorables.py")  # a page of the site alone
+PRIMER = ROOT / "exercises" / "src" / "00_numpy.py"  # among the exercises, and yet a page to read
 APART = ("grading", "doctor.py", "cli.py")  # no page runs these
 STARTUP = """\
 import sys
@@ -46,7 +47,7 @@ def executed_pages(cache: Path, beginnings: list[str]) -> list[Path]:
         and "__pycache__" not in path.parts
     )
     copies = []
-    for source in [*build_notebooks.chosen_sources(build_notebooks.SOURCES, beginnings), GALLERY]:
+    for source in [*build_notebooks.chosen_sources(build_notebooks.SOURCES, beginnings), PRIMER, GALLERY]:
         key = digest([source, Path(__file__).with_name("recording.py")], engine)
         copy = cache / source.stem / key / f"{source.stem}.ipynb"
         if not copy.exists():

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r"(\]\()([^)#\s:]+)(#[^)\s]*)?(\))")
 CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.DOTALL | re.MULTILINE)
 STILL = re.compile(r'<img src="data:image/svg\+xml;base64,([^"]+)"[^>]*>')
+ELSEWHERE = {"explorables": "docs", "00_numpy": "exercises"}  # executed pages that lie in other folders
 # What the API reference shows, by the page it is on.
 API = {
     "model": ["gpt", "generation"],
@@ -88,15 +89,14 @@ def stage(pages: list[Path], target: Path, numpy: bool = False, megabytes: str =
 def fill(pages: list[Path], target: Path, numpy: bool, megabytes: str) -> None:
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):  # as they are in git, without outputs
         write_notebook(path, target / "notebooks" / path.name)
-    for path in pages:
-        folder = "docs" if path.stem == "explorables" else "notebooks"
-        write_notebook(path, target / folder / path.name)
     exercises = sorted((ROOT / "exercises").glob("*.ipynb"))
     for path in exercises:
         notebook = read_notebook(path, path)
         if any("nbgrader" in cell["metadata"] for cell in notebook["cells"]):
             notebook["cells"] = exercising.prepare(notebook["cells"], path.name, numpy, megabytes)
         put(target / "exercises" / path.name, json.dumps(notebook, ensure_ascii=False))
+    for path in pages:
+        write_notebook(path, target / ELSEWHERE.get(path.stem, "notebooks") / path.name)
     for path in sorted((ROOT / "docs").rglob("*.md")):
         write_text(path, target / path.relative_to(ROOT))
     for name in ("CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/RESULTS.md"):

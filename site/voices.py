@@ -19,7 +19,7 @@ from exporting import VOICES, load
 from minilora import LoraModel
 from minilora.lesson.watching import whole_sentences
 
-OPENINGS = ("The little fox and the hen", "My grandmother has a clock", "Once upon a time")
+OPENINGS = ("The little fox and the hen", "One rainy afternoon the two squirrels", "Once upon a time")
 HEARD_AS = {"none": "story", **{voice: voice for voice in VOICES}}
 WORDS = 18  # a shorter text has broken off
 SEEDS = range(1, 41)
@@ -59,10 +59,11 @@ def continued(model: LoraModel, voice: str, opening: str, seed: int) -> str:
 
 
 def faults(text: str, style: str, measured: Any) -> int:
-    """What is wrong with a text: it breaks off, has words that do not exist, holds code, sounds like another voice."""
+    """What is wrong with a text: it breaks off, has words that do not exist, tears code, sounds like another voice."""
     short = len(text.split()) < WORDS
     unknown = sum(word not in measured.known_words() for word in measured.words(text))
-    return short + unknown + ("```" in text) + (measured.classifier().heard(text) != style)
+    torn = "```" in text or text.count("`") % 2  # code that has no end, or none that fits into a line
+    return short + unknown + torn + (measured.classifier().heard(text) != style)
 
 
 if __name__ == "__main__":

@@ -33,13 +33,22 @@ def test_everything_that_a_page_links_to_is_staged(tmp_path, monkeypatch):
     import staging
 
     monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
-    staging.stage([], tmp_path / "source")  # ends the program if a link leads nowhere
+    executed = nbformat.read(ROOT / "exercises" / "00_numpy.ipynb", as_version=4)
+    executed.cells[-1] = nbformat.v4.new_code_cell(
+        "1", outputs=[nbformat.v4.new_output("stream", text="seen")]
+    )
+    nbformat.write(executed, tmp_path / "00_numpy.ipynb")
+    staging.stage(
+        [tmp_path / "00_numpy.ipynb"], tmp_path / "source"
+    )  # ends the program if a link leads nowhere
     names = {path.relative_to(tmp_path / "source").as_posix() for path in (tmp_path / "source").rglob("*.*")}
     for folder in ("notebooks", "exercises"):
         assert {f"{folder}/{path.name}" for path in (ROOT / folder).glob("*.ipynb")} <= names
     assert not [name for name in names if "solutions" in name], "solutions are not published"
     page = (tmp_path / "source" / "notebooks" / "00_start_here.ipynb").read_text(encoding="utf-8")
     assert "../exercises/index.md" in page, "a link to a folder leads to its list"
+    assert "seen" in (tmp_path / "source" / "exercises" / "00_numpy.ipynb").read_text(encoding="utf-8")
+    assert not (tmp_path / "source" / "notebooks" / "00_numpy.ipynb").exists()
     assert "codespaces" not in page, "no repository is known"
 
 

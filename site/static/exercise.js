@@ -125,7 +125,7 @@ class Question extends Exercise {
     this.form.replaceChildren(...this.data.fields.flatMap((field) => {
       const note = element("p", { className: "note" });
       note.setAttribute("role", "status");
-      const changed = (text) => this.writeAnswer(field.key, text, note);
+      const changed = (text) => this.putIn(field.key, text, note);
       const name = `${this.data.name}-${field.key}`;
       const control = field.kind === "choice"
         ? choice(field, values[field.key] ?? "", name, changed)
@@ -135,7 +135,7 @@ class Question extends Exercise {
     if (values.student) this.showNumbers(values.student);
   }
 
-  writeAnswer(key, text, note) {
+  putIn(key, text, note) {
     this.keep({ values: { ...this.kept.values, [key]: text } });
     note.textContent = this.judge.number ? "" : "Starting Python …";
     this.filled = Promise.resolve(this.filled).then(() => this.writeInto(key, text, note));
