@@ -24,8 +24,8 @@ layer_and_additions("q_proj", base_model.model.layers[0].self_attn.q_proj, r=8)
 
 # %% [markdown]
 # **A** takes the `in` numbers down to only `r`, and **B** brings those back up to `out`. The number `r` is the
-# [rank](../docs/glossary.md#rank), which you choose. So A is as long as the input and `r` thin, and B is as long as the
-# output and `r` thin. How they work together is the subject of page 03; today we only count.
+# [rank](../docs/glossary.md#rank), which you choose. So A is as wide as the input and only `r` high, and B is as high as
+# the output and only `r` wide. How they work together is the subject of page 03; here we only count.
 #
 # ## Write the rule
 #

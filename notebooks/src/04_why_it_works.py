@@ -4,7 +4,7 @@
 # **After this page you can** say what "low rank" means, look for it in a real weight change, choose a rank by
 # measuring, and name three things that LoRA saves. **Time:** 20 minutes, one or two of them waiting.
 #
-# Here is a table that you have known since primary school:
+# Here is a table that you have known since elementary school:
 
 # %%
 from minilora.lesson import *
@@ -88,7 +88,7 @@ show_table(["rank", "energy kept", "gain kept", "with random directions"], rows)
 reveal("cut-to-16", 100 * kept[16].gain)
 
 # %% [markdown]
-# This is the better half of the answer. The strong patterns are the useful ones: they keep more of the gain than of
+# This is the good news. The strong patterns are the useful ones: they keep more of the gain than of
 # the energy, and more than as many random directions do. The tail is not pure noise either: the last part of the gain
 # is there.
 #
@@ -116,8 +116,8 @@ reveal("rank-four", 100 * reached[4])
 
 # %% [markdown]
 # Now all of it in one picture. The bars are the strengths of the patterns (their *singular values*); the dashed line
-# is a random table with the same energy. It starts below the bars and ends above them: chance spreads its energy
-# evenly.
+# is a random table with the same energy. It starts below the bars and ends above them: random numbers spread their
+# energy evenly.
 
 # %%
 tables = {"the change": change, "a random matrix": random_like(change)}
