@@ -38,8 +38,8 @@ SOLVED = STUDENT / "solutions"
 SOURCES = STUDENT / "src"
 PREDICT = "**Predict first.** Run the next cell and choose. A wrong prediction costs nothing."
 FORM = (
-    "**Answer.** Run the next cell, and a form appears below it. What you choose there is written into the cell, as plain "
-    "data; that is what you hand in. You can also write into the cell yourself."
+    "**Answer.** Run the next cell, and a form appears below it. What you choose there is written into the cell, as "
+    "plain data; that is what you hand in. You can also write into the cell yourself."
 )
 PAGE_SECONDS = 300  # a page that takes longer hangs
 

@@ -34,8 +34,8 @@ class Form(anywidget.AnyWidget):
     values: key -> what its field shows at first. still: the same as lines of text, where nothing can be clicked.
     """
 
-    _esm = Path(__file__).with_name("form.js")
-    _css = Path(__file__).with_name("form.css")
+    _esm = Path(__file__).with_name("answer_form.js")
+    _css = Path(__file__).with_name("answer_form.css")
     fields: Any = traitlets.List().tag(sync=True)
     values: Any = traitlets.Dict().tag(sync=True)
     locked = traitlets.Bool(False).tag(sync=True)
