@@ -143,7 +143,7 @@ def test_guess_and_measurement_lie_inside_the_picture(guess, measured, log):
 def test_among_options_both_marks_are_named_in_words():
     picture, sentence = guesses.among_options(["LoRA", "full"], "LoRA", "full")
     assert "your guess" in picture
-    assert "this is what happened" in picture
+    assert "the answer" in picture
     assert "LoRA" in sentence
     assert "full" in sentence
 

@@ -38,8 +38,8 @@ class Form(anywidget.AnyWidget):
         locked: Whether the fields can no longer be changed.
     """
 
-    _esm = Path(__file__).with_name("form.js")
-    _css = Path(__file__).with_name("form.css")
+    _esm = Path(__file__).with_name("answer_form.js")
+    _css = Path(__file__).with_name("answer_form.css")
     fields: Any = traitlets.List().tag(sync=True)
     values: Any = traitlets.Dict().tag(sync=True)
     locked = traitlets.Bool(False).tag(sync=True)

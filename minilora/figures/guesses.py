@@ -92,7 +92,7 @@ def among_options(
     for option in options:
         if option == right:
             parts.append(svg.rect(0, y, svg.WIDTH, 26, MEASURED, opacity=0.25))
-            said = f"measured: {measured}" if measured else "this is what happened"
+            said = f"it is {measured}" if measured else "the answer"
             parts.append(svg.text(svg.WIDTH - 10, y + 18, said, anchor="end", bold=True))
         parts.append(svg.frame(0.5, y, svg.WIDTH - 1, 26, GUESS))
         parts.append(svg.text(28, y + 18, option, bold=option == right))
