@@ -65,7 +65,7 @@ def build(pages: list[Path]) -> None:
     source, static = BUILD / "site-source", BUILD / "site-static"
     shutil.rmtree(static, ignore_errors=True)
     shutil.copytree(ROOT / "site" / "static", static, ignore=shutil.ignore_patterns("sw.js"))
-    for name in ("widgets/holding.js", "exercises/form.js", "exercises/form.css"):
+    for name in ("widgets/holding.js", "exercises/answer_form.js", "exercises/answer_form.css"):
         shutil.copy(ROOT / "minilora" / name, static)
     (static / "exercises").mkdir()
     for path in (ROOT / "exercises").glob("*.ipynb"):  # to be downloaded with the learner's answers in them

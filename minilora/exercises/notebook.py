@@ -165,11 +165,7 @@ def form(name: str, answers: dict[str, Any]) -> Any:
     if not isinstance(answers, dict):
         raise ValueError(f'{name} takes the dict of your answers: form("{name}", answers)')
     try:
-<<<<<<< HEAD
-        from minilora.exercises.forms import answer_form
-=======
         from minilora.exercises.answer_form import answer_form
->>>>>>> walk2
     except ImportError:  # a grader's machine has no widgets
         return feedback.Page(
             question.title, "Widgets are not available here; write your answers into the dict above."
@@ -212,11 +208,7 @@ def _keep_prediction(question: Question, letter: str) -> str:
 
 def _buttons(question: Question, record: records.Record, page: feedback.Page) -> Any:
     try:
-<<<<<<< HEAD
-        from minilora.exercises.forms import expectation_form
-=======
         from minilora.exercises.answer_form import expectation_form
->>>>>>> walk2
     except ImportError:
         return page
     chosen = record.get("prediction")
