@@ -94,4 +94,6 @@ def test_a_graph_without_weights_computes_the_same(tmp_path):
     path = tmp_path / "training.onnx"
     onnx.save(made, path)
     (after,) = ReferenceEvaluator(onnx.load(path)).run(None, {"x": x})
-    assert np.allclose(before, after, rtol=1e-5, atol=1e-3)  # sums of 30 in another order, three times; up to 200
+    assert np.allclose(
+        before, after, rtol=1e-5, atol=1e-3
+    )  # sums of 30 in another order, three times; up to 200
