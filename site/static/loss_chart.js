@@ -8,8 +8,7 @@ const HEIGHT = 230, TOP = 40, BOTTOM = HEIGHT - 44, LEFT = 40;
 // A drawing as text, and its sentence; state: what stands behind the step, "about 20 s to go" for example.
 export function lossChart(losses, steps, state, wide) {
   const now = smooth(losses).at(-1), right = wide - 12;
-  const sentence = `Step ${losses.length} of ${steps}: loss ${losses[0].toFixed(2)} at first, ${now.toFixed(2)} now` +
-    `${state ? `, ${state}` : ""}.`;
+  const sentence = `Step ${losses.length} of ${steps}: loss ${losses[0].toFixed(2)} at first, ${now.toFixed(2)} now.`;
   const ticks = marks(Math.min(...losses), Math.max(...losses));
   const x = (step) => LEFT + (right - LEFT) * step / steps;
   const y = (loss) => BOTTOM - (BOTTOM - TOP) * (loss - ticks[0]) / (ticks.at(-1) - ticks[0]);
