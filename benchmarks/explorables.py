@@ -187,14 +187,14 @@ def jupyter_server(folder: Path, application: str = "lab") -> Iterator[str]:
 
 
 def _wait_for(address: str, server: subprocess.Popen) -> None:
-    for _ in range(240):
+    for _ in range(720):
         if server.poll() is not None:
             raise RuntimeError(f"the server ended with status {server.returncode}")
         with contextlib.suppress(OSError):
             urllib.request.urlopen(f"{address}/api/status", timeout=2).close()
             return
         time.sleep(0.25)
-    raise TimeoutError("the server did not answer within a minute")
+    raise TimeoutError("the server did not answer within three minutes")
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """`minilora doctor`: is this installation sound? A table that a bug report can quote.
 
-It runs as a program of its own too (python minilora/doctor.py), because it must still speak where the package cannot be
+It runs as a program of its own too (python minilora/doctor.py), because it must still run where the package cannot be
 imported. Not here: repairing anything.
 """
 
@@ -32,7 +32,7 @@ PACKAGES = {
     "ipykernel": ("the lessons", False, ("7.0.0", "7.0.1", "7.1.0", "7.2.0", "7.3.0")),
     "ipywidgets": ("the explorables", False, ()),
     "anywidget": ("the explorables", False, ()),
-    "matplotlib": ("charts", False, ()),
+    "matplotlib": ("charts of your own", False, ()),
     "gguf": ("fetching SmolLM2", False, ()),
     "huggingface_hub": ("models from the hub", False, ()),
     # A learner's environment lacks these three.

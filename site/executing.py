@@ -58,7 +58,10 @@ def executed_pages(cache: Path, beginnings: list[str]) -> list[Path]:
 
 
 def execute(source: Path, copy: Path) -> None:
-    """Runs one page in a process and a folder of its own; the recorded states go beside the copy."""
+    """Runs one page in a process and a folder of its own; the recorded states go beside the copy.
+
+    The cache of models is empty, so a page shows the same whatever has been fetched to this computer.
+    """
     with tempfile.TemporaryDirectory() as folder:
         work, start = Path(folder), time.perf_counter()
         startup = work / "profile_default" / "startup" / "record.py"
@@ -71,7 +74,7 @@ def execute(source: Path, copy: Path) -> None:
         result = work / "result.ipynb"
         program = build_notebooks.__file__
         build_notebooks.execute_apart(
-            program, source, result, build_notebooks.PAGE_SECONDS, MINILORA_HOME=folder
+            program, source, result, build_notebooks.PAGE_SECONDS, MINILORA_HOME=folder, MINILORA_CACHE=folder
         )
         problems = build_notebooks.unfit_outputs(nbformat.read(result, as_version=4))
         if problems:

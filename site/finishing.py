@@ -43,7 +43,12 @@ FROM_NPM = {
         ],  # the last one compressed
     ),
 }
-LARGE = ("_static/pyodide/", "_static/onnxruntime-web/", "_static/model/")  # kept when first used
+LARGE = (
+    "_static/pyodide/",
+    "_static/onnxruntime-web/",
+    "_static/model/",
+    "_static/training/",
+)  # kept when first used
 # What runs in the browser's Python: these modules and all of minilora that they import.
 IN_BROWSER = [f"minilora.explorables.{name}" for name in ("memory", "methods", "picture")]
 IN_BROWSER += ["minilora.exercises.in_page", "minilora.exercises.no_numpy", "minilora.exercises.registry"]
@@ -124,11 +129,34 @@ def add_model(static: Path, cache: Path) -> None:
     (target / "voices.json").write_text(json.dumps(voices, ensure_ascii=False), encoding="utf-8")
 
 
-def made_by(program: str, target: Path, last: str = "") -> Path:
-    """Runs site/PROGRAM.py, which writes the target (`last` is its last file), unless it would do the same again."""
+def add_training(static: Path, cache: Path, model_file: Path) -> None:
+    """A step of training, for the adapter that the reader makes. It has no weights; model_file has them."""
+    made = made_by("exporting_training", cache / "training", "training.json", model_file)
+    target = static / "training"
+    target.mkdir()
+    shutil.copy(made / "training.json", target)
+    compress((made / "training.onnx").read_bytes(), target / "training.onnx.gzip")
+
+
+def made_by(program: str, target: Path, last: str = "", *inputs: Path) -> Path:
+    """Runs site/PROGRAM.py, which writes the target (`last` is its last file), unless it would do the same again.
+
+    The inputs are files that it reads besides those of the package.
+    """
     parts = [
         ROOT / "site" / f"{program}.py",
-        *(ROOT / "minilora" / name for name in ("gpt.py", "generation.py")),
+        ROOT / "site" / "exporting.py",
+        *(
+            ROOT / "minilora" / name
+            for name in (
+                "gpt.py",
+                "generation.py",
+                "training/loss.py",
+                "files/adapter_files.py",
+                "assets/pirate.jsonl",
+            )
+        ),
+        *inputs,
     ]
     for folder in ("lora", "assets/tiny-gpt", "assets/adapters"):
         parts += [path for path in sorted((ROOT / "minilora" / folder).rglob("*")) if path.is_file()]
@@ -136,7 +164,7 @@ def made_by(program: str, target: Path, last: str = "") -> Path:
     key = target.with_name(target.name + ".key")
     if not (target / last).exists() or not key.exists() or key.read_text(encoding="utf-8") != wanted:
         target.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run([sys.executable, str(parts[0]), str(target)], cwd=ROOT, check=True)
+        subprocess.run([sys.executable, str(parts[0]), str(target), *map(str, inputs)], cwd=ROOT, check=True)
         key.write_text(wanted, encoding="utf-8")
     return target
 

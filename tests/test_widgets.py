@@ -235,7 +235,7 @@ def test_int8_of_the_exercise_errs_little_and_one_block_in_torch_much():
     alone, ours = widgets.quantization_explorer(quantize=single_block), widgets.quantization_explorer()
     ours.block_size.value, ours.quant_type.value = 4096, "int4"
     assert (
-        alone.sentence.removeprefix("yours")[:24] == ours.sentence.removeprefix("int4, blocks of 4096")[:24]
+        alone.sentence.removeprefix("yours")[:24] == ours.sentence.removeprefix("int4, blocks of 4,096")[:24]
     )
 
 

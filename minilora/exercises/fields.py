@@ -1,6 +1,7 @@
 """What a form asks for a question's answers, and what it makes of a text that was typed: without a front end.
 
-Not here: forms in JupyterLab (forms.py) and on the web site (in_page.py), and whether an answer is right (question.py).
+Not here: forms in JupyterLab (answer_form.py) and on the web site (in_page.py), and whether an answer is right
+(question.py).
 """
 
 from __future__ import annotations

@@ -39,6 +39,12 @@ def load(name: str) -> Question | Exercise:
     return importlib.import_module("minilora.exercises.registry").get(name)
 
 
+def load_question(name: str) -> Question:
+    question = load(name)
+    assert isinstance(question, Question), f"{name} asks for a function; a form is for questions"
+    return question
+
+
 def check(name: str, source: str, before: list[str]) -> dict[str, str]:
     """The verdict on the text of a cell.
 
@@ -113,7 +119,7 @@ def fill_in(name: str, source: str, key: str, text: str) -> dict[str, str]:
     Returns:
         "source", the new text; "note", what to say about the answer.
     """
-    value, note = understood(part_of(load(name), key), text)
+    value, note = understood(part_of(load_question(name), key), text)
     written = with_answers(source, {key: value})
     return {
         "source": written or source,
@@ -123,7 +129,7 @@ def fill_in(name: str, source: str, key: str, text: str) -> dict[str, str]:
 
 def numbers(name: str, student: str) -> str:
     """A student's numbers as HTML."""
-    return numbers_page(load(name), student.strip())._repr_html_() if student.strip() else ""
+    return numbers_page(load_question(name), student.strip())._repr_html_() if student.strip() else ""
 
 
 def solution(name: str, source: str) -> str:

@@ -1,7 +1,8 @@
 """What the learner calls. It shows words, never a traceback of ours.
 
-Not here: deciding (judging.py) and looks (feedback.py). This check is for learning; it runs the learner's code in the
-learner's own process, so whoever wants to fool it can. Marks come from a grader.
+This check is for learning: it runs in the learner's own process, so it can be fooled. Marks come from a grader.
+
+Not here: deciding (judging.py), and how a verdict looks (feedback.py).
 """
 
 from __future__ import annotations
@@ -135,7 +136,9 @@ def numbers(name: str, student: str = "") -> Given:
     question = _question(name)
     student = (student or _student(name)).strip()
     if not student:
-        page = feedback.Page(question.title, f'Say who you are: numbers("{name}", student="your name")')
+        page = feedback.Page(
+            question.title, "Write your name between the quotes of this cell, and run it again."
+        )
         return Given(page, {})
     records.update(name, lambda record: record.update(student=student))
     mine = question.numbers(student)
@@ -162,7 +165,7 @@ def form(name: str, answers: dict[str, Any]) -> Any:
     if not isinstance(answers, dict):
         raise ValueError(f'{name} takes the dict of your answers: form("{name}", answers)')
     try:
-        from minilora.exercises.forms import answer_form
+        from minilora.exercises.answer_form import answer_form
     except ImportError:  # a grader's machine has no widgets
         return feedback.Page(
             question.title, "Widgets are not available here; write your answers into the dict above."
@@ -205,7 +208,7 @@ def _keep_prediction(question: Question, letter: str) -> str:
 
 def _buttons(question: Question, record: records.Record, page: feedback.Page) -> Any:
     try:
-        from minilora.exercises.forms import expectation_form
+        from minilora.exercises.answer_form import expectation_form
     except ImportError:
         return page
     chosen = record.get("prediction")
@@ -273,7 +276,7 @@ def _question(name: str) -> Question:
 
 
 def _student(name: str) -> str:
-    """Who was named for this question, or else for another one; empty if nobody was."""
+    """The student's name as given for this question, else for another one; empty if none was given."""
     kept = records.load()
     names = [kept.get(name, {}).get("student", ""), *(record.get("student", "") for record in kept.values())]
     return next((student for student in names if student), "")

@@ -11,6 +11,7 @@ from minilora.figures.colors import COLORS, diverging
 from minilora.figures.svg import WIDTH, frame, rect, text
 
 Matrix = Sequence[Sequence[float]]
+ZERO = diverging(0)  # also behind all cells, so that no gap between two of them is dark in a dark theme
 
 
 def cells(x: float, y: float, values: Matrix, wide: float, high: float, size: float) -> list[str]:
@@ -19,13 +20,18 @@ def cells(x: float, y: float, values: Matrix, wide: float, high: float, size: fl
     >>> len(cells(0, 0, [[1.0, 1.0], [0.0, -1.0]], 5, 5, 1.0))  # one path for each color keeps a picture small
     3
     """
+    wide_in_all, high_in_all = len(values[0]) * wide, len(values) * high
+    ground = (
+        f'<path fill="{ZERO}" d="M{x:.5g} {y:.5g}h{wide_in_all:.5g}v{high_in_all:.5g}h-{wide_in_all:.5g}z"/>'
+    )
     paths: dict[str, list[str]] = {}
     for i, row in enumerate(values):
         for j, value in enumerate(row):
             color = diverging(round(8 * value / (size or 1)) / 8)
-            corner = f"M{x + j * wide:.4g} {y + i * high:.4g}"
-            paths.setdefault(color, []).append(f"{corner}h{wide:.4g}v{high:.4g}h-{wide:.4g}z")
-    return [
+            corner = f"M{x + j * wide:.5g} {y + i * high:.5g}"
+            if color != ZERO:
+                paths.setdefault(color, []).append(f"{corner}h{wide:.4g}v{high:.4g}h-{wide:.4g}z")
+    return [ground] + [
         f'<path fill="{color}" shape-rendering="crispEdges" d="{"".join(d)}"/>' for color, d in paths.items()
     ]
 
@@ -51,5 +57,5 @@ def share_bar(y: float, share: float, words: str, role: str = "trainable") -> li
 
 
 def largest(values: Matrix) -> float:
-    """The largest size of any number, 1 if all are zero."""
+    """The largest magnitude of any number; 1 if all are zero."""
     return max(abs(v) for row in values for v in row) or 1.0

@@ -1,171 +1,131 @@
-"""Charts for the prose of the chapters, drawn by Matplotlib: numbers in, a `Chart` with its sentence out.
+"""Charts for the prose of the pages: numbers in, (svg, sentence) out, as for every other picture.
 
-    chart = loss_curves({"full": [...], "LoRA": [...]})
-    chart.sentence  # what it shows, in words
+>>> svg, sentence = family({"LoRA": (0.01, 0.9), "full": (1.0, 1.0)})
+>>> sentence
+"Share of full fine-tuning's gain: LoRA trains 1.00% and reaches 90%; full trains 100.0% and reaches 100%."
 
-As the last line of a cell a chart shows itself. All are built without pyplot, so nothing stays open behind them, and
-they draw on a white card of their own, alike in a light and a dark notebook. Not here: what moves (the explorables).
+Not here: what moves (minilora/widgets), and showing a chart in a cell (minilora/lesson/charts.py).
 """
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from minilora.figures.colors import COLORS
-from minilora.figures.svg import bytes_in_words, percent
+from minilora.figures.svg import (
+    WIDTH,
+    bytes_in_words,
+    curve,
+    dot,
+    line,
+    percent,
+    rect,
+    scale,
+    svg,
+    text,
+    title,
+)
 
-TEXT = "#1a1a1a"
+# "full" has the color of text: black on a light page, white on a dark one.
 METHOD_COLORS = {
-    "base": COLORS["neutral"],
-    "full": TEXT,
-    "LoRA": COLORS["trainable"],
     "QLoRA": COLORS["quantized"],
+    "LoRA": COLORS["trainable"],
+    "full": "currentColor",
+    "base": COLORS["neutral"],
 }
-
-
-class Chart(Figure):
-    """A Matplotlib figure that knows in words what it shows, and shows itself at the end of a cell."""
-
-    sentence = ""
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, str], dict[str, Any]]:
-        image = io.BytesIO()
-        self.savefig(image, format="png", dpi=2 * self.dpi)  # twice as fine, for sharp screens
-        width = round(self.get_figwidth() * self.dpi)
-        data = {"image/png": base64.b64encode(image.getvalue()).decode("ascii"), "text/plain": self.sentence}
-        return data, {"image/png": {"width": width, "alt": self.sentence}}
+SIZE = 17  # of the words: still legible where the page is narrow
 
 
 def losses_by_task(
-    losses: Mapping[str, Mapping[str, Sequence[float]]],
-    base: Mapping[str, float],
-    *,
-    title: str | None = None,
-) -> Chart:
-    """Loss of each method on each task, a dot for each seed, on the way down from the base's: {task: {method: [loss]}}.
+    losses: Mapping[str, Mapping[str, Sequence[float]]], base: Mapping[str, float], heading: str
+) -> tuple[str, str]:
+    """How far each method comes down from the base's loss, task by task, with a dot for each seed.
 
-    >>> losses_by_task({"legal": {"full": [1.0, 1.2], "LoRA": [1.3, 1.5]}}, {"legal": 3.0}).sentence
+    Args:
+        losses: Task -> method -> one loss per seed.
+        base: Task -> loss before training.
+        heading: What to see in it.
+
+    >>> losses_by_task({"legal": {"full": [1.0, 1.2], "LoRA": [1.3, 1.5]}}, {"legal": 3.0}, "Close")[1]
     'Validation loss (mean of 2 seeds): legal: base 3.00, full 1.10, LoRA 1.40.'
     """
-    methods = list(next(iter(losses.values())))
     means = {t: {m: sum(v) / len(v) for m, v in row.items()} for t, row in losses.items()}
-    seeds = len(losses[next(iter(losses))][methods[0]])
+    seeds = len(next(iter(next(iter(losses.values())).values())))
     listed = "; ".join(
         f"{task}: base {base[task]:.2f}, " + ", ".join(f"{m} {v:.2f}" for m, v in row.items())
         for task, row in means.items()
     )
     sentence = f"Validation loss (mean of {seeds} seeds): {listed}."
-    heading = title or "How far each method comes down from the base, task by task"
-    chart, axes = _chart(heading, sentence, "validation loss (nats per token), a dot for each seed", "")
-    for i, (task, row) in enumerate(losses.items()):
-        for j, (method, values) in enumerate(row.items()):
-            place, color = i + (j - (len(methods) - 1) / 2) * 0.8 / len(methods), _color(method)
-            axes.plot([base[task], means[task][method]], [place] * 2, color=color, linewidth=2, alpha=0.5)
-            axes.plot(values, [place] * len(values), "o", color=color, markersize=6)
-            axes.plot(base[task], place, "|", color=METHOD_COLORS["base"], markersize=9)
-            words = f"{method} {means[task][method]:.2f}"
-            _write(axes, min(values), place, words, color, (-9, -4), "right")
-    axes.set_yticks(range(len(losses)), list(losses))
-    axes.invert_yaxis()
-    axes.set_xlim(left=min(min(v) for row in losses.values() for v in row.values()) - 0.9)
-    return chart
+    x = scale(0, max(base.values()), 130, WIDTH - 10)
+    parts, y = [title(heading)], 54.0
+    for task, row in losses.items():
+        parts += [text(0, y, f"{task}: {base[task]:.2f} before training", size=SIZE, bold=True)]
+        for method, values in row.items():
+            y += 26
+            color, mean = METHOD_COLORS[method], means[task][method]
+            parts += [
+                text(0, y + 6, method, size=SIZE),
+                text(122, y + 6, f"{mean:.2f}", size=SIZE, anchor="end"),
+            ]
+            parts += [line(x(mean), y, x(base[task]), y, color, thick=2)]
+            parts += [line(x(base[task]), y - 8, x(base[task]), y + 8, COLORS["neutral"], thick=2)]
+            parts += [dot(x(value), y, 5, color) for value in values]
+        y += 42
+    parts += [line(x(0), y - 14, WIDTH - 10, y - 14, COLORS["neutral"])]
+    ticks = range(int(max(base.values())) + 1)
+    parts += [text(x(tick), y + 8, str(tick), size=SIZE, anchor="middle") for tick in ticks]
+    about = f"validation loss in nats per token; a dot for each of {seeds} seeds"
+    return svg(y + 44, [*parts, text(WIDTH - 10, y + 34, about, size=SIZE, anchor="end")], sentence), sentence
 
 
-def storage(base_bytes: int, adapter_bytes: int, tasks: int = 20, *, title: str | None = None) -> Chart:
-    """Bytes on disk over the number of tasks: one base with an adapter each, against a full copy each."""
+def storage(base_bytes: int, adapter_bytes: int, tasks: int) -> tuple[str, str]:
+    """Bytes on disk for a growing number of tasks: one base with an adapter each, against a full copy each.
+
+    >>> storage(23_000_000, 400_000, 20)[1]
+    '20 tasks: one base and 20 adapters take 31 MB, 20 full copies 460 MB, 14.8 times as much.'
+    """
     numbers = range(1, tasks + 1)
     shared, copies = [base_bytes + n * adapter_bytes for n in numbers], [n * base_bytes for n in numbers]
     sentence = (
         f"{tasks} tasks: one base and {tasks} adapters take {bytes_in_words(shared[-1])}, {tasks} full copies "
         f"{bytes_in_words(copies[-1])}, {copies[-1] / shared[-1]:.1f} times as much."
     )
-    heading = (
-        title
-        or f"{tasks} tasks on one base: {bytes_in_words(shared[-1])} instead of {bytes_in_words(copies[-1])}"
-    )
-    chart, axes = _chart(heading, sentence, "number of tasks", "bytes on disk")
-    axes.plot(numbers, copies, color=METHOD_COLORS["full"], linewidth=2)
-    axes.plot(numbers, shared, color=METHOD_COLORS["LoRA"], linewidth=2)
-    axes.set_ylim(0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: bytes_in_words(v) if v else "0"))
-    ends = [
-        (copies[-1], "full copies", METHOD_COLORS["full"]),
-        (shared[-1], "base + adapters", METHOD_COLORS["LoRA"]),
-    ]
-    _label_ends(axes, ends)
-    return chart
+    top, bottom, right = 50.0, 270.0, 440.0
+    x, y = scale(1, tasks, 20, right), scale(0, max(copies[-1], shared[-1]), bottom, top)
+    parts = [title(f"{tasks} tasks: {bytes_in_words(shared[-1])} instead of {bytes_in_words(copies[-1])}")]
+    parts += [line(0, bottom, right + 8, bottom, COLORS["neutral"])]
+    for sizes, words, color in (
+        (copies, f"{tasks} full copies", METHOD_COLORS["full"]),
+        (shared, f"1 base, {tasks} adapters", METHOD_COLORS["LoRA"]),
+    ):
+        parts += [curve([(x(n), y(size)) for n, size in zip(numbers, sizes, strict=True)], color, thick=3)]
+        parts += [dot(x(tasks), y(sizes[-1]), 5, color)]
+        parts += [text(right + 14, y(sizes[-1]) - 5, bytes_in_words(sizes[-1]), size=SIZE, bold=True)]
+        parts += [text(right + 14, y(sizes[-1]) + 17, words, size=SIZE)]
+    for n in (1, tasks // 2, tasks):
+        parts += [text(x(n), bottom + 24, f"{n}", size=SIZE, anchor="middle")]
+    parts += [text(0, bottom + 50, "number of tasks; the height is what they take on disk", size=SIZE)]
+    return svg(bottom + 60, parts, sentence), sentence
 
 
-def family(points: Mapping[str, tuple[float, float]], *, title: str | None = None) -> Chart:
-    """Members of the PEFT family: {name: (share of weights trained, share of full fine-tuning's gain reached)}."""
-    sentence = "; ".join(
-        f"{n} trains {percent(share)} and reaches {gain:.0%}" for n, (share, gain) in points.items()
-    )
-    heading = title or "How much of the gain, for what share of the weights"
-    chart, axes = _chart(
-        heading,
-        f"Share of full fine-tuning's gain: {sentence}.",
-        "share of weights trained",
-        "share of the gain reached",
-    )
-    axes.set_xscale("log")
-    for name, (share, gain) in points.items():
-        color = _color(name)
-        axes.plot(share, gain, "o", color=color, markersize=9)
-        right = share > 0.2  # names of points at the right edge stand on their left
-        crowded = any(share < s < 10 * share and abs(g - gain) < 0.1 for s, g in points.values())
-        height = -16 if crowded else 8  # under the point where another one's name would run into this
-        _write(axes, share, gain, name, color, (-9 if right else 9, height), "right" if right else "left")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g}%"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.0%}"))
-    axes.margins(0.12, 0.16)
-    return chart
+def family(points: Mapping[str, tuple[float, float]]) -> tuple[str, str]:
+    """Members of the PEFT family, sorted by how much they train.
 
-
-def _chart(title: str, sentence: str, x: str, y: str) -> tuple[Chart, Axes]:
-    spaced = ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.1)  # inches
-    chart = Chart(figsize=(7.2, 3.6), dpi=100, layout=spaced, facecolor="white")
-    chart.sentence = sentence
-    axes = chart.subplots()
-    axes.set_title(title, loc="left", weight="bold", fontsize=12, color=TEXT)
-    axes.set(xlabel=x, ylabel=y)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y" if y else "x", color="#e4e4e4")
-    axes.set_axisbelow(True)
-    return chart, axes
-
-
-def _color(method: str) -> str:
-    """The colour of the method that a name begins with or holds: "LoRA, r = 8" is LoRA's."""
-    for known in ("QLoRA", "LoRA", "full", "base"):
-        if known.lower() in method.lower():
-            return METHOD_COLORS[known]
-    return COLORS["neutral"]
-
-
-def _write(
-    axes: Axes, x: float, y: float, words: str, color: str, offset: tuple[int, int], side: str = "left"
-) -> None:
-    axes.annotate(
-        words, (x, y), offset, textcoords="offset points", color=color, ha=side, weight="bold", fontsize=10,
-        path_effects=[withStroke(linewidth=3, foreground="white")],  # readable where a line passes below
-    )  # fmt: skip
-
-
-def _label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
-    """Writes (y, words, colour) at the right edge, pushed apart where lines end close together."""
-    low, high = axes.get_ylim()
-    last = -1.0
-    for y, words, color in sorted(labels):
-        last = max((y - low) / (high - low), last + 0.075)
-        axes.text(1.01, last, words, color=color, va="center", weight="bold", transform=axes.transAxes)
+    Args:
+        points: Name -> (share of the weights that are trained, share of full fine-tuning's gain that is reached).
+    """
+    ordered = sorted(points.items(), key=lambda item: item[1])
+    listed = "; ".join(f"{n} trains {percent(share)} and reaches {gain:.0%}" for n, (share, gain) in ordered)
+    sentence = f"Share of full fine-tuning's gain: {listed}."
+    # Whoever trains worse than not at all gets no bar, and whoever is better than full fine-tuning a longer one.
+    x = scale(0, max(1.0, *(gain for _, gain in points.values())), 0, WIDTH - 66)
+    parts, y = [title("How much of the gain, for what share of the weights")], 50.0
+    for name, (share, gain) in ordered:
+        known = next((method for method in METHOD_COLORS if method in name), "base")
+        parts += [text(0, y, name, size=SIZE, bold=True)]
+        parts += [text(WIDTH - 66, y, f"trains {percent(share)} of the weights", size=SIZE, anchor="end")]
+        parts += [rect(0, y + 8, max(0.0, x(gain)), 16, METHOD_COLORS[known])]
+        parts += [text(max(0.0, x(gain)) + 8, y + 22, f"{gain:.0%}", size=SIZE, bold=True)]
+        y += 54
+    about = "The bars: fall of the held-out loss, as a share of its fall with full fine-tuning"
+    return svg(y + 2, [*parts, text(0, y - 6, about, size=15)], sentence), sentence

@@ -42,7 +42,7 @@ def on_a_line(
     low, high = min(low, measured), max(high, measured)
     place = _places(low, high, log)
     y = 74.0
-    parts = [svg.title(sentence.split(":")[0] if guess is None else _title(sentence))]
+    parts = [svg.title(_heading(sentence, guess, measured))]
     parts.append(svg.line(LEFT, y, RIGHT, y, GUESS, thick=2))
     for value in (low, high):
         parts.append(svg.line(place(value), y - 5, place(value), y + 5, GUESS))
@@ -77,20 +77,22 @@ def among_options(
     >>> among_options(["rank 1", "rank 4"], "rank 4", "rank 4")[1]
     'Right: you guessed rank 4.'
     >>> among_options(["half", "one in fifty"], "half", "one in fifty", "1.8%")[1]
-    'You guessed half; the answer is one in fifty (1.8%).'
+    'You guessed half; it is 1.8%.'
     """
-    found = f"{right} ({measured})" if measured else right
+    heading = "The answer" if guess is None else "Right" if guess == right else "Not quite"
     if guess is None:
-        sentence = f"The answer: {found}."
+        sentence = f"It is {measured}." if measured else f"The answer: {right}."
     elif guess == right:
         sentence = f"Right: you guessed {guess}" + (f", and it is {measured}." if measured else ".")
     else:
-        sentence = f"You guessed {guess}; the answer is {found}."
-    parts, y = [svg.title(sentence)], 30.0
+        sentence = f"You guessed {guess}; " + (
+            f"it is {measured}." if measured else f"the answer is {right}."
+        )
+    parts, y = [svg.title(heading)], 30.0
     for option in options:
         if option == right:
             parts.append(svg.rect(0, y, svg.WIDTH, 26, MEASURED, opacity=0.25))
-            said = f"measured: {measured}" if measured else "this is what happened"
+            said = f"it is {measured}" if measured else "the answer"
             parts.append(svg.text(svg.WIDTH - 10, y + 18, said, anchor="end", bold=True))
         parts.append(svg.frame(0.5, y, svg.WIDTH - 1, 26, GUESS))
         parts.append(svg.text(28, y + 18, option, bold=option == right))
@@ -102,7 +104,7 @@ def among_options(
 
 
 def in_words(number: float, unit: str = "") -> str:
-    """A number as one writes it: three significant digits, or whole from 1,000 on.
+    """A number as people write it: three significant digits, or whole from 1,000 on.
 
     >>> in_words(1.8123, "%"), in_words(106_496), in_words(0.5, "GB"), in_words(120)
     ('1.81%', '106,496', '0.5 GB', '120')
@@ -129,8 +131,13 @@ def _verdict(guess: float | None, measured: float, low: float, high: float, unit
     return f"Y{said[1:]}: {word} by {far}."
 
 
-def _title(sentence: str) -> str:
-    return sentence.removesuffix(".")
+def _heading(sentence: str, guess: float | None, measured: float) -> str:
+    """A few words; the sentence below the picture has the numbers."""
+    if guess is None:
+        return "The answer"
+    if sentence.startswith("Y"):
+        return "Smaller than you guessed" if measured < guess else "Larger than you guessed"
+    return sentence.split(":")[0]
 
 
 def _places(low: float, high: float, log: bool):

@@ -12,16 +12,23 @@ from minilora.figures.svg import WIDTH, frame, line, rect, svg, text, title
 
 GAP, TOP, HIGH = 8.0, 34.0, 76.0
 BOX = (WIDTH - 3 * GAP) / 4
-NAMES = (  # in two lines each, and the colour
+NAMES = (  # in two lines each, and the color
     ("the weight", "itself", COLORS["trainable"]),
-    ("its gradient", "", COLORS["gradients"]),
+    ("the gradient", "of the loss", COLORS["gradients"]),
     ("Adam's average", "of the gradient", COLORS["optimizer"]),
     ("Adam's average", "of its square", COLORS["optimizer"]),
 )
 
 
 def draw(numbers: Sequence[float], sizes: Sequence[int]) -> tuple[str, str]:
-    """numbers: the weight, its gradient and Adam's two averages. sizes: the bytes of each.
+    """Draws one weight and what training keeps for it.
+
+    Args:
+        numbers: The weight, its gradient and Adam's two averages.
+        sizes: Bytes of each.
+
+    Returns:
+        The picture and its sentence.
 
     >>> draw([0.02, -1e-3, -1e-4, 1e-9], [4, 4, 4, 4])[1]
     'One weight needs four numbers in training, 16 bytes: 4 times its own 4 bytes.'
@@ -41,7 +48,7 @@ def draw(numbers: Sequence[float], sizes: Sequence[int]) -> tuple[str, str]:
         for byte in range(size):  # a row of small boxes: the bytes
             parts.append(frame(x + 8 + byte * (BOX - 16) / size, TOP + 50, (BOX - 16) / size, 16, ink(color)))
         parts.append(text(x + BOX / 2, TOP + HIGH + 22, first, size=18, anchor="middle"))
-        parts.append(text(x + BOX / 2, TOP + HIGH + 43, second or f"{size} bytes", size=18, anchor="middle"))
+        parts.append(text(x + BOX / 2, TOP + HIGH + 43, second, size=18, anchor="middle"))
     y = TOP + HIGH + 62
     for start, end, words in (
         (0.0, BOX, f"without training: {sizes[0]} bytes"),

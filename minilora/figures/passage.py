@@ -10,11 +10,17 @@ import textwrap
 
 from minilora.figures.svg import MOST
 
+# In JupyterLab, as far to the right as prose and printed lines are; elsewhere not at all.
+EDGE = "margin-left: calc(var(--jp-code-padding, -1px) + 1px)"
 LETTERS = 88  # characters of a line where only plain text is shown
 
 
 class Passage:
-    """words, a story or a sentence, after the `label` that says whose they are; line ends count as spaces.
+    """A paragraph of text.
+
+    Args:
+        words: A story or a sentence; line ends count as spaces.
+        label: Who wrote it; stands before the words.
 
     >>> Passage("The pony ran.", label="base")
     base: The pony ran.
@@ -28,4 +34,6 @@ class Passage:
 
     def _repr_html_(self) -> str:
         label = f"<b>{html.escape(self.label)}:</b> " if self.label else ""
-        return f'<p style="max-width: {MOST}px; line-height: 1.4">{label}{html.escape(self.words)}</p>'
+        return (
+            f'<p style="{EDGE}; max-width: {MOST}px; line-height: 1.4">{label}{html.escape(self.words)}</p>'
+        )

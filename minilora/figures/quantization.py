@@ -27,9 +27,9 @@ class Scheme:
     """One way to round.
 
     Attributes:
-        name: Of the scheme and its block size.
-        error: Of all weights but the outlier, relative to their size.
-        bits: Per weight; None where unknown.
+        name: Name of the scheme, with its block size.
+        error: Relative error of all weights but the outlier.
+        bits: Bits per weight; None where unknown.
         key: The value of the control that chooses it; "" where none does.
     """
 
@@ -50,7 +50,7 @@ def draw(
     chosen: int,
     source: str = "weights",
 ) -> tuple[str, str]:
-    """One state of the explorable.
+    """Draws one state of the explorable.
 
     Args:
         block: Weights of the block with the outlier, in standard deviations; the first can become the outlier.
@@ -58,7 +58,7 @@ def draw(
         levels: The values that this block can take; empty where unknown.
         outlier: How many times the usual size one weight has been made, or 0.
         block_size: Weights per block.
-        errors: Of each block, without the outlier.
+        errors: Relative error of each block, without the outlier.
         schemes: What to compare.
         chosen: Index of the one that is shown above.
         source: What the weights are.
@@ -115,8 +115,9 @@ def _lines(
     parts += [
         text(WIDTH, LOWER + 54, "size of a weight, as a multiple of the usual one", size=SIZE, anchor="end")
     ]
+    rest = 0.0 if outlier else block[0]  # the way back stands among the other weights
     for value in OUTLIERS:  # the track: each stop is larger than its mark, so that a finger finds it
-        x = place(value or block[0])
+        x = place(value or rest)
         stop = [
             rect(x - 17, UPPER - 24, 34, 44, "none"),
             dot(x, UPPER, 2.5, COLORS["gradients"]),
@@ -124,7 +125,7 @@ def _lines(
         if value == outlier:
             stop.append(dot(x, UPPER, 9, COLORS["gradients"]))
         parts.append(holds(stop, "outlier", value, "grab"))
-    x = place(outlier or block[0])
+    x = place(outlier or rest)
     words, anchor = ("drag me →", "start") if not outlier else (f"{outlier} times", "middle")
     return [*parts, text(min(x, WIDTH - 44), UPPER - 18, words, size=SIZE, anchor=anchor, bold=True)]
 

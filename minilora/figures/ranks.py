@@ -31,20 +31,25 @@ def draw(
     spectra: Mapping[str, Sequence[float]],
     losses: Mapping[int | str, float] | None = None,
 ) -> tuple[str, str]:
-    """spectra: singular values by name, the change that counts first, then references such as a random matrix.
+    """Draws the singular values, the energy that a rank captures, and the losses.
 
-    losses: validation loss by rank; the keys "base" and "full", where given, draw the lines to leave and to reach.
+    Args:
+        rank: The rank that is chosen.
+        spectra: Singular values by name, the change of interest first, then references such as a random matrix.
+        losses: Validation loss by rank; the keys "base" and "full", if present, draw the baseline and the target.
+
+    Returns:
+        The picture and its sentence.
     """
     (name, change), *references = ((n, sorted(map(float, s), reverse=True)) for n, s in spectra.items())
     energy = captured_energy(change, rank)
-    sentence = (
-        f"The {rank} strongest of {len(change)} directions hold {percent(energy)} of the energy of {name}"
-    )
+    strongest, hold = ("strongest", "holds") if rank == 1 else (f"{rank} strongest", "hold")
+    sentence = f"The {strongest} of {len(change)} directions {hold} {percent(energy)} of the energy of {name}"
     sentence += "".join(f" ({percent(captured_energy(s, rank))} of {n})" for n, s in references) + "."
     if losses and rank in losses:
         sentence += f" LoRA of rank {rank} reaches a validation loss of {losses[rank]:.3f}"
         sentence += f"; full fine-tuning {losses['full']:.3f}." if "full" in losses else "."
-    parts = [title(f"{rank} of {len(change)} directions hold {percent(energy)} of the change")]
+    parts = [title(f"{rank} of {len(change)} directions {hold} {percent(energy)} of the change")]
     parts += _bars(rank, change, references)
     parts += _energy(rank, name, change, references, 0, 290 if losses else WIDTH - 60)
     if losses:
@@ -64,7 +69,7 @@ def _bars(rank: int, change: Sequence[float], references: Sequence[tuple[str, Se
         size = math.sqrt(sum(v * v for v in change) / (sum(v * v for v in values) or 1))
         points = [(x(i + 0.5), y(min(v * size, change[0]))) for i, v in enumerate(values[:shown])]
         parts += [curve(points, "currentColor", thick=1.5, dash="5 4")]
-        parts += [text(WIDTH, points[-1][1] - 8, f"{name} of the same size", size=13, anchor="end")]
+        parts += [text(WIDTH, points[-1][1] - 8, f"{name} with the same energy", size=13, anchor="end")]
     parts += [line(0, BARS[1], WIDTH, BARS[1])]
     if rank < shown:
         parts += [line(x(rank), BARS[0], x(rank), BARS[1] + 8, COLORS["trainable"], thick=2)]

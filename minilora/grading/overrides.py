@@ -40,7 +40,7 @@ class Override:
 
 
 def read(folder: Path) -> list[Override]:
-    """All lines; ValueError names every one that is wrong, for they hold a person's decisions."""
+    """All lines; ValueError names every one that is wrong, because they hold a person's decisions."""
     path = folder / FILE
     if not path.exists():
         return []

@@ -30,7 +30,7 @@ from minilora import (
 from minilora.exercises import check, hint, solution
 from minilora.explorables.methods import advise
 from minilora.explorables.three_tasks import three_tasks
-from minilora.figures import charts
+from minilora.lesson import charts
 from minilora.lesson.directions import keep_strongest, random_like, share_held, weight_changes
 from minilora.lesson.guessing import predict, reveal
 from minilora.lesson.layers import changed_tensors, fingerprints, layer_flow, look_into

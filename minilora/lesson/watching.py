@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from IPython.display import display
 
-from minilora.figures.passage import Passage
+from minilora.figures.passage import EDGE, Passage
 from minilora.figures.svg import MOST, bytes_in_words
 from minilora.lesson.showing import show_table
 from minilora.training import Trainer
@@ -86,7 +86,7 @@ class Samples:
             rows.append(
                 f'<p style="margin: 0 0 6px"><b>step {step}</b> <span style="font-weight: {weight}">{words}</span></p>'
             )
-        return f'<div style="max-width: {MOST}px; line-height: 1.4">{"".join(rows)}</div>'
+        return f'<div style="{EDGE}; max-width: {MOST}px; line-height: 1.4">{"".join(rows)}</div>'
 
 
 @dataclasses.dataclass(frozen=True)

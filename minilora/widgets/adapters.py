@@ -62,7 +62,7 @@ class AdapterSwitcher(Explorer):
         self.problem = ""
         self.task: asyncio.Task | None = None
         self.home = running_loop()  # of the kernel, where cells run: the only one that may use the model
-        text = ipywidgets.Text(opening, description="Opening", style=STYLE, layout=control_layout("420px"))
+        text = ipywidgets.Text(opening, description="Opening", style=STYLE, layout=control_layout())
         sliders = {
             f"strength_{name}": slider(name, STRENGTHS, float(name == self.names[0])) for name in self.names
         }
@@ -109,7 +109,7 @@ class AdapterSwitcher(Explorer):
 
     def _redraw_after_change(self, change: Any) -> None:
         sides = SIDES if change.owner is self.controls["opening"] or self.problem else SIDES[1:]
-        if self.home is None:  # plain Python: nobody will be idle later
+        if self.home is None:  # plain Python: there is no event loop to continue later
             self._restart(*sides)
             self.finish()
         elif running_loop() is self.home:

@@ -21,7 +21,7 @@ from ipywidgets import HTML, Box, Checkbox, DOMWidget, Dropdown, Layout, Selecti
 
 from minilora.explorables.controls import Control, declaration
 from minilora.explorables.picture import as_html, picture
-from minilora.figures.svg import in_a_name, still_html
+from minilora.figures.svg import MOST, in_a_name, still_html
 
 
 class Accessibility(anywidget.AnyWidget):
@@ -55,19 +55,20 @@ class Explorer(VBox):
         holding.on_msg(lambda _, message, __: self.take_hold(message["name"], message["value"]))
         super().__init__([control_row(self.controls.values()), self.picture, Accessibility(), holding])
         self.add_class("minilora")
-        self.add_class(type(self).__name__)  # so that one can tell them apart in the page
+        self.add_class(type(self).__name__)  # to tell them apart in the page
         self.redraw()
 
-    # (svg, sentence) for these values of the controls, one argument for each: a subclass says how. A type and no
-    # method, for no two of them have the same arguments.
+    # Returns (svg, sentence) for the values of the controls, one argument each. Declared as a type and not as a method
+    # because each subclass takes other arguments.
     draw: Callable[..., tuple[str, str]]
 
     def redraw(self) -> None:
+        """Draws the picture for the present values of the controls."""
         self.svg, self.sentence = picture(self.draw, self.chosen())
         self.picture.value = as_html(self.svg, self.sentence)
 
     def take_hold(self, name: str, value: str) -> None:
-        """What a click on a part of the picture does: the control of that name gets that value, if it has it."""
+        """Sets a control after a click on a part of the picture; ignores a name or a value that does not exist."""
         values = self.declared[name].values() if name in self.declared else []
         for each in values:
             if in_a_name(each) == value:
@@ -103,26 +104,27 @@ class Explorer(VBox):
 def as_widget(control: Control) -> DOMWidget:
     """The control in Jupyter."""
     if control.kind == "switch":
-        return Checkbox(
-            value=control.start, description=control.label, indent=False, layout=control_layout("auto")
-        )
-    make, width = (SelectionSlider, "260px") if control.kind == "slider" else (Dropdown, "auto")
+        return Checkbox(value=control.start, description=control.label, indent=False, layout=control_layout())
+    make = SelectionSlider if control.kind == "slider" else Dropdown
     return make(
         options=list(control.options),
         value=control.start,
         description=control.label,
         style=STYLE,
-        layout=control_layout(width),
+        layout=control_layout(),
     )
 
 
-def control_layout(width: str) -> Layout:
-    return Layout(width=width, max_width="100%", margin="2px 20px 2px 0")
+def control_layout() -> Layout:
+    """Half as wide as the picture, or as wide as it if nothing stands beside the control."""
+    return Layout(flex=f"1 1 {MOST * 0.4:.0f}px", width="auto", max_width="100%", margin="2px 0")
 
 
 def control_row(controls: Iterable[DOMWidget]) -> Box:
-    """Side by side where the window is wide enough, below each other where it is not."""
-    return Box(list(controls), layout=Layout(flex_flow="row wrap", align_items="center", overflow="visible"))
+    """As wide as the picture; side by side where the window is wide enough, below each other where it is not."""
+    row = Layout(flex_flow="row wrap", align_items="center", overflow="visible", grid_gap="0 20px")
+    row.max_width = f"{MOST}px"
+    return Box(list(controls), layout=row)
 
 
 STYLE = {"description_width": "initial"}

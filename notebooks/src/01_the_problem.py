@@ -110,8 +110,8 @@ for batch_size in (1, 4, 16):
 show_table(["tokens per step", "activations", "peak"], rows)
 
 # %% [markdown]
-# With little text, the four numbers per weight set the peak. With more text, the activations do. They need not be added up:
-# activations are freed while gradients are being made, so not everything exists at the same moment.
+# With little text, the four numbers per weight set the peak. With more text, the activations do. The two do not simply add
+# up: activations are freed while gradients are being made, so not everything exists at the same moment.
 #
 # ## A model that people use
 #

@@ -2,7 +2,7 @@
 # # 02 · The big idea: change only a little
 #
 # **After this page you can** count what LoRA trains in any model, explain why its share shrinks as models grow, and say what
-# LoRA saves (memory) and what it does not (time). **Time:** 15 minutes, including two or three of waiting.
+# LoRA saves and what it does not. **Time:** 15 minutes, including one or two of waiting.
 #
 # Full fine-tuning moves every weight, and moves each only a little. So let us [freeze](../docs/glossary.md#freeze) them all,
 # which means to use them without training them, and *add* a few new numbers that are trained instead. Methods that train
@@ -24,8 +24,8 @@ layer_and_additions("q_proj", base_model.model.layers[0].self_attn.q_proj, r=8)
 
 # %% [markdown]
 # **A** takes the `in` numbers down to only `r`, and **B** brings those back up to `out`. The number `r` is the
-# [rank](../docs/glossary.md#rank), which you choose. So A is as long as the input and `r` thin, and B is as long as the
-# output and `r` thin. How they work together is the subject of page 03; today we only count.
+# [rank](../docs/glossary.md#rank), which you choose. So A is as wide as the input and only `r` high, and B is as high as
+# the output and only `r` wide. How they work together is the subject of page 03; here we only count.
 #
 # ## Write the rule
 #
@@ -47,7 +47,7 @@ def count_trainable(shapes, targets, r):
 check("count-trainable", count_trainable)
 
 # %% [markdown]
-# If you are stuck, run `hint("count-trainable")` in a new cell. Now your rule counts our model, with rank 8 on the four
+# If you are stuck, press the *Hint* button under your answer. Now your rule counts our model, with rank 8 on the four
 # linear layers of [attention](../docs/glossary.md#attention), and beside it LoRA itself counts what it has added:
 
 # %%
@@ -68,20 +68,20 @@ print("LoRA itself:", tiny.trainable_parameter_count())
 predict("share-of-8b")
 
 # %% [markdown]
-# Explore it first, if you like. What happens to the share when you double the rank? When you switch to the larger model?
+# Explore it first, if you like. What happens to the share when you double the rank? When you switch to the smaller model?
 
 # %%
 parameter_explorer("SmolLM2-135M")
 
 # %% tags=["claim:small-fraction"]
-points, rows = {}, []
+shares, rows = {}, []
 names = ["tiny-gpt", "smollm2-135m", "smollm2-1.7b", "llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b"]
 for name in names:
     added, frozen = plan_memory(name, "lora", r=8).trained, MODELS[name].parameter_count
-    points[name] = (MODELS[name].hidden_size, added / (frozen + added))
-    rows.append([name, f"{frozen:,}", f"{added:,}", f"{points[name][1]:.3%}"])
+    shares[name] = added / (frozen + added)
+    rows.append([name, f"{frozen:,}", f"{added:,}", f"{shares[name]:.3%}"])
 show_table(["model", "frozen", "added and trained", "share"], rows)
-reveal("share-of-8b", 100 * points["llama-3.1-8b"][1])
+reveal("share-of-8b", 100 * shares["llama-3.1-8b"])
 
 # %% [markdown]
 # The rule explains it. W has `in · out` numbers, and its additions have `r · (in + out)`. Make a layer twice as wide, and W
@@ -210,4 +210,4 @@ charts.family({name: (result["share"], gain(name)) for name, result in results.i
 #
 # In [`exercises/02_change_only_a_little.ipynb`](../exercises/02_change_only_a_little.ipynb):
 #
-# * `count-trainable`: the whole function, to hand in (10 minutes).
+# * `count-trainable`: the whole function, to hand in (15 minutes).

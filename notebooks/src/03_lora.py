@@ -2,7 +2,7 @@
 # # 03 · LoRA: a thin sheet laid over each layer
 #
 # **After this page you can** draw the two matrices that LoRA adds to a layer, write its forward pass in one line, say
-# why one of the two starts at zero, and prove that training leaves every old weight alone. **Time:** 20 minutes.
+# why one of the two starts at zero, and check, bit by bit, what training has changed. **Time:** 20 minutes.
 #
 # A printed piano score cannot be changed. A pianist who wants to play it differently lays a transparent sheet over
 # each page and writes on the sheet. What you hear is print and sheet together; lift the sheet, and the score is as it
@@ -48,8 +48,8 @@ predict("two-thin-matrices")
 # ## Write the forward pass
 #
 # Your turn: the second path is the one line that makes a layer a LoRA layer. `x` holds one row per
-# [token](../docs/glossary.md#token), and `x @ W.T` is the first path. The scaling is `alpha / r`. Stuck? Run
-# `hint("lora-forward")` in a cell of its own.
+# [token](../docs/glossary.md#token), and `x @ W.T` is the first path. The scaling is `alpha / r`. Stuck? Press the
+# *Hint* button under your answer.
 
 
 # %%
@@ -229,5 +229,5 @@ with torch.no_grad():
 # ## Exercises
 #
 # [`exercises/03_lora.ipynb`](../exercises/03_lora.ipynb) builds this page from scratch: `what-lora-changes` (in your
-# own words, 20 minutes), `init-adapter` (10), `lora-forward` (done, if you did it above), `freeze` (5),
-# `lora-gradients` (20), `merge` and `unmerge` (5 each).
+# own words, 25 minutes), `init-adapter` (15), `lora-forward` (done, if you did it above), `freeze` (10),
+# `lora-gradients` (40), `merge` (10) and `unmerge` (5).

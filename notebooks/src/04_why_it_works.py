@@ -2,9 +2,9 @@
 # # 04 · Why it works
 #
 # **After this page you can** say what "low rank" means, look for it in a real weight change, choose a rank by
-# measuring, and name the three things that LoRA saves. **Time:** 20 minutes, a few of them waiting.
+# measuring, and name three things that LoRA saves. **Time:** 20 minutes, one or two of them waiting.
 #
-# Here is a table that you have known since primary school:
+# Here is a table that you have known since elementary school:
 
 # %%
 from minilora.lesson import *
@@ -30,8 +30,8 @@ reveal("times-table", "one" if rank == 1 else "all ten")
 # %% [markdown]
 # ## What fine-tuning really changes
 #
-# The hope behind LoRA is that a fine-tuning is a change of low rank. We can look. So we fine-tune *fully*, with every
-# weight free to move, and subtract the old weights from the new ones.
+# The hope behind LoRA is that fine-tuning changes the weights by something of low rank. We can check. So we fine-tune
+# *fully*, with every weight free to move, and subtract the old weights from the new ones.
 
 # %%
 base, full = GPT.from_pretrained("tiny-gpt"), GPT.from_pretrained("tiny-gpt")
@@ -88,7 +88,7 @@ show_table(["rank", "energy kept", "gain kept", "with random directions"], rows)
 reveal("cut-to-16", 100 * kept[16].gain)
 
 # %% [markdown]
-# This is the better half of the answer. The strong patterns are the useful ones: they keep more of the gain than of
+# This is the good news. The strong patterns are the useful ones: they keep more of the gain than of
 # the energy, and more than as many random directions do. The tail is not pure noise either: the last part of the gain
 # is there.
 #
@@ -116,8 +116,8 @@ reveal("rank-four", 100 * reached[4])
 
 # %% [markdown]
 # Now all of it in one picture. The bars are the strengths of the patterns (their *singular values*); the dashed line
-# is a random table with the same energy. It starts below the bars and ends above them: chance spreads its energy
-# evenly.
+# is a random table with the same energy. It starts below the bars and ends above them: random numbers spread their
+# energy evenly.
 
 # %%
 tables = {"the change": change, "a random matrix": random_like(change)}
@@ -145,8 +145,8 @@ for share in (0.25, 0.5, 0.9):
 # %% [markdown]
 # **Where this stops being true.** A bigger leap (another language, facts to memorize) needs more patterns; [page
 # 09](09_when_to_use_what.ipynb) looks for that wall. Each rank also has a [learning
-# rate](../docs/glossary.md#learning-rate) that suits it, and ours is a bold one: in so short a training, rank 16 can
-# end behind rank 4. Try `learning_rate=5e-3`.
+# rate](../docs/glossary.md#learning-rate) that suits it, and ours is high: in such a short run, rank 16 can end behind
+# rank 4. Try `learning_rate=5e-3`.
 #
 # ## Three savings that follow
 #
@@ -204,6 +204,6 @@ reveal("fall-back", "the same to the last bit" if without.equal(untouched) else 
 #
 # * Replace `"legal"` with `"code"` or `"support"` above, and run all cells. Is that change of lower rank?
 # * Look at another layer, such as `model.layers.0.mlp.down_proj.weight`. Which kind leans most on few patterns?
-# * Hand in `choose-rank` (10 minutes) in [`exercises/04_why_it_works.ipynb`](../exercises/04_why_it_works.ipynb).
+# * Hand in `choose-rank` (20 minutes) in [`exercises/04_why_it_works.ipynb`](../exercises/04_why_it_works.ipynb).
 #
 # Next: [05 QLoRA](05_qlora.ipynb), where the frozen model goes on a diet.

@@ -266,5 +266,6 @@ model.unmerge_adapter()
 #
 # ## Exercises
 #
-# In [`exercises/07_swappable_adapters.ipynb`](../exercises/07_swappable_adapters.ipynb): `swappable-adapters`, the question
-# of the chapter (15 minutes), `save-adapter` (10), `swap-adapters` (10), `blend` (10) and `mixed-batch` (15).
+# In [`exercises/07_swappable_adapters.ipynb`](../exercises/07_swappable_adapters.ipynb): `swappable-adapters` (the
+# question of the chapter, 20 minutes), `save-adapter` (15), `swap-adapters` (20), `blend` (done, if you did it above), and
+# `mixed-batch` (30).

@@ -1,10 +1,10 @@
 // Exercises in the page: the learner writes into a cell or fills in a form, and Python judges it in this browser. What
 // is written stays here (local storage) until it is downloaded as the notebook that a grader takes.
 //
-// Not here: judging (minilora/exercises), the end of what never ends (judge.js), the fields (form.js of the package).
+// Not here: judging (minilora/exercises), the end of what never ends (judge.js), the fields (answer_form.js of the package).
 import { element } from "./controls.js";
 import { codeEditor } from "./editor.js";
-import { choice, typed } from "./form.js";
+import { choice, typed } from "./answer_form.js";
 import { Judge, Stopped } from "./judge.js";
 import { reachable } from "./scroll.js";
 import { read, write } from "./storage.js";

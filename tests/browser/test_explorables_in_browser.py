@@ -34,15 +34,23 @@ STATE = "(node) => node.value"
 PICTURE = "(node) => node.closest('.minilora').querySelector('.widget-html-content').innerHTML"
 MARK = "(nodes) => nodes.forEach((node, place) => { node.dataset.place = place; })"
 FOCUSED = "() => document.activeElement.dataset.place"
+# A drawing may be wider than its box, which scrolls then, so it is not cut off; the box itself must not be.
 CUT_OFF = """
 (root) => [...root.querySelectorAll('*')].concat(root).filter((node) => {
   const edge = (node.ownerSVGElement ?? root).getBoundingClientRect(), place = node.getBoundingClientRect();
+  const box = node.tagName === 'svg' && node.closest('.widget-html-content');
+  if (box && getComputedStyle(box).overflowX === 'auto') return place.width > box.scrollWidth + 1;
   return place.width && (place.right > edge.right + 1 || place.left < edge.left - 1
     || (node.matches('.minilora, p, svg, select, label:not(:empty)') && node.scrollWidth > node.clientWidth + 1));
 }).map((node) => `${node.tagName} ${node.textContent.slice(0, 80)}`)
 """
+# Height in pixels, and the words, of each text in a drawing.
+SIZES = """
+() => [...document.querySelectorAll('.minilora svg[role=img] text')].map((text) =>
+  [parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a, text.textContent])
+"""
 SIDE_BAR = "() => jupyterapp.commands.execute('application:toggle-left-area')"
-# Each text's colour and that below it: the page's, or that of the last box that holds its middle.
+# Each text's color and that below it: the page's, or that of the last box that holds its middle.
 COLOURS = """
 () => [...document.querySelectorAll('.minilora svg')].flatMap((svg) => [...svg.querySelectorAll('text')].map((text) => {
   const { left, right, top, bottom } = text.getBoundingClientRect();
@@ -185,7 +193,7 @@ def test_words_are_readable_in_every_theme(page, theme):
 
 
 def contrast(one: str, other: str) -> float:
-    """Of two colours as the browser writes them: 'rgb(17, 17, 17)'."""
+    """Of two colors as the browser writes them: 'rgb(17, 17, 17)'."""
     lights = []
     for color in (one, other):
         red, green, blue = (int(part) for part in color.split("(")[1].rstrip(")").split(",")[:3])
@@ -208,6 +216,17 @@ def test_nothing_is_cut_off_however_narrow_the_window(page, width):
     finally:
         page.evaluate(SIDE_BAR)
         page.set_viewport_size(before)
+
+
+def test_words_in_a_narrow_window_are_large_enough(page):
+    """11 pixels and more, on a phone that is held upright."""
+    before = page.viewport_size
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.wait_for_timeout(1000)
+    sizes = page.evaluate(SIZES)
+    page.set_viewport_size(before)
+    assert len(sizes) > 100
+    assert [(size, words) for size, words in sizes if size < 11] == []
 
 
 def test_printed_lines_break_between_words(page):

@@ -7,14 +7,14 @@ from tests.claims import claim
     "small-fraction",
     broken=[
         {"plan_memory": lambda *_, **__: type("Plan", (), {"trained": 0})},
-        lambda page: {"points": {**page["points"], "tiny-gpt": (256, 0.001)}},
-        lambda page: {"points": {**page["points"], "llama-3.1-8b": (4096, 0.02)}},
+        lambda page: {"shares": {**page["shares"], "tiny-gpt": 0.001}},
+        lambda page: {"shares": {**page["shares"], "llama-3.1-8b": 0.02}},
     ],
 )
 def under_a_percent_in_large_models(page):
     counted = int(page["tiny"].trainable_parameter_count())
     assert page["plan_memory"]("tiny-gpt", "lora", r=8).trained == counted == page["trainable"]
-    shares = {name: share for name, (_, share) in page["points"].items()}
+    shares = dict(page["shares"])
     assert shares.pop("tiny-gpt") > 0.01
     assert max(shares.values()) < 0.01
 

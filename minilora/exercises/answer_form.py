@@ -28,13 +28,18 @@ Change = Callable[
 
 
 class Form(anywidget.AnyWidget):
-    """Fields below a cell. fields: key, kind ("choice", "line" or "text"), prompt, and options as [letter, words].
+    """Fields below a cell.
 
-    values: key -> what its field shows at first. still: the same as lines of text, where nothing can be clicked.
+    Args:
+        fields: One dict per field: key, kind ("choice", "line" or "text"), prompt, and options as [letter, words].
+        values: Key -> what its field shows at first.
+        still: The same as lines of text, for viewers where nothing can be clicked.
+        change: Called with (key, text, text of the cell) after each change; returns what the browser is told.
+        locked: Whether the fields can no longer be changed.
     """
 
-    _esm = Path(__file__).with_name("form.js")
-    _css = Path(__file__).with_name("form.css")
+    _esm = Path(__file__).with_name("answer_form.js")
+    _css = Path(__file__).with_name("answer_form.css")
     fields: Any = traitlets.List().tag(sync=True)
     values: Any = traitlets.Dict().tag(sync=True)
     locked = traitlets.Bool(False).tag(sync=True)
@@ -71,9 +76,12 @@ class Form(anywidget.AnyWidget):
 
 
 def answer_form(question: Question, answers: dict[str, Any], student: str) -> Form:
-    """All parts of a question; `answers` is changed in place.
+    """Makes the form for all parts of a question.
 
-    student: the name that is known already, for answers that name none yet.
+    Args:
+        question: The question.
+        answers: The dict of the cell; it is changed in place.
+        student: The student's name, if it is known already; used where the answers name none yet.
     """
     if student and not answers.get(STUDENT):
         answers[STUDENT] = student
@@ -95,7 +103,14 @@ def answer_form(question: Question, answers: dict[str, Any], student: str) -> Fo
 def expectation_form(
     question: Question, chosen: str | None, still: str, choose: Callable[[str], str]
 ) -> Form:
-    """What the experiment will show. choose: takes a letter and says what became of it."""
+    """Makes the buttons for what the experiment will show.
+
+    Args:
+        question: The question.
+        chosen: The letter chosen before, or None.
+        still: The same as text.
+        choose: Takes a letter, stores it, and returns a sentence that confirms it.
+    """
     prediction = question.prediction
     field = {"key": "expect", "kind": "choice", "prompt": prediction.prompt, "options": prediction.lettered()}
     values = {"expect": chosen or ""}
