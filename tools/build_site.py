@@ -71,7 +71,7 @@ def build(pages: list[Path]) -> None:
         shutil.copytree(page.parent / "states", static / "states", dirs_exist_ok=True)
     finishing.add_npm_packages(static, BUILD / "npm")
     finishing.add_model(static, BUILD / "model")
-    finishing.add_training(static, BUILD, BUILD / "model" / "model.onnx")
+    finishing.add_training(static, BUILD / "model")
     finishing.add_package(static)
     shutil.rmtree(SITE / "_static", ignore_errors=True)
     command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "-W", "-d", str(BUILD / "doctrees")]
