@@ -129,9 +129,10 @@ def add_model(static: Path, cache: Path) -> None:
     (target / "voices.json").write_text(json.dumps(voices, ensure_ascii=False), encoding="utf-8")
 
 
-def add_training(static: Path, cache: Path, model_file: Path) -> None:
-    """A step of training, for the adapter that the reader makes. It has no weights; model_file has them."""
-    made = made_by("exporting_training", cache / "training", "training.json", model_file)
+def add_training(static: Path, cache: Path) -> None:
+    """A step of training, for the adapter that the reader makes. It has no weights; the exported model has them."""
+    model = cache / "model" / "model.onnx"
+    made = made_by("exporting_training", cache / "training", "training.json", model)
     target = static / "training"
     target.mkdir()
     shutil.copy(made / "training.json", target)

@@ -75,7 +75,7 @@ def build(pages: list[Path]) -> None:
     finishing.add_npm_packages(static, BUILD / "npm")
     numpy = finishing.add_numpy(static, BUILD / "npm")
     finishing.add_model(static, BUILD / "model")
-    finishing.add_training(static, BUILD, BUILD / "model" / "model" / "model.onnx")
+    finishing.add_training(static, BUILD / "model")
     finishing.add_package(static)
     staging.stage(pages, source, numpy, finishing.python_megabytes(static))
     shutil.rmtree(SITE / "_static", ignore_errors=True)

@@ -31,7 +31,10 @@ pytestmark = [
 ]
 
 STEPS = 20
-TOLERANCE = 1e-3  # what the page promises; both sides compute in float32, with sums in another order
+SAME_LOSSES = (
+    1e-4  # the page promises 1e-3; both sides compute in float32, with sums in another order: some 1e-6
+)
+SAME_WEIGHTS = 1e-3
 AXE = site_server.ROOT / "build" / "npm" / "node_modules" / "axe-core" / "axe.min.js"
 # Of scores up to 20 in float32: rounding in 8 layers makes some 1e-5. A position in 16 bits would make 1e-3.
 SAME_SCORES = 1e-4
@@ -146,13 +149,13 @@ def test_the_losses_are_those_of_the_lines_on_the_page(run, folder):
     names = lines_on_the_page(run["text"])
     wanted = names["trainer"].history.losses
     assert len(wanted) == STEPS
-    assert run["losses"] == pytest.approx(wanted, abs=TOLERANCE)
+    assert run["losses"] == pytest.approx(wanted, abs=SAME_LOSSES)
     assert wanted[0] - wanted[-1] > 1, "it has learned something"
     print("largest difference:", max(abs(a - b) for a, b in zip(run["losses"], wanted, strict=True)))
     trained = load_file(folder / "adapter_model.safetensors")
     for name, matrix in names["model"].trainable_parameters().items():
         path = "base_model.model." + name.removeprefix("base.").replace(".default", ".weight")
-        assert torch.allclose(trained.pop(path), matrix, atol=TOLERANCE), name
+        assert torch.allclose(trained.pop(path), matrix, atol=SAME_WEIGHTS), name
     assert not trained
 
 
