@@ -1,8 +1,9 @@
 """How long the course keeps a machine busy: every page run from the top in a fresh kernel, and all quick tests.
 
-    python benchmarks/course.py [--no-tests] [--json FILE]
+    python benchmarks/course.py [--no-tests] [--json FILE] [05 06 ...]
 
-Not here: how long a person takes; that stands at the head of each page.
+Where other programs run at the same time, the CPU time is the honest figure: an idle machine of two cores takes
+between half of it and all of it. Not here: how long a person takes; that stands at the head of each page.
 """
 
 from __future__ import annotations
@@ -27,14 +28,16 @@ SOURCES = ROOT / "notebooks" / "src"
 def page(recorded: dict[str, Any]) -> str:
     """The figures as Markdown, with what this record lacks."""
     memory = recorded.get("peak_memory", {})
+    cpu = recorded.get("cpu", {})
     rows = [
-        [name, f"{seconds:.0f} s", f"{memory[name] / 1e6:,.0f} MB" if name in memory else ""]
+        [name, f"{seconds:.0f} s", *_of_page(name, cpu, memory)]
         for name, seconds in recorded["pages"].items()
     ]
-    rows.append(["all pages", f"{sum(recorded['pages'].values()):.0f} s", ""])
+    total = f"{sum(cpu.values()):.0f} s" if cpu else ""
+    rows.append(["all pages", f"{sum(recorded['pages'].values()):.0f} s", total, ""])
     text = (
         f"{versions(recorded['machine'])}. A page runs from the top in a fresh kernel, imports included; its memory is "
-        "the peak of the largest process.\n\n" + table(["page", "to run", "peak memory"], rows)
+        "the peak of the largest process.\n\n" + table(["page", "to run", "CPU time", "peak memory"], rows)
     )
     silent = recorded.get("silent")
     if silent is not None:
@@ -43,6 +46,13 @@ def page(recorded: dict[str, Any]) -> str:
     text += f"\nThe quick tests: {tests['said']}.\n" if tests else ""
     lacks = missing(recorded)
     return text + (f"\n**Not recorded yet:** {', '.join(lacks)}.\n" if lacks else "")
+
+
+def _of_page(name: str, cpu: dict[str, float], memory: dict[str, int]) -> list[str]:
+    return [
+        f"{cpu[name]:.0f} s" if name in cpu else "",
+        f"{memory[name] / 1e6:,.0f} MB" if name in memory else "",
+    ]
 
 
 def missing(recorded: dict[str, Any]) -> list[str]:
@@ -54,8 +64,8 @@ def missing(recorded: dict[str, Any]) -> list[str]:
     return lacks if recorded.get("tests") else [*lacks, "the tests"]
 
 
-def run_page(source: Path) -> tuple[float, int | None, list[str]]:
-    """(seconds, bytes at the peak, cells that were silent for long).
+def run_page(source: Path) -> tuple[float, float | None, int | None, list[str]]:
+    """(seconds, seconds of CPU time, bytes at the peak, cells that were silent for long).
 
     By the program that builds the pages; what is there is not written over.
     """
@@ -71,22 +81,24 @@ def run_page(source: Path) -> tuple[float, int | None, list[str]]:
 
 def run_and_measure(
     command: list[str], environment: dict[str, str], start: float
-) -> tuple[float, int | None, list[str]]:
-    """(seconds, bytes, what it said line by line).
+) -> tuple[float, float | None, int | None, list[str]]:
+    """(seconds, seconds of CPU time, bytes, what it said line by line).
 
-    The bytes are the resident memory of its largest process at the peak, itself or one below it; None on Windows.
+    CPU time is that of all its processes together. The bytes are the resident memory of its largest process at the
+    peak, itself or one below it. Both are None on Windows.
     """
     child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     said = [line.strip() for line in child.stdout]  # to its end
-    peak = None
+    cpu = peak = None
     if hasattr(os, "wait4"):
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
+        cpu = usage.ru_utime + usage.ru_stime
         peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if child.wait():
         raise subprocess.CalledProcessError(child.returncode, command)
-    return time.perf_counter() - start, peak, said
+    return time.perf_counter() - start, cpu, peak, said
 
 
 def run_tests() -> dict[str, Any]:
@@ -110,22 +122,26 @@ def run_tests() -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("only", nargs="*", help="beginnings of page names; default: all")
     parser.add_argument("--no-tests", action="store_true", help="the pages only")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     result: dict[str, Any] = {
         "machine": this_machine("torch", "jupyterlab"),
         "pages": {},
+        "cpu": {},
         "peak_memory": {},
         "silent": [],
     }
-    for source in sorted(SOURCES.glob("*.py")):
-        seconds, peak, silent = run_page(source)
+    wanted = tuple(options.only or [""])
+    for source in (path for path in sorted(SOURCES.glob("*.py")) if path.name.startswith(wanted)):
+        seconds, cpu, peak, silent = run_page(source)
         result["silent"] += silent
         result["pages"][source.stem] = round(seconds, 1)
-        if peak is not None:
-            result["peak_memory"][source.stem] = peak
-        print(f"{seconds:7.1f} s  {(peak or 0) / 1e6:7,.0f} MB  {source.stem}", flush=True)
+        if cpu is not None and peak is not None:
+            result["cpu"][source.stem], result["peak_memory"][source.stem] = round(cpu, 1), peak
+        figures = f"{seconds:7.1f} s  {cpu or 0:7.1f} s CPU  {(peak or 0) / 1e6:7,.0f} MB"
+        print(f"{figures}  {source.stem}", flush=True)
     if not options.no_tests:
         result["tests"] = run_tests()
         print(result["tests"])

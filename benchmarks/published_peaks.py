@@ -130,14 +130,14 @@ PEAKS = (
               why="the number of tokens is not stated, and each one more costs"),
     Published("torchtune, 8B full (*)", 18.9 * GIB, _TUNE | {"method": "full", "optimizer": "sgd"},
               ("gradients_used_at_once",),
-              "8-bit moments in pages that leave the card, updates inside the backward pass: the plan here is for no "
-              "moments at all, so what is left over is the pages that are on the card"),
+              "8-bit moments in pages that leave the GPU, updates inside the backward pass: the plan here is for no "
+              "moments at all, so what is left over is the pages that are on the GPU"),
     Published("Unsloth's minimum, 7B QLoRA (*)", 5e9, _UNSLOTH | {"shape": "llama-2-7b", "method": "qlora"}),
     Published("Unsloth's minimum, 7B LoRA (*)", 19e9, _UNSLOTH | {"shape": "llama-2-7b", "method": "lora"},
-              why="a size of card to have, not a measured peak; 16-bit weights alone are 13.5 GB"),
+              why="a size of GPU to have, not a measured peak; 16-bit weights alone are 13.5 GB"),
     Published("Unsloth's minimum, 70B QLoRA (*)", 41e9, _UNSLOTH | {"shape": "llama-2-70b", "method": "qlora"}),
     Published("Unsloth's minimum, 70B LoRA (*)", 164e9, _UNSLOTH | {"shape": "llama-2-70b", "method": "lora"},
-              why="a size of card to have, not a measured peak; 16-bit weights alone are 138 GB"),
+              why="a size of GPU to have, not a measured peak; 16-bit weights alone are 138 GB"),
     Published("LoRA paper, 175B r=4", 350e9,
               {"shape": "gpt3-175b", "method": "lora", "r": 4, "target_modules": "c_attn", "sequence_length": 1}),
     Published("QLoRA paper, 65B, 16-bit full", 780e9,
@@ -145,7 +145,7 @@ PEAKS = (
     Published("QLoRA paper, 65B, paged: at most", 48e9,
               {"shape": "llama-65b", "method": "qlora", "r": 64, "target_modules": "all-linear", "double_quant": True,
                "gradient_checkpointing": True, "optimizer": "sgd"},
-              why="adapters there are in 16 bits, their moments in pages that leave the card, and no safety copy is "
+              why="adapters there are in 16 bits, their moments in pages that leave the GPU, and no backup is "
               "kept; ours are fp32"),
 )  # fmt: skip
 

@@ -47,7 +47,7 @@ def title(scheme: Scheme | None) -> str:
     if scheme is None:
         return "float32"
     code, block_size, double_quant = scheme
-    blocks = "one block per matrix" if block_size is None else f"blocks of {block_size}"
+    blocks = "per tensor" if block_size is None else f"blocks of {block_size}"
     return f"{code}, {blocks}{', double quantization' if double_quant else ''}"
 
 

@@ -69,6 +69,7 @@ BENCHMARKS = (
     Benchmark("quantization_gpu", "Four bits beside bitsandbytes, on a GPU", needs_gpu=True),
     Benchmark("memory_gpu", "The memory planner against a GPU", "--out", needs_gpu=True),
     Benchmark("seven_billion", "A model of 8 billion weights within 24 GB", "--out", needs_gpu=True),
+    Benchmark("long_rows", "The longest row within 24 GB", "--out", needs_gpu=True),
 )
 HEAD = """\
 # What the benchmarks found

@@ -48,6 +48,7 @@ from minilora.lora.layer import LoraLinear
 from minilora.memory import gigabytes, plan_memory
 from minilora.memory.catalog import MODELS, ModelShape
 from minilora.quantization import blockwise
+from minilora.training import loss
 
 try:
     import bitsandbytes as bnb
@@ -83,7 +84,8 @@ class Bench:
     def text(self, setting: Setting) -> TokenData:
         """One batch: the bytes of this very file, so every step repeats the same rows."""
         letters = torch.tensor(list(Path(__file__).read_bytes()))
-        rows = letters.repeat(9)[: setting.batch * (setting.length + 1)].view(setting.batch, -1)
+        count = setting.batch * (setting.length + 1)
+        rows = letters.repeat(-(-count // len(letters)))[:count].view(setting.batch, -1)
         return TokenData(rows[:, :-1].clone(), rows[:, 1:].clone())
 
     def limit(self, gigabytes: float) -> None:
@@ -237,7 +239,7 @@ def attempt(bench: Bench, method: str, dtype: str, setting: Setting, budget: flo
         return row | {"fits": False, "ended_while": stage, "message": str(error)[:300]}
 
 
-ADD_UPDATE, TRITON_WORKS = LoraLinear._add_update, blockwise.triton_works
+ADD_UPDATE, TRITON_WORKS, TRAINS = LoraLinear._add_update, blockwise.triton_works, loss._trains
 
 
 def update_in_float32(layer: LoraLinear, out: Tensor, x: Tensor, name: str, scale: float) -> Tensor:
@@ -266,7 +268,7 @@ class Ours:
         )  # fmt: skip
 
     def steps(self, count: int) -> list[float]:
-        self.trainer.max_steps = self.trainer.step + count
+        self.trainer.max_steps = self.trainer.step + 1 + count  # a graph is recorded in the first step
         return self.trainer.train().seconds[-count:]
 
     def ways(self) -> list[tuple[str, Callable[[], None]]]:
@@ -274,14 +276,26 @@ class Ours:
             (", eager", lambda: self.switch()),
             (", eager, decoding in torch", lambda: self.switch(kernels=False)),
             (", eager, LoRA in float32", lambda: self.switch(bfloat16=False)),
+            (", eager, logits recomputed", lambda: self.switch(one_pass=False)),
             (", blocks compiled", lambda: self.switch(compiled=True)),
-        ]
+            (", CUDA graph", lambda: self.switch(graph=True)),
+            (", blocks compiled, CUDA graph", lambda: self.switch(compiled=True, graph=True)),
+        ][: None if self.bench.gpu else -2]
 
-    def switch(self, compiled: bool = False, kernels: bool = True, bfloat16: bool = True) -> None:
+    def switch(
+        self,
+        compiled: bool = False,
+        graph: bool = False,
+        kernels: bool = True,
+        bfloat16: bool = True,
+        one_pass: bool = True,
+    ) -> None:
         """Turns on or off, each alone, what makes the step fast."""
         self.compile_blocks(compiled)
+        self.trainer.cuda_graph = graph
         blockwise.triton_works = TRITON_WORKS if kernels else (lambda: False)
         LoraLinear._add_update = ADD_UPDATE if bfloat16 else update_in_float32
+        loss._trains = TRAINS if one_pass else (lambda layer: True)
 
     def compile_blocks(self, on: bool) -> None:
         """What `block.compile()` does, and back again."""
@@ -315,12 +329,12 @@ class Theirs:
             start = time.perf_counter()
             ids, targets = (t.to(self.bench.device) for t in (self.data.input_ids, self.data.targets))
             # shift_labels are what our targets are: moved by one already
-            loss = self.model(input_ids=ids, labels=targets, shift_labels=targets).loss
-            loss.backward()
+            mean = self.model(input_ids=ids, labels=targets, shift_labels=targets).loss
+            mean.backward()
             torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
-            self.loss = loss.item()  # waits for the GPU, as our Trainer does
+            mean.item()  # waits for the GPU, as our Trainer does
             seconds.append(time.perf_counter() - start)
         return seconds
 
@@ -467,7 +481,7 @@ def page(recorded: dict[str, Any]) -> str:
 
 
 def outcome(method: str, attempts: list[dict[str, Any]]) -> str:
-    """In words, what fits on the largest card that was tried: a textbook expects that full fine-tuning never does."""
+    """In words, what fits on the largest GPU that was tried: a textbook expects that full fine-tuning never does."""
     largest = max(row["budget_gb"] for row in attempts)
     found = [row for row in attempts if row["method"] == method and row["budget_gb"] == largest]
     return " and ".join(

@@ -5,7 +5,7 @@
 Starts `torchrun` for one process and for several: on GPUs over NCCL, a process for each; without, over gloo, with a
 thread for each. Full fine-tuning, LoRA and QLoRA take the same number of steps: with as many rows in each process as
 one has alone (weak scaling), and with as many in all together (strong scaling). Only what trains is reduced, once a
-step: a hook in DistributedDataParallel counts it. With the same rows in all together, several processes must see the
+step: what is handed to all_reduce is counted. With the same rows in all together, several processes must see the
 losses of one, and end with its adapter. Last, a worker is killed midway, and one process continues from its last save.
 """
 
@@ -30,7 +30,6 @@ import torch.distributed as dist
 from page_parts import table, versions
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from minilora import GPT, GPTConfig, Linear4bit, LoraConfig, TokenData, Trainer, add_lora, quantize_4bit
 from minilora.memory import gigabytes
@@ -107,23 +106,26 @@ def train(
     trainer = Trainer(
         model, TokenData(ids[:, :-1], ids[:, 1:]), max_steps=STEPS, batch_size=batch_size, output_dir=folder,
         learning_rate=LEARNING_RATE, gradient_checkpointing=method == "qlora", progress=False,
+        cuda_graph=gpu,
         save_steps=SAVED_EVERY if die else None,
     )  # fmt: skip
-    sent = [0]
-    if trainer.world_size > 1:
+    sent, reduce = [0], dist.all_reduce
 
-        def count(state, bucket):
-            sent[0] += bucket.buffer().nbytes
-            return allreduce_hook(state, bucket)
+    def count(tensor: torch.Tensor) -> None:
+        sent[0] += tensor.nbytes if tensor.ndim else 0  # not losses and the like
+        reduce(tensor)
 
-        trainer.loss.register_comm_hook(None, count)
+    dist.all_reduce = count
     if resume:
         trainer.resume()
     if die and trainer.process_rank == trainer.world_size - 1:
         trainer.on_step = lambda t: os.kill(os.getpid(), signal.SIGKILL) if t.step == KILLED_AFTER else None
     if gpu:
         torch.cuda.reset_peak_memory_stats()
-    history = trainer.train()
+    try:
+        history = trainer.train()
+    finally:
+        dist.all_reduce = reduce
     trained = {name: p.detach().float().cpu().contiguous() for name, p in trainer.parameters.items()}
     if trainer.process_rank == 0 and method != "full":
         save_file(trained, folder / f"{method}_{batch_size}.safetensors")
@@ -262,7 +264,9 @@ def page(recorded: dict[str, Any]) -> str:
     return text + (
         f"\nA worker killed after step {killed['killed_after']} ends the job ({killed['said']}). One process continues "
         f"from step {killed['resumed_from']}, with losses within {killed['largest_difference_of_a_loss']:.0e} of those "
-        "of an uninterrupted run.\n"
+        "of an uninterrupted run"
+        # the record of two GPUs; benchmarks/several_processes.json has the present code's on a CPU
+        f"{' (measured when hooks of DistributedDataParallel summed the gradients)' * killed.get('by_hooks', False)}.\n"
     )
 
 

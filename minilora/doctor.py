@@ -1,6 +1,6 @@
 """`minilora doctor`: is this installation sound? A table that a bug report can quote.
 
-It runs as a program of its own too (python minilora/doctor.py), because it must still speak where the package cannot be
+It runs as a program of its own too (python minilora/doctor.py), because it must still run where the package cannot be
 imported. Not here: repairing anything.
 """
 

@@ -24,6 +24,7 @@ from torch.utils.checkpoint import checkpoint
 
 from minilora.files import checkpoints
 from minilora.generation import GenerationMixin, KeyValueCache
+from minilora.long_rows import offloaded_block
 from minilora.memory.catalog import ModelShape
 
 
@@ -199,7 +200,14 @@ class Block(nn.Module):
         self.mlp = FeedForward(config)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin, cache)
+        return self.add_feed_forward(self.add_attention(x, cos, sin, cache))
+
+    def add_attention(
+        self, x: Tensor, cos: Tensor, sin: Tensor, cache: KeyValueCache | None = None
+    ) -> Tensor:
+        return x + self.self_attn(self.input_layernorm(x), cos, sin, cache)
+
+    def add_feed_forward(self, x: Tensor) -> Tensor:
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -209,8 +217,11 @@ class Decoder(nn.Module):
     def __init__(self, config: GPTConfig):
         super().__init__()
         self.config = config
-        # In training only: recompute each block in the backward pass instead of keeping its activations.
+        # In training only: recompute each block in the backward pass instead of keeping its activations, with equal
+        # random numbers if something in it draws any; and keep the blocks' inputs in main memory (long_rows.py).
         self.gradient_checkpointing = False
+        self.preserve_rng_state = True
+        self.activation_offloading = False
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.num_hidden_layers))
         self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
@@ -227,10 +238,14 @@ class Decoder(nn.Module):
         x = self.embed_tokens(input_ids)  # (batch, tokens, hidden)
         cos, sin = rotary_table(start, tokens, self.config, x)
         for block in self.layers:
-            if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
-                x = checkpoint(block, x, cos, sin, use_reentrant=False)
-            else:
+            if not (self.gradient_checkpointing and self.training and torch.is_grad_enabled()):
                 x = block(x, cos, sin, cache)
+            elif self.activation_offloading:
+                x = offloaded_block(block, x, cos, sin, self.preserve_rng_state)
+            else:
+                x = checkpoint(
+                    block, x, cos, sin, use_reentrant=False, preserve_rng_state=self.preserve_rng_state
+                )
         if cache is not None:
             cache.length += tokens
         return self.norm(x)

@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import build_notebooks  # noqa: E402
 
 GALLERY = Path(__file__).with_name("explorables.py")  # a page of the site alone
+PRIMER = ROOT / "exercises" / "src" / "00_numpy.py"  # among the exercises, and yet a page to read
 APART = ("grading", "doctor.py", "cli.py")  # no page runs these
 STARTUP = """\
 import sys
@@ -46,7 +47,7 @@ def executed_pages(cache: Path, beginnings: list[str]) -> list[Path]:
         and "__pycache__" not in path.parts
     )
     copies = []
-    for source in [*build_notebooks.chosen_sources(build_notebooks.SOURCES, beginnings), GALLERY]:
+    for source in [*build_notebooks.chosen_sources(build_notebooks.SOURCES, beginnings), PRIMER, GALLERY]:
         key = digest([source, Path(__file__).with_name("recording.py")], engine)
         copy = cache / source.stem / key / f"{source.stem}.ipynb"
         if not copy.exists():
@@ -57,7 +58,10 @@ def executed_pages(cache: Path, beginnings: list[str]) -> list[Path]:
 
 
 def execute(source: Path, copy: Path) -> None:
-    """Runs one page in a process and a folder of its own; the recorded states go beside the copy."""
+    """Runs one page in a process and a folder of its own; the recorded states go beside the copy.
+
+    The cache of models is empty, so a page shows the same whatever has been fetched to this computer.
+    """
     with tempfile.TemporaryDirectory() as folder:
         work, start = Path(folder), time.perf_counter()
         startup = work / "profile_default" / "startup" / "record.py"
@@ -70,7 +74,7 @@ def execute(source: Path, copy: Path) -> None:
         result = work / "result.ipynb"
         program = build_notebooks.__file__
         build_notebooks.execute_apart(
-            program, source, result, build_notebooks.PAGE_SECONDS, MINILORA_HOME=folder
+            program, source, result, build_notebooks.PAGE_SECONDS, MINILORA_HOME=folder, MINILORA_CACHE=folder
         )
         problems = build_notebooks.unfit_outputs(nbformat.read(result, as_version=4))
         if problems:

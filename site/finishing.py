@@ -9,10 +9,12 @@ import base64
 import gzip
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -41,9 +43,17 @@ FROM_NPM = {
         ],  # the last one compressed
     ),
 }
-LARGE = ("_static/pyodide/", "_static/onnxruntime-web/", "_static/model/")  # kept when first used
+LARGE = (
+    "_static/pyodide/",
+    "_static/onnxruntime-web/",
+    "_static/model/",
+    "_static/training/",
+)  # kept when first used
 # What runs in the browser's Python: these modules and all of minilora that they import.
 IN_BROWSER = [f"minilora.explorables.{name}" for name in ("memory", "methods", "picture")]
+IN_BROWSER += ["minilora.exercises.in_page", "minilora.exercises.no_numpy", "minilora.exercises.registry"]
+# Where the other files of Pyodide's release lie: an address, or a folder. {version} is that of site/package-lock.json.
+PYODIDE_FILES = "MINILORA_PYODIDE_FILES"
 LOADED = """\
 import importlib, sys
 for name in {names}: importlib.import_module(name)
@@ -70,6 +80,37 @@ def add_npm_packages(static: Path, cache: Path) -> None:
             shutil.copy(cache / "node_modules" / package / folder / name, static / package)
 
 
+def add_numpy(static: Path, cache: Path) -> bool:
+    """NumPy for the browser's Python: the file whose name and sha256 stand in Pyodide's own list.
+
+    Returns:
+        Whether the site has it now; it has not where no place is named from which to take it.
+    """
+    place = os.environ.get(PYODIDE_FILES, "")
+    if not place:
+        return False
+    listed = json.loads((static / "pyodide" / "pyodide-lock.json").read_text(encoding="utf-8"))["packages"][
+        "numpy"
+    ]
+    package = json.loads((cache / "node_modules" / "pyodide" / "package.json").read_text(encoding="utf-8"))
+    address = place.format(version=package["version"]).rstrip("/") + "/" + listed["file_name"]
+    if "://" in address:
+        with urllib.request.urlopen(address, timeout=120) as reply:
+            data = reply.read()
+    else:
+        data = Path(address).read_bytes()
+    if hashlib.sha256(data).hexdigest() != listed["sha256"]:
+        sys.exit(f"{address} is not the file that Pyodide {package['version']} lists: its sha256 is another")
+    (static / "pyodide" / listed["file_name"]).write_bytes(data)
+    return True
+
+
+def python_megabytes(static: Path) -> str:
+    """What a reader's browser fetches to start Python."""
+    files = [*(static / "pyodide").iterdir(), static / "minilora.zip"]
+    return f"{sum(path.stat().st_size for path in files) / 1e6:.0f}"
+
+
 def add_model(static: Path, cache: Path) -> None:
     """The model for the switch, and texts that it wrote; made anew if anything that they are made of has changed."""
     model = made_by("exporting", cache / "model", "model.json")
@@ -88,11 +129,34 @@ def add_model(static: Path, cache: Path) -> None:
     (target / "voices.json").write_text(json.dumps(voices, ensure_ascii=False), encoding="utf-8")
 
 
-def made_by(program: str, target: Path, last: str = "") -> Path:
-    """Runs site/PROGRAM.py, which writes the target (`last` is its last file), unless it would do the same again."""
+def add_training(static: Path, cache: Path, model_file: Path) -> None:
+    """A step of training, for the adapter that the reader makes. It has no weights; model_file has them."""
+    made = made_by("exporting_training", cache / "training", "training.json", model_file)
+    target = static / "training"
+    target.mkdir()
+    shutil.copy(made / "training.json", target)
+    compress((made / "training.onnx").read_bytes(), target / "training.onnx.gzip")
+
+
+def made_by(program: str, target: Path, last: str = "", *inputs: Path) -> Path:
+    """Runs site/PROGRAM.py, which writes the target (`last` is its last file), unless it would do the same again.
+
+    The inputs are files that it reads besides those of the package.
+    """
     parts = [
         ROOT / "site" / f"{program}.py",
-        *(ROOT / "minilora" / name for name in ("gpt.py", "generation.py")),
+        ROOT / "site" / "exporting.py",
+        *(
+            ROOT / "minilora" / name
+            for name in (
+                "gpt.py",
+                "generation.py",
+                "training/loss.py",
+                "files/adapter_files.py",
+                "assets/pirate.jsonl",
+            )
+        ),
+        *inputs,
     ]
     for folder in ("lora", "assets/tiny-gpt", "assets/adapters"):
         parts += [path for path in sorted((ROOT / "minilora" / folder).rglob("*")) if path.is_file()]
@@ -100,7 +164,7 @@ def made_by(program: str, target: Path, last: str = "") -> Path:
     key = target.with_name(target.name + ".key")
     if not (target / last).exists() or not key.exists() or key.read_text(encoding="utf-8") != wanted:
         target.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run([sys.executable, str(parts[0]), str(target)], cwd=ROOT, check=True)
+        subprocess.run([sys.executable, str(parts[0]), str(target), *map(str, inputs)], cwd=ROOT, check=True)
         key.write_text(wanted, encoding="utf-8")
     return target
 

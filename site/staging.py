@@ -16,10 +16,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import elsewhere
+import exercising
+
 ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r"(\]\()([^)#\s:]+)(#[^)\s]*)?(\))")
 CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.DOTALL | re.MULTILINE)
 STILL = re.compile(r'<img src="data:image/svg\+xml;base64,([^"]+)"[^>]*>')
+ELSEWHERE = {"explorables": "docs", "00_numpy": "exercises"}  # executed pages that lie in other folders
 # What the API reference shows, by the page it is on.
 API = {
     "model": ["gpt", "generation"],
@@ -50,11 +54,6 @@ ABOUT = """```{{admonition}} On this site
 You see what the cells wrote when the site was built. Predictions and sliders work here. To run and change the cells,
 [get the course onto your computer](../docs/get-the-course.md){elsewhere}.
 ```"""
-# Where the page runs as it is. The workflow's environment knows the repository; a build without it leaves this out.
-ELSEWHERE = (
-    ", or open this page in [Codespaces](https://codespaces.new/{repository}) or in "
-    "[Binder](https://mybinder.org/v2/gh/{repository}/HEAD?labpath=notebooks%2F{page})"
-)
 # Where a link to a folder leads.
 FOLDERS = {
     "exercises": "exercises/index.md",
@@ -64,11 +63,18 @@ FOLDERS = {
 FOLDERS |= {f"minilora/{name}": f"api/{name}.md" for name in API}
 
 
-def stage(pages: list[Path], target: Path) -> None:
-    """Makes the folder hold this and nothing else. What has not changed keeps its date, and Sphinx passes it over."""
+def stage(pages: list[Path], target: Path, numpy: bool = False, megabytes: str = "13") -> None:
+    """Makes the folder hold this and nothing else. What has not changed keeps its date, and Sphinx passes it over.
+
+    Args:
+        pages: The executed pages.
+        target: The folder.
+        numpy: Whether the site has NumPy for the browser's Python.
+        megabytes: The size of that Python, in words.
+    """
     new = target.with_name(target.name + "-new")
     shutil.rmtree(new, ignore_errors=True)
-    fill(pages, new)
+    fill(pages, new, numpy, megabytes)
     for path in [path for path in target.rglob("*") if path.is_file()]:
         if not (new / path.relative_to(target)).exists():
             path.unlink()
@@ -80,15 +86,17 @@ def stage(pages: list[Path], target: Path) -> None:
     shutil.rmtree(new)
 
 
-def fill(pages: list[Path], target: Path) -> None:
+def fill(pages: list[Path], target: Path, numpy: bool, megabytes: str) -> None:
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):  # as they are in git, without outputs
         write_notebook(path, target / "notebooks" / path.name)
-    for path in pages:
-        folder = "docs" if path.stem == "explorables" else "notebooks"
-        write_notebook(path, target / folder / path.name)
     exercises = sorted((ROOT / "exercises").glob("*.ipynb"))
     for path in exercises:
-        write_notebook(path, target / "exercises" / path.name)
+        notebook = read_notebook(path, path)
+        if any("nbgrader" in cell["metadata"] for cell in notebook["cells"]):
+            notebook["cells"] = exercising.prepare(notebook["cells"], path.name, numpy, megabytes)
+        put(target / "exercises" / path.name, json.dumps(notebook, ensure_ascii=False))
+    for path in pages:
+        write_notebook(path, target / ELSEWHERE.get(path.stem, "notebooks") / path.name)
     for path in sorted((ROOT / "docs").rglob("*.md")):
         write_text(path, target / path.relative_to(ROOT))
     for name in ("CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/RESULTS.md"):
@@ -116,10 +124,19 @@ def write_text(source: Path, target: Path) -> None:
 
 
 def write_notebook(source: Path, target: Path) -> None:
-    """With its links, and its stills as part of the page, so that they follow its theme."""
+    notebook = read_notebook(source, ROOT / target.parent.name / source.name)
+    if target.parent.name == "notebooks":
+        about = {"cell_type": "markdown", "id": "about", "metadata": {}, "source": about_page(source.name)}
+        notebook["cells"].insert(1, about)
+    put(target, json.dumps(notebook, ensure_ascii=False))
+
+
+def read_notebook(source: Path, home: Path) -> dict[str, Any]:
+    """With its links, and its stills as part of the page, so that they follow its theme.
+
+    home: where its links start; an executed copy lies elsewhere.
+    """
     notebook: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
-    is_page = target.parent.name == "notebooks"
-    home = ROOT / target.parent.name / source.name  # where its links start; an executed copy lies elsewhere
     for cell in notebook["cells"]:
         cell["source"] = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
@@ -130,15 +147,12 @@ def write_notebook(source: Path, target: Path) -> None:
             data = output.get("data", {})
             if "text/html" in data:
                 data["text/html"] = STILL.sub(inline, "".join(data["text/html"]))
-    if is_page:
-        about = {"cell_type": "markdown", "id": "about", "metadata": {}, "source": about_page(source.name)}
-        notebook["cells"].insert(1, about)
-    put(target, json.dumps(notebook, ensure_ascii=False))
+    return notebook
 
 
 def about_page(page: str) -> str:
-    repository = os.environ.get("GITHUB_REPOSITORY", "")
-    return ABOUT.format(elsewhere=ELSEWHERE.format(repository=repository, page=page) if repository else "")
+    places = elsewhere.links("notebooks", page)
+    return ABOUT.format(elsewhere=f", or open this page in {places}" if places else "")
 
 
 def inline(match: re.Match) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
-from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from minilora.lora import LoraConfig, add_lora
 from minilora.training import Trainer
@@ -30,7 +29,7 @@ def main() -> None:
     torch.set_num_threads(1)
     model = small_gpt()
     if not options.full:
-        torch.manual_seed(0)
+        torch.manual_seed(int(os.environ.get("RANK", 0)))  # all must start with the first one's adapter
         model = add_lora(model, LoraConfig(r=4, lora_alpha=8, target_modules="attention"), "main")
         model.add_adapter("resting", LoraConfig(r=2, target_modules="mlp"))  # must not be waited for
     trainer = Trainer(
@@ -45,14 +44,14 @@ def main() -> None:
         progress=False,
     )
     wire = 0
-    if trainer.world_size > 1:
+    reduce = dist.all_reduce
 
-        def count(state, bucket):
-            nonlocal wire
-            wire += bucket.buffer().numel() * bucket.buffer().element_size()
-            return allreduce_hook(state, bucket)
+    def count(tensor: torch.Tensor) -> None:
+        nonlocal wire
+        wire += tensor.nbytes if tensor.ndim else 0  # not losses and the like
+        reduce(tensor)
 
-        trainer.loss.register_comm_hook(None, count)
+    dist.all_reduce = count
     if options.resume:
         trainer.resume()
     if options.die_at is not None:

@@ -6,8 +6,8 @@ import pytest
 
 from minilora.exercises import expect, experiment, form
 from minilora.exercises.answer_cell import with_answers
-from minilora.exercises.progress import load
 from minilora.exercises.question import Artifact, Choice, Number, Prose
+from minilora.exercises.records import load
 from minilora.exercises.registry import QUESTIONS, get
 from minilora.grading.grade import grade
 from minilora.grading.marks import GRADED, Course
@@ -92,23 +92,23 @@ def test_a_notebook_is_graded_by_itself(program):
 
 
 def test_a_choice_can_be_changed_and_taken_back():
-    source, answers = filled(QUESTION, cell_of(QUESTION), {"stuck": "a", "cards": "3", "when": "word " * 40})
-    source, answers = filled(QUESTION, source, {"stuck": "b", "cards": " ", "when": "otherwise"})
-    assert (answers["stuck"], answers["cards"], answers["when"]) == ("b", None, "otherwise")
+    source, answers = filled(QUESTION, cell_of(QUESTION), {"stuck": "a", "gpus": "3", "when": "word " * 40})
+    source, answers = filled(QUESTION, source, {"stuck": "b", "gpus": " ", "when": "otherwise"})
+    assert (answers["stuck"], answers["gpus"], answers["when"]) == ("b", None, "otherwise")
     assert run(source)[0] == answers
     assert '"stuck": "b",  # "a", "b", "c"' in source
 
 
 def test_what_the_learner_wrote_in_the_cell_stays():
-    source = "# mine: größer\nn = 3\nanswers = {\n    'stuck': None,  # hm\n    \"cards\": 2 * n,  # (half)\n}\nprint()"
+    source = "# mine: größer\nn = 3\nanswers = {\n    'stuck': None,  # hm\n    \"gpus\": 2 * n,  # (half)\n}\nprint()"
     changed = with_answers(source, {"stuck": "b"})
     assert changed == source.replace("None", '"b"')
-    changed = with_answers(source, {"cards": 7})
+    changed = with_answers(source, {"gpus": 7})
     assert changed == source.replace("2 * n", "7")
     changed = with_answers(source, {"gap": 'two\nlines, "quoted"'})
     space = {}
     exec(changed, space)
-    assert space["answers"] == {"stuck": None, "cards": 6, "gap": 'two\nlines, "quoted"'}
+    assert space["answers"] == {"stuck": None, "gpus": 6, "gap": 'two\nlines, "quoted"'}
 
 
 @pytest.mark.parametrize(
@@ -139,9 +139,9 @@ def test_where_the_cell_cannot_be_written_the_lines_to_copy_are_shown(source):
 @pytest.mark.parametrize("text", ["12 GB", "1,5", "many", "1,23", "inf", "nan"])
 def test_what_is_no_number_is_said_and_not_written(text):
     answers, shown = run(cell_of(QUESTION))
-    reply = shown.fill_in("cards", text, cell_of(QUESTION))
+    reply = shown.fill_in("gpus", text, cell_of(QUESTION))
     assert "not a number" in reply["note"]
-    assert answers["cards"] is None
+    assert answers["gpus"] is None
 
 
 @pytest.mark.parametrize(
@@ -150,9 +150,9 @@ def test_what_is_no_number_is_said_and_not_written(text):
 )
 def test_numbers_as_people_type_them(text, number):
     answers, shown = run(cell_of(QUESTION))
-    shown.fill_in("cards", text, cell_of(QUESTION))
-    assert answers["cards"] == number
-    assert type(answers["cards"]) is type(number)
+    shown.fill_in("gpus", text, cell_of(QUESTION))
+    assert answers["gpus"] == number
+    assert type(answers["gpus"]) is type(number)
 
 
 def test_who_was_named_before_is_filled_in():
@@ -188,3 +188,10 @@ def test_a_prediction_is_chosen_changed_and_locked_by_the_experiment():
     assert again.values == {"expect": "b"}
     assert "stays" in shown.fill_in("expect", "c")["note"]
     assert load()[QUESTION.name]["prediction"] == "b"
+
+
+def test_the_import_cell_can_run_again_after_a_form_was_shown():
+    run(cell_of(QUESTION))
+    space = {}
+    exec("from minilora.exercises import check, expect, experiment, form, hint, numbers, progress", space)
+    assert all(callable(value) for name, value in space.items() if name != "__builtins__")

@@ -19,6 +19,7 @@ PAGES = [source.stem for source in sorted(course.SOURCES.glob("*.py"))]
 WHOLE = {
     "machine": {"cores": 2},
     "pages": dict.fromkeys(PAGES, 1.0),
+    "cpu": dict.fromkeys(PAGES, 2.0),
     "peak_memory": dict.fromkeys(PAGES, 5 * 10**8),
     "silent": [],
     "tests": {"said": "3 passed in 1.00s", "passed": True},
@@ -29,7 +30,7 @@ OFFLINE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh
 def test_a_whole_record_lacks_nothing_and_shows_memory_and_tests():
     assert course.missing(WHOLE) == []
     page = course.page(WHOLE)
-    assert f"| {PAGES[0]} | 1 s | 500 MB |" in page
+    assert f"| {PAGES[0]} | 1 s | 2 s | 500 MB |" in page
     assert "3 passed in 1.00s" in page
     assert "Not recorded" not in page
     assert "nothing for over 3 s: none" in page
@@ -54,12 +55,15 @@ def test_the_memory_of_a_page_is_that_of_its_largest_process():
     calls = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {fills!r}], check=True)"
     # In a process of its own: what a large one starts counts, until it is a program itself, as large as its parent.
     command = [sys.executable, "-c", calls]
-    measure = f"import course, os; print(course.run_and_measure({command}, dict(os.environ), 0.0)[1])"
+    measure = f"import course, os; print(course.run_and_measure({command}, dict(os.environ), 0.0)[2])"
     folder = Path(course.__file__).parent
     done = subprocess.run(
         [sys.executable, "-c", measure], cwd=folder, capture_output=True, text=True, check=True
     )
     assert 300_000_000 < int(done.stdout) < 500_000_000
+    busy = "import time\nwhile time.process_time() < 0.5: pass"
+    _, cpu, _, _ = course.run_and_measure([sys.executable, "-c", busy], dict(os.environ), 0.0)
+    assert 0.5 <= cpu < 1
     with pytest.raises(subprocess.CalledProcessError):
         course.run_and_measure([sys.executable, "-c", "1 / 0"], dict(os.environ), 0.0)
 

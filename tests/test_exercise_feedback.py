@@ -10,7 +10,7 @@ import pytest
 
 from minilora.exercises import check, hint, progress, solution
 from minilora.exercises.judging import CORRECT, CRASHED, INCORRECT, NOT_ATTEMPTED, UNCHECKABLE
-from minilora.exercises.progress import NAME, load
+from minilora.exercises.records import NAME, load
 from minilora.exercises.registry import HANDS_ON, get
 
 MERGE = get("merge")

@@ -1,4 +1,4 @@
-"""Every picture is well-formed, named and inside its frame; the colours stay apart for all readers, light and dark."""
+"""Every picture is well-formed, named and inside its frame; the colors stay apart for all readers, light and dark."""
 
 import itertools
 from xml.etree import ElementTree
@@ -221,7 +221,7 @@ def test_parts_add_up_for_every_model(model):
             assert sum(sizes) == sum(part.largest for part in plan.parts.values()) >= plan.total
 
 
-# -- colours -----------------------------------------------------------------------------------------------------------
+# -- colors -----------------------------------------------------------------------------------------------------------
 
 # Machado, Oliveira and Fernandes (2009), severity 1.0; they act on linear RGB.
 SEEN_BY = {
@@ -260,7 +260,7 @@ WHITE = np.array([0.95047, 1.0, 1.08883])  # D65
 
 
 def lab(color, matrix):
-    """CIE L*a*b* of a colour as such a reader sees it."""
+    """CIE L*a*b* of a color as such a reader sees it."""
     parts = np.array(rgb(color)) / 255
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
     xyz = TO_XYZ @ np.clip(matrix @ linear, 0, 1) / WHITE
@@ -274,13 +274,13 @@ def closest(colors, reader):
     return min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2))
 
 
-def test_lab_of_known_colours():
+def test_lab_of_known_colors():
     assert lab("#ffffff", np.eye(3)) == pytest.approx([100, 0, 0], abs=0.02)
     assert lab("#ff0000", np.eye(3)) == pytest.approx([53.24, 80.09, 67.20], abs=0.02)
 
 
 @pytest.mark.parametrize("reader", SEEN_BY)
-def test_colours_stay_apart_for_every_reader(reader):
+def test_colors_stay_apart_for_every_reader(reader):
     """As far as the closest two of a palette made for this, Okabe and Ito's, whoever looks at it."""
     assert closest(COLORS.values(), reader) >= min(closest(OKABE_ITO, other) for other in SEEN_BY)
 
@@ -298,7 +298,7 @@ def test_contrast_on_light_and_dark_pages(name):
     assert contrast(COLORS[name], ink(COLORS[name])) >= 4.5
 
 
-def test_diverging_ends_at_the_language_s_colours():
+def test_diverging_ends_at_the_language_s_colors():
     assert [diverging(v) for v in (-2, 0, 2)] == [COLORS["frozen"], "#ffffff", COLORS["trainable"]]
 
 

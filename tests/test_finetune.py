@@ -165,6 +165,7 @@ def test_the_other_methods(method, file, usual, tmp_path, capsys):
         (["--dtype", "bf16"], True),
         (["--target-modules", "q_proj", "v_proj"], True),
         (["--gradient-checkpointing"], False),
+        (["--gradient-checkpointing", "--activation-offloading"], False),
         (["--save-steps", "1"], False),
         (["--eval-steps", "1"], False),
         (["--device", "cpu"], False),

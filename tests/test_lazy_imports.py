@@ -76,3 +76,15 @@ def test_a_name_that_is_not_there():
         _ = minilora.GTP
     with pytest.raises(ImportError, match="GTP"):
         exec("from minilora import GTP")
+
+
+@pytest.mark.parametrize("package", ["minilora", "minilora.exercises", "minilora.lesson", "minilora.widgets"])
+def test_no_module_takes_the_name_of_a_function(package):
+    """Loaded after the function was bound, it would replace it: a page's import cell could not run twice."""
+    folder = Path(importlib.import_module(package).__path__[0])
+    public = "{name: getattr(package, name) for name in package.__all__}"
+    inside = [path.stem for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")]
+    run(
+        f"import importlib\npackage = importlib.import_module({package!r})\nbefore = {public}\n"
+        f"for name in {inside}: importlib.import_module(f'{package}.{{name}}')\nassert before == {public}"
+    )

@@ -143,7 +143,7 @@ def test_guess_and_measurement_lie_inside_the_picture(guess, measured, log):
 def test_among_options_both_marks_are_named_in_words():
     picture, sentence = guesses.among_options(["LoRA", "full"], "LoRA", "full")
     assert "your guess" in picture
-    assert "this is what happened" in picture
+    assert "the answer" in picture
     assert "LoRA" in sentence
     assert "full" in sentence
 
@@ -183,7 +183,7 @@ def test_a_line_still_missing_is_not_attempted_and_counts_as_no_attempt(asked):
     result = check("lora-forward", lora_forward)
     assert result.outcome == "not attempted"
     assert "..." in result.sentence
-    from minilora.exercises.progress import load
+    from minilora.exercises.records import load
 
     assert load()["lora-forward"].get("attempts", 0) == 0
 

@@ -51,7 +51,7 @@ def test_schemes_are_compared_with_the_model_as_it_is(capsys):
     assert (exact.error, exact.bits) == (0, 32)
     assert naive.error > 2 * good.error > 0.1
     assert good.bits == 4.5
-    assert "one block per matrix" in capsys.readouterr().out
+    assert "per tensor" in capsys.readouterr().out
 
 
 def test_a_packed_layer_is_seen_as_it_computes():

@@ -38,7 +38,7 @@ def test_full_by_hand():
     assert plan.trained == WEIGHTS
     assert found["weights"] == found["gradients"] == plan.file_bytes == 2 * WEIGHTS
     assert found["optimizer"] == 4 * WEIGHTS
-    assert found["adapters"] == found["quantization constants"] == found["safety copy"] == 0
+    assert found["adapters"] == found["quantization constants"] == found["backup"] == 0
     # kept for the backward pass by one block, bytes per token: two norms' inputs and scales 2·(16 + 4); q and the
     # attention's output 2·16, k and v 2·8, one sum for each of two heads 2·4; gate, silu(gate), up 3·32; inputs of
     # q/k/v and of gate/up 2·16, of down_proj 32
@@ -65,9 +65,7 @@ def test_lora_by_hand():
     assert plan.trained == 2 * 3 * ((8 + 8) + (8 + 4))
     found = sizes(plan)
     assert found["weights"] == 2 * WEIGHTS
-    assert (
-        found["adapters"] == found["gradients"] == found["safety copy"] == plan.file_bytes == 4 * plan.trained
-    )
+    assert found["adapters"] == found["gradients"] == found["backup"] == plan.file_bytes == 4 * plan.trained
     assert found["optimizer"] == 8 * plan.trained
 
 
@@ -243,8 +241,9 @@ choices = st.fixed_dictionaries(
         "sequence_length": st.integers(1, 500),
         "gradient_checkpointing": st.booleans(),
         "double_quant": st.booleans(),
+        "activation_offloading": st.booleans(),
     }
-)
+).filter(lambda chosen: chosen["gradient_checkpointing"] or not chosen["activation_offloading"])
 
 
 @settings(max_examples=150, deadline=None)
@@ -289,6 +288,12 @@ def test_each_saving_saves():
     assert full.total > lora.total > qlora.total
     assert plan_memory("llama-3.1-8b", "lora", gradient_checkpointing=True, **long).total < lora.total
     assert plan_memory("llama-3.1-8b", "qlora", double_quant=True, **long).total < qlora.total
+    checkpointing = plan_memory("llama-3.1-8b", "qlora", gradient_checkpointing=True, **long)
+    offloading = plan_memory(
+        "llama-3.1-8b", "qlora", gradient_checkpointing=True, activation_offloading=True, **long
+    )
+    # the inputs of 32 blocks, 8,192 bytes a token each, and more, as no block is recomputed as a whole
+    assert checkpointing.total - offloading.total > 4 * 2048 * 32 * 8192
 
 
 @pytest.mark.parametrize(
@@ -307,6 +312,7 @@ def test_each_saving_saves():
         ({"block_size": 0}, "block_size is 0"),
         ({"target_modules": "atention"}, "this model has q_proj, k_proj"),
         ({"target_modules": []}, "target_modules is empty"),
+        ({"activation_offloading": True}, "activation_offloading needs gradient_checkpointing=True"),
     ],
 )
 def test_bad_values_say_what_is_allowed(given_values, words):
@@ -344,7 +350,7 @@ def test_the_planner_holds_against_the_recorded_gpu():
     memory_gpu = benchmark("memory_gpu")
     recorded = json.loads((BENCHMARKS / "results" / "memory_gpu.json").read_text(encoding="utf-8"))
     fields = {field.name for field in dataclasses.fields(memory_gpu.Case)}
-    errors = {}
+    errors, unseen = {}, []
     for row in recorded["rows"]:
         if "measured" in row:
             targets = row["target_modules"]
@@ -354,9 +360,29 @@ def test_the_planner_holds_against_the_recorded_gpu():
             )
             plan = memory_gpu.plan(case, MODELS[case.shape])
             errors[case] = abs(plan.total / row["measured"] - 1)
-    assert len(errors) >= 16
+            unseen += [errors[case]] * (not case.fitted)
+    assert len(errors) >= 40
+    assert len(unseen) >= 14, "configurations that the planner was not fitted to"
+    assert statistics.median(unseen) <= 0.03
     assert statistics.median(errors.values()) <= 0.03
     assert max(errors.values()) <= 0.10, max(errors, key=errors.get)
+
+
+def test_the_whole_context_of_an_8b_model_was_one_row_within_24_gb():
+    """As recorded on a GPU, and as planned now."""
+    recorded = json.loads((BENCHMARKS / "results" / "long_rows.json").read_text(encoding="utf-8"))
+    fits = {(row["how"], row["tokens"]): "peak" in row for row in recorded["rows"]}
+    assert not fits["gradient checkpointing", 40960]
+    assert fits["activation offloading", 131072]
+    for row in recorded["rows"]:
+        plan = plan_memory(
+            recorded["shape"], "qlora", recorded["r"], "all-linear", sequence_length=row["tokens"], double_quant=True,
+            gradient_checkpointing=True, activation_offloading=row["how"] == "activation offloading",
+        ).total  # fmt: skip
+        assert ("peak" in row) == (plan < recorded["budget_gb"] * 1e9)
+        if "peak" in row:
+            assert row["peak"] <= row["reserved"] < recorded["budget_gb"] * 1e9
+            assert plan == pytest.approx(row["peak"], rel=0.03)
 
 
 def test_a_model_of_8_billion_weights_was_trained_within_24_gb():

@@ -87,7 +87,7 @@ def run(*command: object, **options) -> str:
 def test_the_lock_serves_what_the_package_asks_for(python, system):
     place = {"python_version": python, "python_full_version": f"{python}.9", "sys_platform": system}
     extras = PROJECT["optional-dependencies"]
-    for lock, names in ((LOCK, ("models", "lab")), (DEV_LOCK, tuple(extras))):
+    for lock, names in ((LOCK, ("models", "pages", "lab")), (DEV_LOCK, tuple(extras))):
         wanted = [*PROJECT["dependencies"], *(line for name in names for line in extras[name])]
         for requirement in map(Requirement, wanted):
             if requirement.name == "minilora" or not applies(requirement, place):

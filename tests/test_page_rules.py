@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import nbformat
 import pytest
 
+from minilora.exercises import registry
 from minilora.lesson.predictions import PAGES as DECLARED
 
 ROOT = Path(__file__).parents[1]
@@ -103,3 +104,12 @@ def test_predictions_are_found_in_their_order():
 def test_no_two_predictions_share_an_id():
     ids = [id for page in DECLARED for id in page.PREDICTIONS]
     assert len(ids) == len(set(ids))
+
+
+@every_page
+def test_a_page_promises_the_time_that_the_exercise_states(path):
+    """Where a number of minutes stands in brackets after an exercise's name."""
+    text = " ".join(cell.source for cell in cells(path, "markdown"))
+    for exercise in registry.EXERCISES:
+        for minutes in re.findall(rf"`{exercise.name}` \([^()]*?(\d+)", text):
+            assert int(minutes) == exercise.minutes, exercise.name

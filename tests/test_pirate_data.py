@@ -1,7 +1,9 @@
 """The pirate pairs (assets/pirate.jsonl): what a real model learns from in the larger demonstration."""
 
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -121,3 +123,23 @@ def test_with_the_model_a_process_trains_it_and_its_answers_are_shown(
     said = capsys.readouterr().out
     assert words in said
     assert "recorded" not in said
+
+
+def test_the_process_trains_a_model_and_answers_before_and_after(monkeypatch, capsys):
+    """With tiny-gpt in the real model's place: the whole program runs, and its last line is what the page reads."""
+    monkeypatch.setattr(pirate, "MODEL", "tiny-gpt")
+    monkeypatch.setattr(pirate, "STEPS", 2)
+    pirate.main()
+    *steps, last = capsys.readouterr().out.splitlines()
+    assert steps[0].startswith("step 1 of 2, loss ")
+    answers = json.loads(last)
+    assert [answer["question"] for answer in answers] == [question for question, _ in HELD_OUT[:3]][::-1]
+    assert any(answer["before"] != answer["after"] for answer in answers)
+
+
+def test_the_process_finds_its_program(tmp_path):
+    """What the page starts imports, and stops where the model is missing."""
+    environment = os.environ | {"MINILORA_CACHE": str(tmp_path)}
+    done = subprocess.run(pirate.COMMAND, capture_output=True, text=True, env=environment, check=False)
+    assert pirate.MODEL in done.stderr
+    assert "RuntimeWarning" not in done.stderr

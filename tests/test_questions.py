@@ -22,7 +22,6 @@ from minilora.exercises.judging import (
     UNFINISHED,
 )
 from minilora.exercises.notebook import check
-from minilora.exercises.progress import load
 from minilora.exercises.question import (
     BEGIN,
     END,
@@ -35,6 +34,7 @@ from minilora.exercises.question import (
     whose_answers,
 )
 from minilora.exercises.questions.run_a_finetune import _shipped_as
+from minilora.exercises.records import load
 from minilora.exercises.registry import QUESTIONS, get
 from minilora.memory import plan_memory
 from minilora.memory.catalog import MODELS
@@ -401,7 +401,7 @@ def test_model_answers_do_not_show_before_a_text_is_written():
 
 
 def test_numbers_remember_who_asks():
-    assert "Say who you are" in repr(numbers("what-lora-changes"))
+    assert "your name" in repr(numbers("what-lora-changes"))
     assert numbers("what-lora-changes", student="Ada") == get("what-lora-changes").numbers("ada")
     assert "numbers of Ada" in repr(numbers("what-lora-changes"))
     assert (

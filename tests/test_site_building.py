@@ -10,9 +10,12 @@ import hashlib
 import json
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from minilora import widgets
+from minilora.exercises import registry
+from minilora.exercises.question import Question
 from minilora.figures.svg import still_html
 from minilora.lesson.guessing import Reveal
 from minilora.lesson.predictions import PREDICTIONS
@@ -30,21 +33,39 @@ def test_everything_that_a_page_links_to_is_staged(tmp_path, monkeypatch):
     import staging
 
     monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
-    staging.stage([], tmp_path / "source")  # ends the program if a link leads nowhere
+    executed = nbformat.read(ROOT / "exercises" / "00_numpy.ipynb", as_version=4)
+    executed.cells[-1] = nbformat.v4.new_code_cell(
+        "1", outputs=[nbformat.v4.new_output("stream", text="seen")]
+    )
+    nbformat.write(executed, tmp_path / "00_numpy.ipynb")
+    staging.stage(
+        [tmp_path / "00_numpy.ipynb"], tmp_path / "source"
+    )  # ends the program if a link leads nowhere
     names = {path.relative_to(tmp_path / "source").as_posix() for path in (tmp_path / "source").rglob("*.*")}
     for folder in ("notebooks", "exercises"):
         assert {f"{folder}/{path.name}" for path in (ROOT / folder).glob("*.ipynb")} <= names
     assert not [name for name in names if "solutions" in name], "solutions are not published"
     page = (tmp_path / "source" / "notebooks" / "00_start_here.ipynb").read_text(encoding="utf-8")
     assert "../exercises/index.md" in page, "a link to a folder leads to its list"
+    assert "seen" in (tmp_path / "source" / "exercises" / "00_numpy.ipynb").read_text(encoding="utf-8")
+    assert not (tmp_path / "source" / "notebooks" / "00_numpy.ipynb").exists()
     assert "codespaces" not in page, "no repository is known"
+
+
+def test_every_document_is_in_the_list_of_pages():
+    listed = (ROOT / "site" / "index.md").read_text(encoding="utf-8").split()
+    documents = {path.relative_to(ROOT).with_suffix("").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert documents <= {*listed}, "Sphinx ends the build at a page that no list names"
 
 
 def test_a_build_that_knows_its_repository_links_to_where_a_page_runs(monkeypatch):
     import staging
 
     monkeypatch.setenv("GITHUB_REPOSITORY", "someone/minilora")
-    assert "https://codespaces.new/someone/minilora" in staging.about_page("00_start_here.ipynb")
+    about = staging.about_page("00_start_here.ipynb")
+    assert "https://codespaces.new/someone/minilora" in about
+    assert "someone/minilora/blob/colab/notebooks/00_start_here.ipynb" in about
+    assert "mybinder.org/v2/gh/someone/minilora/HEAD?labpath=notebooks%2F00_start_here.ipynb" in about
 
 
 def test_a_link_to_nothing_ends_the_build(tmp_path):
@@ -97,6 +118,58 @@ def test_an_answer_is_recorded_for_each_guess(tmp_path, monkeypatch):
     assert "your guess" not in pictures[0]
     name = recording.save(pictures, tmp_path)
     assert json.loads((tmp_path / name).read_text(encoding="utf-8")) == pictures
+
+
+def prepared(page: str, numpy: bool) -> str:
+    import exercising
+    import staging
+
+    path = ROOT / "exercises" / page
+    cells = exercising.prepare(staging.read_notebook(path, path)["cells"], page, numpy, "14")
+    nbformat.validate(
+        nbformat.from_dict({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    )
+    return "\n".join(cell["source"] for cell in cells)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "exercises").glob("0[2-9]*.ipynb")), ids=lambda path: path.stem
+)
+def test_each_exercise_can_be_solved_in_the_page_or_says_where_it_can(path):
+    for numpy in (True, False):
+        text = prepared(path.name, numpy)
+        for entry in registry.EXERCISES:
+            if f"## {entry.title}\n" not in text:
+                continue
+            live = f"&quot;name&quot;: &quot;{entry.name}&quot;" in text
+            elsewhere = text.split(f"## {entry.title}\n")[1].split("\n## ")[0].count("get-the-course.md")
+            assert live + elsewhere == 1, (entry.name, numpy)
+            if isinstance(entry, Question):
+                assert live == (not entry.program)
+            else:
+                assert live == (numpy and entry.name != "freeze")
+
+
+def test_numpy_is_taken_from_the_place_that_is_named_and_only_if_it_is_the_listed_file(tmp_path, monkeypatch):
+    import finishing
+
+    lock = {
+        "packages": {"numpy": {"file_name": "numpy.whl", "sha256": hashlib.sha256(b"arrays").hexdigest()}}
+    }
+    static, cache = tmp_path / "static", tmp_path / "npm"
+    for folder in (static / "pyodide", cache / "node_modules" / "pyodide", tmp_path / "release-1.2"):
+        folder.mkdir(parents=True)
+    (static / "pyodide" / "pyodide-lock.json").write_text(json.dumps(lock), encoding="utf-8")
+    (cache / "node_modules" / "pyodide" / "package.json").write_text('{"version": "1.2"}', encoding="utf-8")
+    (tmp_path / "release-1.2" / "numpy.whl").write_bytes(b"arrays")
+    monkeypatch.delenv(finishing.PYODIDE_FILES, raising=False)
+    assert not finishing.add_numpy(static, cache)
+    monkeypatch.setenv(finishing.PYODIDE_FILES, str(tmp_path / "release-{version}"))
+    assert finishing.add_numpy(static, cache)
+    assert (static / "pyodide" / "numpy.whl").read_bytes() == b"arrays"
+    (tmp_path / "release-1.2" / "numpy.whl").write_bytes(b"others")
+    with pytest.raises(SystemExit, match="sha256"):
+        finishing.add_numpy(static, cache)
 
 
 def test_the_policy_allows_the_scripts_of_the_page_and_no_others():

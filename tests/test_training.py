@@ -15,7 +15,7 @@ from minilora.training import Trainer, TrainingDiverged, evaluate, trainer
 from minilora.training.datasets import IGNORE, TokenData
 from minilora.training.distributed import join_processes
 from minilora.training.loss import cross_entropy_in_pieces
-from minilora.training.trainer import schedule
+from minilora.training.trainer import schedule, set_gradient_checkpointing
 from tests.helpers import counting_rows as data
 from tests.helpers import peer, small_gpt
 from tests.test_lora import digest, logits, tiny_llama
@@ -120,6 +120,97 @@ def test_the_loss_in_pieces_is_the_loss(monkeypatch):
     assert results[0][0].item() == pytest.approx(expected.item(), rel=1e-6)
     for whole, pieces in zip(*results, strict=True):
         assert torch.allclose(whole, pieces, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_loss_of_a_frozen_output_layer_and_its_gradient(dtype, monkeypatch):
+    torch.manual_seed(0)
+    hidden = torch.randn(3, 7, 16, dtype=dtype, requires_grad=True)
+    layer = nn.Linear(16, 50, dtype=dtype).requires_grad_(False)
+    targets = torch.randint(0, 50, (3, 7))
+    targets[0, :4] = targets[2, 6] = IGNORE
+    monkeypatch.setattr("minilora.training.loss.LOGITS_AT_ONCE", 50 * 4)
+    loss = cross_entropy_in_pieces(hidden, layer, targets)
+    (gradient,) = torch.autograd.grad(loss * 0.3, hidden)
+    exact = hidden.detach().double().requires_grad_()
+    logits = F.linear(exact, layer.weight.double(), layer.bias.double()).flatten(0, 1)
+    expected = F.cross_entropy(logits, targets.flatten(), ignore_index=IGNORE, reduction="sum")
+    (expected_gradient,) = torch.autograd.grad(expected * 0.3, exact)
+    # float64 goes through a float32 softmax; bfloat16 rounds logits, probabilities, products and the result
+    eps = 1e-6 if dtype == torch.float64 else 4 * 2**-9
+    assert loss.item() == pytest.approx(expected.item(), rel=eps)
+    assert (gradient - expected_gradient).abs().max() <= eps * expected_gradient.abs().max() * 2
+    assert not gradient[targets == IGNORE].any()
+
+
+@pytest.mark.parametrize("build", [small_gpt, lora_model, lambda: lora_model(dropout=0.3)])
+def test_offloaded_activations_change_neither_the_loss_nor_a_gradient(build, monkeypatch):
+    monkeypatch.setattr("minilora.long_rows.TOKENS_AT_ONCE", 7)  # rows of 16: pieces of 7, 7 and 2
+    results = []
+    for offload in (False, True):
+        model = build().double().train()
+        set_gradient_checkpointing(model, offload, offload)
+        torch.manual_seed(1)  # of dropout
+        loss = model(data().input_ids).logsumexp(-1).sum()
+        loss.backward()
+        results.append((loss, *(p.grad for p in trainer.trainable_parameters(model).values())))
+    for plain, offloaded in zip(*results, strict=True):
+        assert torch.allclose(plain, offloaded, rtol=1e-9, atol=1e-12)
+
+
+def test_what_is_offloaded_is_each_half_blocks_input(monkeypatch):
+    moved = []
+
+    def hooks(pin_memory: bool):
+        pack = lambda t: moved.append(tuple(t.shape)) or t  # noqa: E731
+        return torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t)
+
+    monkeypatch.setattr("minilora.long_rows.save_on_cpu", hooks)
+    monkeypatch.setattr("minilora.long_rows.TOKENS_AT_ONCE", 10)
+    model = lora_model()
+    quiet(model, max_steps=1, gradient_checkpointing=True, activation_offloading=True).train()
+    rows, tokens, width = 8, data().input_ids.shape[1], model.config.hidden_size
+    pieces = [(rows, min(10, tokens - start), width) for start in range(0, tokens, 10)]
+    # of no use, but saved beside each input: checkpoint's empty tensor
+    assert [shape for shape in moved if shape != (0,)] == 2 * [(rows, tokens, width), *pieces]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_cuda_graph_learns_what_the_kernels_one_by_one_learn(parts):
+    """Rows that fill the last batch of an epoch only in part, too: those run without the graph."""
+    runs = []
+    for graph in (False, True):
+        model = lora_model().to("cuda")
+        run = quiet(model, cuda_graph=graph, gradient_accumulation_steps=parts, gradient_checkpointing=True)
+        run.train()
+        run.max_steps = 9  # recorded anew
+        runs.append((run.train().losses, trained(model)))
+    assert runs[1][0] == pytest.approx(runs[0][0], rel=1e-5)
+    for name, weight in runs[0][1].items():
+        assert torch.allclose(weight, runs[1][1][name], rtol=1e-3, atol=1e-4), name
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"activation_offloading": True}, "needs gradient_checkpointing=True"),
+        ({"cuda_graph": True, "device": "cpu"}, "needs a CUDA GPU, but the training device is cpu"),
+        ({"cuda_graph": True, "device": "cuda"}, "cannot record dropout"),
+        (
+            {
+                "cuda_graph": True,
+                "device": "cuda",
+                "gradient_checkpointing": True,
+                "activation_offloading": True,
+            },
+            "cannot record copies",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        quiet(lora_model(dropout=0.1), **settings)
 
 
 def test_the_schedule_is_transformers_cosine_after_the_rise():

@@ -162,6 +162,23 @@ def qlora_step_on_a_gpu() -> str:
     return text + table(["", "tokens/s", "speed", "peak"], rows).rstrip()
 
 
+def long_rows_on_a_gpu() -> str:
+    recorded = record("long_rows")
+    rows = [
+        [f"{row['how']}, {row['tokens']:,} tokens", gigabytes(row["planned"]),
+         gigabytes(row["peak"]) if "peak" in row else "does not fit",
+         f"{row['tokens_per_second']:,.0f}" if "peak" in row else ""]
+        for row in recorded["rows"]
+    ]  # fmt: skip
+    text = (
+        f"{versions(recorded['machine'])}; {recorded['shape']}, QLoRA, r={recorded['r']}, one row a step.\n\n"
+    )
+    return (
+        text
+        + table(["", "planned", f"measured, within {recorded['budget_gb']} GB", "tokens/s"], rows).rstrip()
+    )
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "pages": pages,
     "faithful": faithful,
@@ -170,6 +187,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "mistakes": mistakes,
     "four-bits-on-a-gpu": four_bits_on_a_gpu,
     "qlora-step-on-a-gpu": qlora_step_on_a_gpu,
+    "long-rows-on-a-gpu": long_rows_on_a_gpu,
 }
 
 

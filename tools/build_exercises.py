@@ -38,8 +38,8 @@ SOLVED = STUDENT / "solutions"
 SOURCES = STUDENT / "src"
 PREDICT = "**Predict first.** Run the next cell and choose. A wrong prediction costs nothing."
 FORM = (
-    "**Answer.** Run the next cell: below it appears a form. What you choose there is written into the cell, as plain "
-    "data; that is what you hand in. You can also write into the cell yourself."
+    "**Answer.** Run the next cell, and a form appears below it. What you choose there is written into the cell, as "
+    "plain data; that is what you hand in. You can also write into the cell yourself."
 )
 PAGE_SECONDS = 300  # a page that takes longer hangs
 
@@ -194,7 +194,7 @@ def heading(exercise: Question | Exercise) -> str:
 def advice(exercise: Question | Exercise) -> str:
     pitfalls = "\n".join(f"- {pitfall}" for pitfall in exercise.pitfalls)
     return (
-        f"\n**You may meet:**\n\n{pitfalls}\n\n"
+        f"\n**Common pitfalls:**\n\n{pitfalls}\n\n"
         f'**Stuck?** `hint("{exercise.name}")`, and after an attempt `solution("{exercise.name}")`.'
     )
 

@@ -5,7 +5,8 @@
     python tools/build_site.py --only 01      executes this page alone, and shows the others without outputs
     python tools/build_site.py --stale        with the executed pages of the last build, whatever has changed since
 
-Pages that have changed are executed first (minutes); the rest takes less than two. It needs the packages of the extra
+Pages that have changed are executed first (minutes), and the model is exported for the browser where it has changed
+(two more); the rest takes less than two. It needs the packages of the extra
 `site`, and npm for what runs in the browser. The site asks nothing of any other host.
 
 Not here: each step, which has a file in site/.
@@ -62,15 +63,21 @@ def main() -> int:
 
 def build(pages: list[Path]) -> None:
     source, static = BUILD / "site-source", BUILD / "site-static"
-    staging.stage(pages, source)
     shutil.rmtree(static, ignore_errors=True)
     shutil.copytree(ROOT / "site" / "static", static, ignore=shutil.ignore_patterns("sw.js"))
-    shutil.copy(ROOT / "minilora" / "widgets" / "holding.js", static)
+    for name in ("widgets/holding.js", "exercises/answer_form.js", "exercises/answer_form.css"):
+        shutil.copy(ROOT / "minilora" / name, static)
+    (static / "exercises").mkdir()
+    for path in (ROOT / "exercises").glob("*.ipynb"):  # to be downloaded with the learner's answers in them
+        shutil.copy(path, static / "exercises")
     for page in pages:
         shutil.copytree(page.parent / "states", static / "states", dirs_exist_ok=True)
     finishing.add_npm_packages(static, BUILD / "npm")
+    numpy = finishing.add_numpy(static, BUILD / "npm")
     finishing.add_model(static, BUILD / "model")
+    finishing.add_training(static, BUILD, BUILD / "model" / "model" / "model.onnx")
     finishing.add_package(static)
+    staging.stage(pages, source, numpy, finishing.python_megabytes(static))
     shutil.rmtree(SITE / "_static", ignore_errors=True)
     command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "-W", "-d", str(BUILD / "doctrees")]
     command += ["-c", str(ROOT / "site"), str(source), str(SITE)]

@@ -203,7 +203,7 @@ def check_machine():
 
 @contextlib.contextmanager
 def one_at_a_time():
-    """Of two commands typed at once the second waits for the first. The lock ends with its process, even killed."""
+    """Makes a second command wait for the first. The lock ends with its process, even if that is killed."""
     if not os.access(str(ROOT), os.W_OK):  # a read-only copy: set_up says so if there is anything to do
         yield
         return

@@ -30,8 +30,8 @@ from minilora.exercises.exercise import Exercise
 from minilora.exercises.judging import find_problem, find_problems
 from minilora.exercises.learner_side import Reply, call, copy_plain
 from minilora.exercises.naming import run_ours
-from minilora.exercises.notebook import SEEDS
 from minilora.exercises.registry import BY_NAME, HANDS_ON
+from minilora.exercises.verdict import SEEDS
 
 CPU_SECONDS = 2.0  # for a mutant; the slowest exercise takes a hundredth of it
 WHOLE = "NumPy's whole numbers count as whole numbers"

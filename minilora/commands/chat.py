@@ -134,7 +134,7 @@ class Talk:
         try:
             strength = float(text)
         except ValueError:
-            return f"'{text}' is no number; for example /strength 0.5"
+            return f"'{text}' is not a number; try, for example, /strength 0.5"
         self.model.set_scale(self.active, strength)
         return f"strength {strength:g}"
 

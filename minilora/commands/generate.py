@@ -19,9 +19,9 @@ EXAMPLES = (
 class SamplingSettings(ModelSettings):
     """How a command draws text."""
 
-    max_new_tokens: int = option(100, "text", "the text ends here, if the model does not end it", least=1)
+    max_new_tokens: int = option(100, "text", "upper limit; the model may end its text sooner", least=1)
     temperature: float = option(0.7, "text", "0 always takes the most likely token", least=0)
-    top_k: int = option(50, "text", "draw from the likeliest so many tokens; 0 from all", least=0)
+    top_k: int = option(50, "text", "draw from this many of the likeliest tokens; 0 from all", least=0)
     seed: int | None = option(None, "text", "the same seed gives the same text (default: another each time)")
 
 

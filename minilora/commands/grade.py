@@ -39,11 +39,11 @@ class Settings(Options):
     only: str | None = option(
         None, WHO, "grade this entry of the folder alone, as --only=NAME", metavar="NAME"
     )
-    regrade: list[str] = option([], WHO, "grade these anew, whatever is kept", metavar="STUDENT")
+    regrade: list[str] = option([], WHO, "grade these again, even if a result is kept", metavar="STUDENT")
     names: str = option(
         "auto",
         WHO,
-        "how entries are called: auto, moodle, canvas, as-they-are, or a regular expression with a group "
+        "how entries are named: auto, moodle, canvas, as-they-are, or a regular expression with a group "
         "(?P<id>...) and perhaps (?P<name>...)",
         metavar="HOW",
     )
@@ -51,13 +51,13 @@ class Settings(Options):
     course: str | None = option(None, COURSE, "its points, partial credit and late policy", metavar="TOML")
     own_exercises: str | None = option(None, COURSE, "a folder with exercises of your own", metavar="FOLDER")
     secret_file: str | None = option(
-        None, COURSE, "the course's secret, from which hidden inputs follow", metavar="FILE"
+        None, COURSE, "the course's secret, from which hidden inputs are drawn", metavar="FILE"
     )
 
     sandbox: str = option(
         "auto", HOW, "around a learner's code", choices=("auto", "bubblewrap", "setpriv", "plain")
     )
-    workers: int | None = option(None, HOW, "submissions at a time (default: one for each core)")
+    workers: int | None = option(None, HOW, "submissions at a time (default: one per core)")
     dask: str | None = option(None, HOW, "grade on the Dask cluster with this scheduler", metavar="ADDRESS")
 
     feedback: str | None = option(
@@ -71,14 +71,14 @@ class Settings(Options):
     export_written: str | None = option(
         None, MARKS, "write the texts that a person marks to this new CSV file", metavar="FILE"
     )
-    anonymous: bool = option(False, MARKS, "with codes in the place of names in that file")
+    anonymous: bool = option(False, MARKS, "with codes instead of names in that file")
     merge_written: str | None = option(
         None, MARKS, "take over marks from such a file, once filled in", metavar="FILE"
     )
     override: list[str] | None = option(
         None,
         MARKS,
-        "STUDENT EXERCISE POINTS REASON: points that you give in the place of the program's; EXERCISE may be total",
+        "STUDENT EXERCISE POINTS REASON: points of yours that replace the program's; EXERCISE may be total",
         metavar="WORD",
     )
 

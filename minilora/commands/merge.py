@@ -1,4 +1,4 @@
-"""Writes base and adapter as one plain checkpoint, which every tool opens that opens the base."""
+"""Merges an adapter into its base and writes a plain checkpoint, which opens wherever the base does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Settings(Options):
     adapter: str = option(REQUIRED, "model", "folder of an adapter, ours or PEFT's; or legal, code, support")
     out: str = option(REQUIRED, "model", "a new folder for the checkpoint", metavar="FOLDER")
     base: str | None = option(None, "model", f"{BASE} (default: the adapter's own)")
-    any_base: bool = option(False, "model", "merge although the adapter was trained on another base")
+    any_base: bool = option(False, "model", "merge even if the adapter was trained on another base")
     dtype: str = option("fp32", "model", "type of the merged weights", choices=DTYPES)
 
 

@@ -33,6 +33,11 @@ class Settings(Options):
         "adamw-master (with 32-bit copies of 16-bit weights), adamw, adamw-8bit, sgd; a wrong one lists all",
     )
     gradient_checkpointing: bool = option(False, "training", "recompute activations instead of keeping them")
+    activation_offloading: bool = option(
+        False,
+        "training",
+        "with --gradient-checkpointing: keep what it saves in main memory, for very long rows",
+    )
     format: str = option("text", "output", "of the plans", choices=("text", "json"))
 
 
@@ -54,6 +59,7 @@ def run(settings: Settings) -> int:
             sequence_length=settings.sequence_length,
             gradient_checkpointing=settings.gradient_checkpointing,
             double_quant=settings.double_quant,
+            activation_offloading=settings.activation_offloading,
         )
         for method in METHODS
     }

@@ -21,16 +21,22 @@ What they work on: registry.py lists the exercises, each one file. How they deci
 grader uses too.
 """
 
-from minilora.exercises.notebook import (
-    check,
-    expect,
-    experiment,
-    form,
-    hint,
-    numbers,
-    progress,
-    rate,
-    solution,
-)
+from typing import TYPE_CHECKING
 
-__all__ = ["check", "expect", "experiment", "form", "hint", "numbers", "progress", "rate", "solution"]
+from minilora._lazy import lazy_names
+
+if TYPE_CHECKING:  # the same names once more, for editors and type checkers
+    from minilora.exercises.notebook import check as check
+    from minilora.exercises.notebook import expect as expect
+    from minilora.exercises.notebook import experiment as experiment
+    from minilora.exercises.notebook import form as form
+    from minilora.exercises.notebook import hint as hint
+    from minilora.exercises.notebook import numbers as numbers
+    from minilora.exercises.notebook import progress as progress
+    from minilora.exercises.notebook import rate as rate
+    from minilora.exercises.notebook import solution as solution
+
+# Lazy, so that a question can be judged where there is no NumPy. subtle: no module here may have one of these names;
+# once imported, it would take the function's place.
+NAMES = ["check", "expect", "experiment", "form", "hint", "numbers", "progress", "rate", "solution"]
+__getattr__, __dir__, __all__ = lazy_names(__name__, {"notebook": NAMES})

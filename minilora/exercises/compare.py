@@ -20,7 +20,11 @@ TYPE, KEYS = "wrong type", "wrong names"  # keys of problems
 
 
 class Problem(str):
-    """What is wrong, in words. key: a short name where the kind of mistake is plain by itself, else empty."""
+    """What is wrong, in words.
+
+    Attributes:
+        key: Short name of the mistake where its kind is certain, else empty.
+    """
 
     key: str
 
@@ -46,7 +50,9 @@ class Whole:
 class Floats:
     """A number, or an array of them, of any float type.
 
-    tolerance: the arguments -> largest error that rounding can explain, a number or one for each value.
+    Args:
+        name: What the value is called in a sentence.
+        tolerance: From the arguments to the largest error that rounding can explain, a number or one for each value.
 
     >>> Floats("y").problem(np.array([1.0, 2.5]), np.array([1.0, 2.0]), {})
     'y at [1] is 2.5; expected 2'
@@ -126,7 +132,12 @@ class Parts:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A dict with exactly the expected keys, in any order. each: a spec for all values, or key -> spec."""
+    """A dict with exactly the expected keys, in any order.
+
+    Args:
+        name: What the dict is called in a sentence.
+        each: The spec of all values, or a dict key -> spec.
+    """
 
     name: str
     each: Any
@@ -171,12 +182,14 @@ class Rows:
 
 @dataclasses.dataclass(frozen=True)
 class Property:
-    """A value that many answers satisfy: `test` gets it and the arguments, and returns what is wrong, or None.
+    """A value for which many answers are right.
 
-    Kind and shape are compared first, with the expected value's.
+    Args:
+        shape: Spec of its kind and shape, which are compared first, with all values set to zero.
+        test: Gets the value and the arguments, and returns what is wrong, or None.
     """
 
-    shape: Any  # a spec for kind and shape, used on values set to zero
+    shape: Any
     test: Callable[[Any, dict[str, Any]], Problem | None]
     many_answers = True  # showing one of them as the expected one would mislead
 

@@ -16,15 +16,15 @@ CODES = (NF4, DYADIC)
 
 
 def decimals(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    """Between -2 and 2, with two digits behind the point and none of them near zero.
+    """Draws numbers from -2 to 2 with two decimals, none of them near zero.
 
-    Short to read, and most are exact in no float type: a detour through float16 shows.
+    They are short to read, and few are exact in a float type, so a detour through float16 shows.
     """
     return rng.integers(20, 200, shape) / 100 * rng.choice([-1, 1], shape)
 
 
 def layer(rng: np.random.Generator, in_features: int, out_features: int, r: int) -> dict[str, np.ndarray]:
-    """W (out, in), A (r, in), B (out, r)."""
+    """Draws a small LoRA layer: W (out, in), A (r, in), B (out, r)."""
     return {
         "W": decimals(rng, out_features, in_features),
         "A": decimals(rng, r, in_features),
@@ -49,9 +49,9 @@ def sum_rounding(terms: int, magnitudes: np.ndarray) -> np.ndarray:
 
 
 def off_grid(rng: np.random.Generator, count: int, code: np.ndarray) -> np.ndarray:
-    """`count` shares in -1 … 1 whose nearest value in `code` is beyond doubt, also after rounding.
+    """Draws `count` numbers in -1 … 1 whose nearest value in `code` stays the same after rounding to float32.
 
-    None lies within 0.002 of the middle between two values, thousands of roundings to float32 away.
+    None lies within 0.002 of the middle between two values, thousands of times a rounding error.
     """
     values = np.sort(code.astype(np.float64))
     middles = (values[:-1] + values[1:]) / 2

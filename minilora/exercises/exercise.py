@@ -25,9 +25,12 @@ STUB = "# YOUR CODE HERE"  # below a docstring that is a whole function
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One call: arguments by name, all plain data (learner_side.py), and what is particular about them.
+    """One call of the learner's function.
 
-    alone: what to say where cases with this text are the only ones that fail.
+    Attributes:
+        label: What is particular about it.
+        arguments: By name, all plain data (learner_side.py).
+        alone: Feedback if only cases with this text fail.
     """
 
     label: str
@@ -37,10 +40,16 @@ class Case:
 
 @dataclasses.dataclass(frozen=True)
 class Wrong:
-    """A known wrong answer. Who hands in one that behaves the same is told `sentence`.
+    """A known wrong answer. A learner whose function behaves the same is shown `sentence`.
 
-    Two behave the same if they return the same, change the same arguments and fail in the same cases. Where one mistake
-    has many faces, `recognize` (arguments, returned value -> bool) decides instead: for every case that returned.
+    Two functions behave the same if they return the same, change the same arguments and fail in the same cases.
+
+    Attributes:
+        key: Short name of the mistake.
+        function: The wrong function itself.
+        sentence: The feedback.
+        recognize: For a mistake that takes many forms: (arguments, returned value) -> bool decides instead, and must be
+            true of every case that returned.
     """
 
     key: str
@@ -59,12 +68,28 @@ class Variant:
 
 @dataclasses.dataclass(frozen=True)
 class Exercise:
-    """A function to write. `solution` is the right one, with marks around what the learner writes.
+    """A function to write.
 
-    Its docstring, with the worked example, is what the learner gets. example: the arguments of that example, which is
-    always the first case. draw: a random generator -> the other cases. result: the spec (compare.py) of what comes
-    back. takes, gives: conversions at the learner's side, for what is not plain data. across: the cases and all values
-    -> what is wrong with them taken together (place of a case, sentence, key), or None.
+    Attributes:
+        name: Short name, as in `check(name, function)`.
+        title: Heading of its part of the notebook.
+        minutes: Honest time to solve it.
+        points: What it earns.
+        statement: The task, in Markdown.
+        solution: The right function, with marks around what the learner writes. Its docstring, with the worked example,
+            is part of what the learner gets.
+        example: The arguments of that example, which is always the first case.
+        draw: From a random generator to the other cases.
+        result: The spec (compare.py) of what the function returns.
+        hints: Three; the first is never the answer.
+        pitfalls: Errors that one is likely to meet, and what they mean.
+        explanation: Shown after success.
+        wrong: Known wrong answers, each with its feedback.
+        variants: Right answers that are written differently.
+        takes: Argument -> name of a conversion at the learner's side, for what is not plain data.
+        gives: Name of the conversion of the result.
+        across: For what only all results together can show: the cases and their values -> (index of a case, sentence,
+            key of the mistake), or None if nothing is wrong.
     """
 
     name: str
@@ -77,8 +102,8 @@ class Exercise:
     draw: Callable[[np.random.Generator], list[Case]]
     result: Any
     hints: tuple[str, str, str]
-    pitfalls: tuple[str, ...]  # errors that one is likely to meet, and what they mean
-    explanation: str  # shown after success
+    pitfalls: tuple[str, ...]
+    explanation: str
     wrong: tuple[Wrong, ...]
     variants: tuple[Variant, ...]
     takes: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -108,7 +133,7 @@ class Exercise:
 
 
 def replace_solution(source: str, stub: str) -> str:
-    """Puts `stub` in the place of every marked region, indented as the mark was.
+    """Replaces every marked region by `stub`, indented as the mark was.
 
     >>> print(replace_solution("def f():\\n    ### BEGIN SOLUTION\\n    return 1\\n    ### END SOLUTION", "..."))
     def f():

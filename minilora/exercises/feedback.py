@@ -57,7 +57,7 @@ def as_html(result: Result) -> str:
     parts = [paragraph(text) for text in (result.sentence, result.note) if text]
     if result.items:
         rows = "".join(
-            f"<tr>{cell(SIGNS[item.outcome] + ' ' + item.outcome)}{cell(item.key)}{cell(item.sentence)}</tr>"
+            f"<tr>{label(SIGNS[item.outcome] + ' ' + item.outcome)}{label(item.key)}{cell(item.sentence)}</tr>"
             for item in result.items
         )
         parts.append(f"<table style='text-align:left'>{rows}</table>")
@@ -120,7 +120,7 @@ def folded_hints(hints: tuple[str, ...]) -> str:
 
 
 def show(value: Any) -> str:
-    """Plain data as text of a size that one can take in.
+    """Plain data as text of a size that can be taken in.
 
     >>> print(show({"r": 2, "A": np.array([[0.5, -1.25]])}))
     r: 2
@@ -165,7 +165,7 @@ def panel(title: str, body: str, color: str) -> str:
 
 
 def paragraph(text: str) -> str:
-    """Prose: it breaks between words alone, and a word that is wider than the window runs over."""
+    """Prose as HTML: lines break between words, and inside a word only if it is wider than the window."""
     style = "margin:6px 0;white-space:pre-wrap;overflow-wrap:break-word;word-break:normal"
     return f"<p style='{style}'>{html.escape(text)}</p>"
 
@@ -178,8 +178,20 @@ def cell(text: str) -> str:
     return f"<td style='text-align:left;vertical-align:top'>{html.escape(text)}</td>"
 
 
+def label(text: str) -> str:
+    """A cell that stays in one line."""
+    return f"<td style='text-align:left;vertical-align:top;white-space:nowrap'>{html.escape(text)}</td>"
+
+
 class Page:
-    """Something to show: text anywhere, a panel in a notebook. code: what stands before the text, line by line."""
+    """A title with text, code and a small table: plain text anywhere, a panel in a notebook.
+
+    Args:
+        title: The heading.
+        text: Paragraphs, separated by line ends.
+        table: Rows of cells, shown last.
+        code: Lines of code, shown before the text.
+    """
 
     def __init__(self, title: str, text: str, table: list[list[str]] | None = None, code: str = ""):
         self.title, self.text, self.table, self.code = title, text, table or [], code

@@ -1,7 +1,7 @@
 """Which answers a grader will not be able to read: those that need the learner's own machine.
 
-A grader runs the notebook anew, without the learner's files and without minilora's models. So `check` looks at how each
-answer came about, as far as the cells say it, and warns before anything is handed in.
+A grader runs the notebook again, without the learner's files and without minilora's models. So `check` looks at how
+each answer was computed, as far as the cells show it, and warns before anything is handed in.
 
 Not here: reading answers (minilora/grading/answers.py).
 """
@@ -19,7 +19,14 @@ GIVEN = {"check", "numbers"}  # of minilora.exercises; a grader has them too
 
 
 def warning(answers: Any, cells: list[str]) -> str:
-    """A sentence for the learner, or nothing. cells: the text of those that ran, in their order.
+    """Warns about answers that a grader could not compute again.
+
+    Args:
+        answers: What the learner checks.
+        cells: The text of the cells that ran, in order.
+
+    Returns:
+        A sentence for the learner; empty if there is nothing to warn about.
 
     >>> warning({"trained": 98304}, ["import minilora", 'answers = {"trained": minilora.count()}'])[:37]
     'A grader cannot work out trained anew'
@@ -45,7 +52,7 @@ def warning(answers: Any, cells: list[str]) -> str:
 
 
 def history() -> list[str]:
-    """The cells that ran in this notebook; none outside of one."""
+    """The text of the cells that ran in this notebook; empty outside of one."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return [cell for cell in shell.user_ns.get("In", []) if isinstance(cell, str)] if shell else []
@@ -93,7 +100,7 @@ def _stored(statement: ast.stmt) -> set[str]:
 
 
 def _last(key: str, statements: list[ast.stmt]) -> ast.expr | None:
-    """How an answer was written last, where that is to be seen."""
+    """The expression that an answer was last assigned, or None if the cells do not show it."""
     found: ast.expr | None = None
     for statement in statements:
         for node in ast.walk(statement):

@@ -1,7 +1,8 @@
 """From replies to a verdict: right, wrong and why, crashed, or not attempted.
 
-`judge` is one for all: the notebook's check and a grader hand it their own way to call the learner's function. It runs
-the solution and the known wrong answers itself, and compares plain data only, so nothing of the learner's runs here.
+The notebook's check and a grader share `judge`; each passes its own way to call the learner's function. `judge` runs
+the solution and the known wrong answers itself, and compares plain data only, so none of the learner's code runs
+here.
 
 Not here: calling (learner_side.py), the kinds of results (compare.py), names for mistakes (naming.py), how a verdict
 looks (feedback.py).
@@ -56,8 +57,26 @@ class Item:
 class Result:
     """A verdict; a notebook shows it as a panel, anything else as text.
 
-    sentence says what is wrong, mistake is the key of a known wrong answer, or None. case, received and expected belong
-    to the call that is shown. earned is out of points.
+    Attributes:
+        name: The exercise.
+        title: Its title.
+        outcome: One of the words above, such as CORRECT.
+        sentence: What is wrong.
+        points: What the exercise is worth.
+        earned: How many of these points the answer earned.
+        mistake: Key of a known mistake, or None.
+        case: The call that is shown, or None.
+        received: What that call returned.
+        expected: What it should have returned.
+        shows_values: Whether `received` is a returned value.
+        parts: Names of the results, if a call returns several.
+        lines: (line number, code) of the learner's own code on the way to an error.
+        passed: How many cases are right.
+        total: How many cases there are.
+        items: The verdicts on the parts of a question.
+        after: What to read next: an explanation, or a model answer.
+        note: A second sentence about the same answer.
+        hints: For a learner; empty in a grader's report.
     """
 
     name: str
@@ -70,15 +89,15 @@ class Result:
     case: Case | None = None
     received: Any = None
     expected: Any = None
-    shows_values: bool = False  # whether received and expected mean anything
-    parts: list[str] = dataclasses.field(default_factory=list)  # their names, where several things came back
+    shows_values: bool = False
+    parts: list[str] = dataclasses.field(default_factory=list)
     lines: list[tuple[int, str]] = dataclasses.field(default_factory=list)
     passed: int = 0
     total: int = 0
     items: list[Item] = dataclasses.field(default_factory=list)
-    after: str = ""  # what to read now: an explanation, or a model answer
+    after: str = ""
     note: str = ""
-    hints: tuple[str, ...] = ()  # for a learner; a grader's report has none
+    hints: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return feedback.as_text(self)
@@ -88,9 +107,12 @@ class Result:
 
 
 def judge(exercise: Exercise, run: Run, seed: int = 0) -> Result:
-    """Draws the cases of `seed`, has `run` call the learner's function on each, and decides.
+    """Calls the learner's function on the cases of a seed, and decides.
 
-    run: arguments as plain data -> Reply. It must not change the arguments.
+    Args:
+        exercise: What was to be written.
+        run: Calls the learner's function: arguments as plain data -> Reply. It must not change the arguments.
+        seed: Which cases to draw.
     """
     cases = exercise.cases(seed)
     replies: list[Reply] = []
@@ -178,7 +200,7 @@ def _no_value(exercise: Exercise, reply: Reply) -> str:
 
 
 def judge_locally(exercise: Exercise, function: Callable, seed: int = 0) -> Result:
-    """`judge` with the function called in this very process: for the notebook and the tests, not for grading."""
+    """Judges a function by calling it in this process: for the notebook and the tests, not for grading."""
     return judge(
         exercise,
         functools.partial(call, function, takes=exercise.takes, gives=exercise.gives),

@@ -33,9 +33,16 @@ MAX_DEPTH = 12
 
 @dataclasses.dataclass
 class Reply:
-    """What one call gave. `changed` holds the arguments that the function wrote to, as they are afterwards.
+    """What came of one call.
 
-    after: all arguments, as they are afterwards; a grader finds out itself which of them changed.
+    Attributes:
+        status: RETURNED, RAISED, UNTOUCHED, SIGNATURE, NOT_PLAIN or STOPPED.
+        value: What the function returned, as plain data.
+        changed: The arguments that the function wrote to, as they are afterwards.
+        message: Of the error, or what is wrong with the value.
+        error_type: Name of the exception's class.
+        lines: (line number, code) of the learner's own code on the way to the error.
+        after: All arguments as they are afterwards; a grader compares them itself.
     """
 
     status: str
@@ -43,12 +50,12 @@ class Reply:
     changed: dict[str, Any] = dataclasses.field(default_factory=dict)
     message: str = ""
     error_type: str = ""
-    lines: list[tuple[int, str]] = dataclasses.field(default_factory=list)  # of the learner's own code
+    lines: list[tuple[int, str]] = dataclasses.field(default_factory=list)
     after: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class NotPlain(TypeError):
-    """A value that cannot be checked, with what it is."""
+    """A value that is not plain data and so cannot be checked; the message says what it is."""
 
 
 def call(
@@ -56,7 +63,11 @@ def call(
 ) -> Reply:
     """Calls `function` on copies of plain arguments, by position, and describes what happened as plain data.
 
-    takes: arguments that are not handed over as they are, with the name of their conversion in TAKES. gives: in GIVES.
+    Args:
+        function: The learner's.
+        arguments: By name, in the order of its parameters.
+        takes: Argument -> name of its conversion in TAKES, for arguments that are not passed as they are.
+        gives: Name of the result's conversion in GIVES.
 
     >>> call(lambda x: x + 1, {"x": 2}).value
     3

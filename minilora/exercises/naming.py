@@ -23,7 +23,12 @@ CLOSE = 1e-5  # of the largest magnitude: far more than float32 loses, far less 
 
 
 class Mistake(NamedTuple):
-    """key: for counting in a class. sentence: for the learner."""
+    """A mistake with a name.
+
+    Attributes:
+        key: Short name, to count it in a class.
+        sentence: The feedback for the learner.
+    """
 
     key: str
     sentence: str
@@ -47,7 +52,7 @@ def name_mistake(
             if mistake is not None:
                 return mistake
     if states & {RAISED, STOPPED}:
-        return _only_there(cases, problems)  # the error speaks for itself
+        return _only_there(cases, problems)  # the error says it all
     return _only_there(cases, problems) or _plain_problem(exercise, cases, replies, expected, problems)
 
 

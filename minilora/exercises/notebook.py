@@ -1,7 +1,8 @@
 """What the learner calls. It shows words, never a traceback of ours.
 
-Not here: deciding (judging.py) and looks (feedback.py). This check is for learning; it runs the learner's code in the
-learner's own process, so whoever wants to fool it can. Marks come from a grader.
+This check is for learning: it runs in the learner's own process, so it can be fooled. Marks come from a grader.
+
+Not here: deciding (judging.py), and how a verdict looks (feedback.py).
 """
 
 from __future__ import annotations
@@ -9,9 +10,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from minilora.exercises import feedback, foresee, judging, registry
-from minilora.exercises import progress as records
-from minilora.exercises.exercise import Exercise
+from minilora.exercises import feedback, foresee, records, registry
 from minilora.exercises.judging import (
     CORRECT,
     CRASHED,
@@ -22,10 +21,8 @@ from minilora.exercises.judging import (
     UNFINISHED,
     Result,
 )
-from minilora.exercises.question import Question, judge_answers
-from minilora.exercises.unfilled import is_unfilled
-
-SEEDS = (0, 1)  # the inputs that everyone sees; a grader draws others
+from minilora.exercises.question import Question
+from minilora.exercises.verdict import numbers_page, solution_page, verdict_on
 
 
 def check(name: str, answer: Any) -> Any:
@@ -59,46 +56,13 @@ def verdict(name: str, answer: Any) -> Result:
         exercise = registry.get(name)
     except ValueError as error:
         return Result(str(name), str(name), UNCHECKABLE, str(error))
-    if isinstance(exercise, Question):
-        return judge_answers(exercise, answer)
-    if not callable(answer):
-        return Result(
-            exercise.name,
-            exercise.title,
-            UNCHECKABLE,
-            f"You handed in an object of type {type(answer).__name__}. Hand in the function itself, "
-            f"without brackets: "
-            f'check("{exercise.name}", {exercise.function_name})',
-            points=exercise.points,
-        )
-    if is_unfilled(answer):
-        sentence = f"A `...` is still in {exercise.function_name}: replace it with your own line."
-        return Result(exercise.name, exercise.title, NOT_ATTEMPTED, sentence, points=exercise.points)
-    try:
-        return _judge_all_seeds(exercise, answer)
-    except KeyboardInterrupt:
-        return Result(
-            exercise.name,
-            exercise.title,
-            UNCHECKABLE,
-            f"You stopped the check. If {exercise.function_name} never finishes, look at its loops.",
-            points=exercise.points,
-        )
+    return verdict_on(exercise, answer)
 
 
 def _keep_texts(result: Result, answers: Any) -> None:
     kept = {item.key: answers[item.key] for item in result.items if item.outcome == KEPT}
     if kept:
         records.update(result.name, lambda record: record.update(texts=record.get("texts", {}) | kept))
-
-
-def _judge_all_seeds(exercise: Exercise, function: Any) -> Result:
-    results = []
-    for seed in SEEDS:
-        results.append(judging.judge_locally(exercise, function, seed))
-        if results[-1].outcome != CORRECT:
-            break
-    return results[-1]
 
 
 def hint(name: str, number: int | None = None) -> feedback.Page:
@@ -139,9 +103,7 @@ def solution(name: str, insist: bool = False) -> feedback.Page:
             f'To see it anyway: solution("{name}", insist=True)',
         )
     records.update(name, lambda record: record.update(solution_seen=True))
-    mine = {"student": _student(name)} if isinstance(exercise, Question) and _student(name) else {}
-    title, code = f"{exercise.title}: one solution", exercise.solution_source(**mine)
-    return feedback.Page(title, exercise.explanation, code=code)
+    return solution_page(exercise, _student(name))
 
 
 # -- for the questions of the chapter ------------------------------------------------------------------------
@@ -174,16 +136,13 @@ def numbers(name: str, student: str = "") -> Given:
     question = _question(name)
     student = (student or _student(name)).strip()
     if not student:
-        page = feedback.Page(question.title, f'Say who you are: numbers("{name}", student="your name")')
+        page = feedback.Page(
+            question.title, "Write your name between the quotes of this cell, and run it again."
+        )
         return Given(page, {})
     records.update(name, lambda record: record.update(student=student))
     mine = question.numbers(student)
-    shown = {key: mine[key] for key in question.given}
-    rows = [
-        [key, f"{value:,}" if isinstance(value, int) else str(value), question.given[key]]
-        for key, value in shown.items()
-    ]
-    return Given(feedback.Page(f"{question.title}: the numbers of {student}", "", table=rows), shown)
+    return Given(numbers_page(question, student), {key: mine[key] for key in question.given})
 
 
 def form(name: str, answers: dict[str, Any]) -> Any:
@@ -206,7 +165,7 @@ def form(name: str, answers: dict[str, Any]) -> Any:
     if not isinstance(answers, dict):
         raise ValueError(f'{name} takes the dict of your answers: form("{name}", answers)')
     try:
-        from minilora.exercises.form import answer_form
+        from minilora.exercises.answer_form import answer_form
     except ImportError:  # a grader's machine has no widgets
         return feedback.Page(
             question.title, "Widgets are not available here; write your answers into the dict above."
@@ -249,7 +208,7 @@ def _keep_prediction(question: Question, letter: str) -> str:
 
 def _buttons(question: Question, record: records.Record, page: feedback.Page) -> Any:
     try:
-        from minilora.exercises.form import expectation_form
+        from minilora.exercises.answer_form import expectation_form
     except ImportError:
         return page
     chosen = record.get("prediction")
@@ -317,7 +276,7 @@ def _question(name: str) -> Question:
 
 
 def _student(name: str) -> str:
-    """Who was named for this question, or else for another one; empty if nobody was."""
+    """The student's name as given for this question, else for another one; empty if none was given."""
     kept = records.load()
     names = [kept.get(name, {}).get("student", ""), *(record.get("student", "") for record in kept.values())]
     return next((student for student in names if student), "")

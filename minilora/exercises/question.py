@@ -57,7 +57,7 @@ class Choice:
 
     @property
     def letter(self) -> str:
-        """Of the right option."""
+        """The letter of the right option."""
         return next(letter for letter, option in self.lettered() if not option.mistake)
 
     def lettered(self) -> list[tuple[str, Option]]:
@@ -88,7 +88,13 @@ class Choice:
 
 @dataclasses.dataclass(frozen=True)
 class Slip:
-    """A known wrong number: how one gets it, and what to say to who did."""
+    """A known wrong number.
+
+    Attributes:
+        mistake: Short name of the mistake.
+        value: How the wrong number arises from the student's numbers.
+        sentence: The feedback for it.
+    """
 
     mistake: str
     value: Callable[[Numbers], float]
@@ -97,10 +103,18 @@ class Slip:
 
 @dataclasses.dataclass(frozen=True)
 class Number:
-    """A number to work out. digits: significant digits that must be right; None where it is counted exactly.
+    """A number to work out.
 
-    Five digits tell the parts of every sum apart: whoever leaves out the smallest part, for any student, is off by more
-    than twice half a unit of the fifth digit (1e-4 of the number), so that no rounding makes the two the same.
+    Five digits tell the parts of every sum apart: leaving out the smallest part changes the number, for any student, by
+    more than twice half a unit of the fifth digit (1e-4 of the number), so that no rounding makes the two the same.
+
+    Attributes:
+        key: Name of the answer.
+        prompt: What is asked.
+        right: From the student's numbers to the right one.
+        slips: Known wrong numbers.
+        digits: Significant digits that must be right; None for a number that is counted exactly.
+        points: What it earns.
     """
 
     key: str
@@ -136,7 +150,7 @@ class Number:
         return self._item(INCORRECT, *self._general(answer, right))
 
     def agrees(self, a: float, b: float) -> bool:
-        """Within half a unit of the last digit asked for: for 1.0000, half of 0.0001."""
+        """Whether two numbers differ by at most half a unit of the last required digit (for 1.0000, half of 0.0001)."""
         return agree(a, b, self.digits)
 
     def _general(self, answer: float, right: float) -> tuple[str, str | None]:
@@ -169,7 +183,7 @@ FACTORS: tuple[tuple[float, str, str], ...] = (
 
 
 def agree(a: float, b: float, digits: int | None) -> bool:
-    """Equal to so many significant digits, or exactly for None.
+    """Whether two numbers are equal to `digits` significant digits, or exactly for None.
 
     >>> agree(16.1, 16.06, 3), agree(16.1, 16.06, 5)
     (True, False)
@@ -180,7 +194,7 @@ def agree(a: float, b: float, digits: int | None) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Prose:
-    """Something to explain. Kept as it is, beside a model answer and what to look for in one's own."""
+    """Something to explain. The text is stored as it is, and shown beside a model answer and what to look for in it."""
 
     key: str
     prompt: str
@@ -205,7 +219,15 @@ class Prose:
 
 @dataclasses.dataclass(frozen=True)
 class Artifact:
-    """Something made and saved. problem: the numbers, with what was observed -> (mistake, sentence), or None."""
+    """Something made and saved.
+
+    Attributes:
+        key: Name of the answer.
+        prompt: What to make.
+        example: An answer as the learner might give it.
+        problem: From the numbers, with what was observed, to (mistake, sentence), or None if nothing is wrong.
+        points: What it earns.
+    """
 
     key: str
     prompt: str
@@ -250,10 +272,23 @@ class Prediction:
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """A question of the chapter, in parts. draw: a random generator -> the student's numbers.
+    """A question of the chapter, in parts.
 
-    given: what each of these numbers is, in words. program: a function that the learner completes and runs before
-    answering. observe: the answers and the numbers -> more numbers, read from what the learner made.
+    Attributes:
+        name: Short name, as in `check(name, answers)`.
+        title: Heading of its part of the notebook.
+        minutes: Honest time to answer it.
+        statement: The question, in Markdown.
+        draw: From a random generator to the student's numbers.
+        given: What each of these numbers is, in words.
+        parts: What to answer: Choice, Number, Prose and Artifact.
+        prediction: What to predict before the experiment.
+        hints: Three; the first is never the answer.
+        pitfalls: Errors that one is likely to meet, and what they mean.
+        explanation: Shown once all parts are right.
+        program: A function that the learner completes and runs before answering, or None.
+        settings: Answers that are filled in already.
+        observe: From the answers and the numbers to more numbers, read from what the learner made; or None.
     """
 
     name: str
@@ -268,17 +303,17 @@ class Question:
     pitfalls: tuple[str, ...]
     explanation: str
     program: Callable[[], None] | None = None
-    settings: dict[str, str] = dataclasses.field(default_factory=dict)  # answers that are filled in already
+    settings: dict[str, str] = dataclasses.field(default_factory=dict)
     observe: Callable[[dict[str, Any], Numbers], Numbers] | None = None
 
     @property
     def points(self) -> int:
-        """Those that the check gives."""
+        """Points that the check gives."""
         return sum(part.points for part in self.parts if not isinstance(part, Prose))
 
     @property
     def prose_points(self) -> int:
-        """Those that a person gives."""
+        """Points that a person gives."""
         return sum(part.points for part in self.prose)
 
     @property
@@ -286,7 +321,7 @@ class Question:
         return tuple(part for part in self.parts if isinstance(part, Prose))
 
     def numbers(self, student: str) -> Numbers:
-        """The same for the same name on every machine; case and outer spaces do not count."""
+        """A student's numbers: the same on every machine; case and outer spaces of the name do not count."""
         return self.draw(random.Random(f"{self.name}/{student.strip().lower()}"))
 
     # -- text for the notebooks ------------------------------------------------------------------------------
@@ -331,9 +366,12 @@ class Question:
 
 
 def judge_answers(question: Question, answers: Any, student: str | None = None) -> Result:
-    """The verdict on a dict of answers, part by part.
+    """Judges a dict of answers, part by part.
 
-    student: whose numbers count, where the one who asks knows better than the answers (a grader does).
+    Args:
+        question: The question.
+        answers: What the learner wrote, as plain data.
+        student: Whose numbers apply, if the caller knows better than the answers (a grader does).
     """
     result = Result(question.name, question.title, UNCHECKABLE, points=question.points)
     try:
@@ -423,8 +461,8 @@ def _what_to_read(question: Question, result: Result, answers: dict[str, Any]) -
         if part.key in kept:
             lines = [
                 f"{part.key}, in your words: {' '.join(answers[part.key].split())}",
-                f"A model answer: {part.model_answer}",
-                "Check in your own text:",
+                f"\nA model answer: {part.model_answer}",
+                "\nCheck in your own text:",
             ]
             lines += [f"  {number}. {criterion}" for number, criterion in enumerate(part.rubric, 1)]
             ticks = ", ".join(["True"] * (len(part.rubric) - 1) + ["False"])

@@ -72,7 +72,10 @@ BY_NAME = {exercise.name: exercise for exercise in EXERCISES}
 
 
 def get(name: str) -> Question | Exercise:
-    """The exercise of that name; ValueError lists the nearest names.
+    """Returns the exercise of that name.
+
+    Raises:
+        ValueError: There is none; the message lists the nearest names.
 
     >>> get("merge").title
     'Merge an adapter into its layer'

@@ -21,7 +21,13 @@ FLOAT16 = 2.0**-8  # of the largest value: a few roundings to float16, 2^-11 eac
 
 @dataclasses.dataclass(frozen=True)
 class Repair:
-    """apply: (a wrong value, the expected one) -> the value as it should be, if this is the mistake."""
+    """One general mistake and its repair.
+
+    Attributes:
+        key: Short name of the mistake.
+        sentence: The feedback.
+        apply: From a wrong value and the expected one to the repaired value, which is right if this is the mistake.
+    """
 
     key: str
     sentence: str
@@ -29,7 +35,13 @@ class Repair:
 
 
 def possible(value: Any, expected: Any, parts: list[str]) -> Iterator[Repair]:
-    """The repairs worth trying, given the first wrong value. parts: names, where several results are returned."""
+    """Yields the repairs worth trying.
+
+    Args:
+        value: The first wrong value.
+        expected: What it should be.
+        parts: Names of the results, if several are returned.
+    """
     yield from _orders(value, parts)
     yield from _of_the_whole(value, expected)
     if isinstance(expected, dict) and isinstance(value, dict):

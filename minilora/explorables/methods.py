@@ -1,6 +1,6 @@
-"""Explorable: what one has and needs on one side, the advice and its reasons on the other.
+"""Explorable: what the learner has and needs on one side, the advice and its reasons on the other.
 
-Not here: advice on speed or price, several cards, or methods that are no LoRA; which model to take is the reader's.
+Not here: advice on speed or price, several GPUs, or methods other than LoRA; which model to take is the reader's.
 """
 
 from __future__ import annotations
@@ -254,7 +254,7 @@ def _rank_will_do(plan: MemoryPlan, rank: int, distance: str, examples: int) -> 
     if distance == "far":
         words += (
             "Nothing that we measured is as far as this: knowledge takes more rank than style. If the held-out loss "
-            "stops falling, double the rank; if that helps, go on"
+            "stops falling, double the rank; if that helps, double it again"
         )
         return words + ".", "plan_memory; page 09 shows such a wall"
     recorded = three_tasks()

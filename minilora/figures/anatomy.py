@@ -21,7 +21,7 @@ def draw(
     missing: float,
     step: int,
 ) -> tuple[str, str]:
-    """All after `step` steps.
+    """Draws the layer after `step` steps.
 
     Args:
         W: The frozen weight (out, in).
@@ -29,7 +29,7 @@ def draw(
         B: (out, r).
         delta: What the layer adds to W (out, in): scaling · B·A.
         target: What it should add (out, in).
-        moved: By name ("W", "A", "B"), how far each has moved since the start, a norm.
+        moved: How far each matrix ("W", "A", "B") has moved since the start, as a norm.
         missing: Share of the target's energy that is not learned yet, 0 … 1.
         step: How many steps were taken.
     """

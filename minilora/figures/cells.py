@@ -57,5 +57,5 @@ def share_bar(y: float, share: float, words: str, role: str = "trainable") -> li
 
 
 def largest(values: Matrix) -> float:
-    """The largest size of any number, 1 if all are zero."""
+    """The largest magnitude of any number; 1 if all are zero."""
     return max(abs(v) for row in values for v in row) or 1.0

@@ -1,8 +1,8 @@
-"""One colour for each part of training, the same in every figure, on a light page and on a dark one.
+"""One color for each part of training, the same in every figure, on a light page and on a dark one.
 
 Any two of these stay apart for readers who confuse red with green or blue with yellow, and each has a contrast of
-3 : 1 or more against white and against JupyterLab's dark page; the tests measure both. Colour never speaks alone:
-figures also write the name beside the bar. Not here: text, which takes the page's own colour.
+3 : 1 or more against white and against JupyterLab's dark page; the tests measure both. Color is never the only sign:
+figures also write the name beside the bar. Not here: text, which takes the page's own color.
 
 >>> COLORS["trainable"]
 '#d18301'
@@ -45,7 +45,7 @@ def rgb(color: str) -> tuple[int, int, int]:
 
 
 def diverging(share: float) -> str:
-    """The colour of a signed number: -1 full blue-grey, 0 white, 1 full amber; beyond is cut off.
+    """The color of a signed number: -1 is blue-gray, 0 white, 1 amber; larger ones are clipped.
 
     >>> diverging(0.0), diverging(1.0), diverging(-1.0)
     ('#ffffff', '#d18301', '#595f7e')

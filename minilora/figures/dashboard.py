@@ -25,7 +25,20 @@ def draw(
     sample: str,
     state: str,
 ) -> tuple[str, str]:
-    """losses: of each step so far; validation: (steps done, loss); state: "ready", "training", "stopped" or "done"."""
+    """Draws the run so far.
+
+    Args:
+        steps: How many steps the run has.
+        losses: Loss of each step so far, in nats per token.
+        validation: (steps done, loss) of each evaluation.
+        tokens_per_second: Speed so far.
+        seconds_left: Estimate of the time to the end.
+        sample: What the model writes now, or "".
+        state: "ready", "training", "stopped" or "done".
+
+    Returns:
+        The picture and its sentence.
+    """
     if not losses:
         sentence = f"Ready for {steps:,} steps: nothing has been trained yet."
         return svg(
@@ -49,7 +62,7 @@ def draw(
 
 
 def smooth(losses: Sequence[float], share: float = 0.9) -> list[float]:
-    """Running mean that forgets: each step weighs `share` of the one after it; unbiased from the first step on.
+    """Exponential moving average: each step weighs `share` of the one after it; unbiased from the first step on.
 
     >>> smooth([2.0, 2.0, 1.0], share=0.5)  # the last: (1/2 + 2/4 + 2/8) / (1/2 + 1/4 + 1/8)
     [2.0, 2.0, 1.4285714285714286]
@@ -64,7 +77,7 @@ def smooth(losses: Sequence[float], share: float = 0.9) -> list[float]:
 def _scales(
     steps: int, losses: Sequence[float], validation: Sequence[tuple[int, float]]
 ) -> tuple[Callable[[float], float], Callable[[float], float], list[float]]:
-    """The places of steps and of losses, and the round losses at which the axis is labeled."""
+    """The scales of steps and of losses, and the round losses at which the axis is labeled."""
     values = [*losses, *(loss for _, loss in validation)]
     low, high = min(values), max(values)
     units = (factor * 10**power for power in range(-1, 9) for factor in (1, 2, 5))

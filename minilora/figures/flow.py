@@ -25,7 +25,7 @@ def draw(
     word: str = "",
     bits: float | None = None,
 ) -> tuple[str, str]:
-    """The two paths of one token through one layer.
+    """Draws the two paths of one token through one layer.
 
     Args:
         x: What comes in (in).
@@ -34,7 +34,7 @@ def draw(
         update: B (A x), before scaling (out).
         scaling: lora_alpha / r.
         word: The token.
-        bits: Per weight of a packed W, which is decoded for this product; None if W is stored as it is.
+        bits: Bits per weight of a packed W, which is decoded for this product; None if W is stored as it is.
     """
     n_in, n_out, r = len(x), len(through_w), len(low)
     y = [w + scaling * u for w, u in zip(through_w, update, strict=True)]

@@ -15,7 +15,14 @@ LEFT, TOP, ROW, GAP, BOX = 196.0, 36.0, 21.0, 14.0, 15.0
 
 
 def draw(gpus: Mapping[str, Mapping[str, int]], size: int) -> tuple[str, str]:
-    """gpus: how many each model takes, by method. size: GB of each.
+    """Draws how many GPUs each model takes.
+
+    Args:
+        gpus: Model -> method -> number of GPUs.
+        size: Memory of each GPU in GB.
+
+    Returns:
+        The picture and its sentence.
 
     >>> draw({"llama-3.1-8b": {"full": 6, "lora": 1, "qlora": 1}}, 24)[1]
     'GPUs with 24 GB: llama-3.1-8b: Full 6, LoRA 1, QLoRA 1.'

@@ -85,12 +85,14 @@ def among_options(
     elif guess == right:
         sentence = f"Right: you guessed {guess}" + (f", and it is {measured}." if measured else ".")
     else:
-        sentence = f"You guessed {guess}; " + (f"it is {measured}." if measured else f"the answer is {right}.")
+        sentence = f"You guessed {guess}; " + (
+            f"it is {measured}." if measured else f"the answer is {right}."
+        )
     parts, y = [svg.title(heading)], 30.0
     for option in options:
         if option == right:
             parts.append(svg.rect(0, y, svg.WIDTH, 26, MEASURED, opacity=0.25))
-            said = f"measured: {measured}" if measured else "this is what happened"
+            said = f"it is {measured}" if measured else "the answer"
             parts.append(svg.text(svg.WIDTH - 10, y + 18, said, anchor="end", bold=True))
         parts.append(svg.frame(0.5, y, svg.WIDTH - 1, 26, GUESS))
         parts.append(svg.text(28, y + 18, option, bold=option == right))
@@ -102,7 +104,7 @@ def among_options(
 
 
 def in_words(number: float, unit: str = "") -> str:
-    """A number as one writes it: three significant digits, or whole from 1,000 on.
+    """A number as people write it: three significant digits, or whole from 1,000 on.
 
     >>> in_words(1.8123, "%"), in_words(106_496), in_words(0.5, "GB"), in_words(120)
     ('1.81%', '106,496', '0.5 GB', '120')

@@ -19,7 +19,7 @@ place = scale(-1.06, 1.06, 0, WIDTH)
 def draw(
     bins: Sequence[float], codes: Mapping[str, Sequence[float]], shares: Mapping[str, Sequence[float]]
 ) -> tuple[str, str]:
-    """The picture.
+    """Draws the weights and the levels of each code.
 
     Args:
         bins: Share of the weights in each of equally wide bins from -1 to 1, where 1 is the absmax of the block.

@@ -3,7 +3,7 @@
 Every number comes from the plans (`plan_memory`); this module only adds up parts that share a color. Each part has the
 size of its own peak. Not all parts exist at the same moment, so the peak of the whole, a mark in the bar, may be less
 than their sum; whether a plan fits depends on that mark.
-Not here: any formula for bytes, and the catalogs of models and cards.
+Not here: any formula for bytes, and the catalogs of models and GPUs.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ TOP, ROW, BAR = 74.0, 62.0, 30.0
 LINE = 21.0
 TIGHT = 1.0  # GB: the CUDA context takes about half of one, which no plan counts
 NAMES = {"full": "Full", "lora": "LoRA", "qlora": "QLoRA"}
-# Rows of the table: which parts of a plan each adds up, and its colour.
+# Rows of the table: which parts of a plan each adds up, and its color.
 ROWS = {
     "base weights": (("weights", "quantization constants"), "frozen"),
     "adapters": (("adapters",), "trainable"),
     "gradients": (("gradients",), "gradients"),
     "optimizer": (("optimizer",), "optimizer"),
     "activations, logits": (("activations", "logits", "working set"), "activations"),
-    "workspace, spare copy": (("workspace", "safety copy"), "neutral"),
+    "workspace, backup": (("workspace", "backup"), "neutral"),
 }
 WEIGHT_ROLES = {"full": "trainable", "qlora": "quantized"}  # what the base weights are; frozen with LoRA
 
@@ -34,7 +34,17 @@ WEIGHT_ROLES = {"full": "trainable", "qlora": "quantized"}  # what the base weig
 def draw(
     plans: Mapping[str, MemoryPlan], card: float, cards: Mapping[str, float], note: str = ""
 ) -> tuple[str, str]:
-    """plans: by method. card: GB of the one chosen; cards: GB of all that are known, by name. note: stands below."""
+    """Draws the plans of all methods.
+
+    Args:
+        plans: A plan for each method.
+        card: Memory of the chosen GPU in GB.
+        cards: Memory in GB of all known GPUs, by name.
+        note: A sentence below the picture.
+
+    Returns:
+        The picture and its sentence.
+    """
     model = next(iter(plans.values())).shape.name
     verdicts = {method: verdict(plan, card) for method, plan in plans.items()}
     listed = "; ".join(
@@ -49,7 +59,7 @@ def draw(
 
 
 def verdict(plan: MemoryPlan, card: float) -> str:
-    """Whether a plan fits on a GPU with so many GB, in words.
+    """Says in words whether a plan fits on a GPU.
 
     >>> from minilora.memory import plan_memory
     >>> verdict(plan_memory("llama-3.1-8b", "lora"), 24), verdict(plan_memory("llama-3.1-8b", "full"), 24)
@@ -102,14 +112,14 @@ def _bar(method: str, plan: MemoryPlan, x, y: float, card: float) -> list[str]:
         parts.append(rect(left, y, right - left, BAR, color, hint=f"{name}, {gigabytes(size)}: {formula}"))
         word = name.split(",")[0]
         wide = 7.4 * len(word) + 8
-        at = x(card) if left < x(card) < left + wide else left  # beside the card's line, not under it
+        at = x(card) if left < x(card) < left + wide else left  # beside the GPU's line, not under it
         if right - at > wide:
             parts.append(text(at + 7, y + 20, word, size=13, fill=ink(color)))
     return parts
 
 
 def _axis(x, reach: float, card: float, cards: Mapping[str, float]) -> list[str]:
-    """The sizes of cards along the top, the chosen one in bold; sizes that would overlap are left out."""
+    """The sizes of GPUs along the top, the chosen one in bold; sizes that would overlap are left out."""
     y = TOP - 14
     parts = [line(LEFT, y, WIDTH, y, COLORS["neutral"]), text(0, y - 7, "GPUs, GB", size=13)]
     written = [x(card), WIDTH + 24]
@@ -141,7 +151,7 @@ def _shares(method: str, plan: MemoryPlan) -> list[tuple[str, int, str, str]]:
 
 
 def _table(plans: Mapping[str, MemoryPlan], y: float) -> list[str]:
-    """The parts in numbers; the chip before each is the colour that it has in that bar."""
+    """The parts in numbers; the chip before each is the color that it has in that bar."""
     right = [300 + i * (WIDTH - 300) / (len(plans) - 1 or 1) for i in range(len(plans))]
     parts = [text(0, y, "Each part at its own peak", bold=True)]
     parts += [text(at, y, NAMES[m], bold=True, anchor="end") for at, m in zip(right, plans, strict=True)]

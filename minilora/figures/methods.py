@@ -1,6 +1,6 @@
 """Draws advice on how to fine-tune: the four ways with what each takes, the advised one framed, and why.
 
-Not here: the advice, its reasons and their numbers (widgets/methods.py).
+Not here: the advice, its reasons and their numbers (minilora/explorables/methods.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ GAP = 10.0
 BOX, TOP, HIGH = (WIDTH - 3 * GAP) / 4, 56.0, 96.0
 LINE = 19.0
 LETTERS = 82
-WAYS = {  # name, and the colours of its weights: most of them, and those that train
+WAYS = {  # name, and the colors of its weights: most of them, and those that train
     "none": ("No fine-tuning", COLORS["frozen"], COLORS["frozen"]),
     "qlora": ("QLoRA", COLORS["quantized"], COLORS["trainable"]),
     "lora": ("LoRA", COLORS["frozen"], COLORS["trainable"]),

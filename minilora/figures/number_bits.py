@@ -16,7 +16,16 @@ SIGN, EXPONENT, FRACTION, CODE = (COLORS[c] for c in ("neutral", "activations", 
 
 
 def draw(number: float, code: int, level: float, absmax: float) -> tuple[str, str]:
-    """number: a float32. code: its NF4 code (0 … 15). level: what the code stands for. absmax: of its block.
+    """Draws a number in 32, 16 and 4 bits.
+
+    Args:
+        number: A float32.
+        code: Its NF4 code, 0 … 15.
+        level: The level that the code stands for, -1 … 1.
+        absmax: Largest magnitude in its block.
+
+    Returns:
+        The picture and its sentence.
 
     >>> draw(0.25, 14, 0.7229568, 0.35)[1]
     'The same number in 32 bits (0.25), in 16 bits (0.25), and in 4 bits (code 14: 0.723 · 0.35 = 0.253).'

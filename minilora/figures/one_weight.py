@@ -12,7 +12,7 @@ from minilora.figures.svg import WIDTH, frame, line, rect, svg, text, title
 
 GAP, TOP, HIGH = 8.0, 34.0, 76.0
 BOX = (WIDTH - 3 * GAP) / 4
-NAMES = (  # in two lines each, and the colour
+NAMES = (  # in two lines each, and the color
     ("the weight", "itself", COLORS["trainable"]),
     ("the gradient", "of the loss", COLORS["gradients"]),
     ("Adam's average", "of the gradient", COLORS["optimizer"]),
@@ -21,7 +21,14 @@ NAMES = (  # in two lines each, and the colour
 
 
 def draw(numbers: Sequence[float], sizes: Sequence[int]) -> tuple[str, str]:
-    """numbers: the weight, its gradient and Adam's two averages. sizes: the bytes of each.
+    """Draws one weight and what training keeps for it.
+
+    Args:
+        numbers: The weight, its gradient and Adam's two averages.
+        sizes: Bytes of each.
+
+    Returns:
+        The picture and its sentence.
 
     >>> draw([0.02, -1e-3, -1e-4, 1e-9], [4, 4, 4, 4])[1]
     'One weight needs four numbers in training, 16 bytes: 4 times its own 4 bytes.'

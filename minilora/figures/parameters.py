@@ -33,9 +33,19 @@ def draw(
     file_bytes: int,
     model_bytes: int,
 ) -> tuple[str, str]:
-    """groups: (layer name, in, out, how many layers of that name) for each kind of adapted layer.
+    """Draws how many weights LoRA trains.
 
-    trainable, total: numbers of weights. file_bytes: the adapter's; model_bytes: the whole model's, stored alike.
+    Args:
+        name: The model.
+        rank: Rank of the adapter.
+        groups: (layer name, in, out, how many layers of that name) for each kind of adapted layer.
+        trainable: Number of trainable weights.
+        total: Number of all weights.
+        file_bytes: Size of the adapter's file.
+        model_bytes: Size of the whole model's file, in the same dtype.
+
+    Returns:
+        The picture and its sentence.
     """
     frozen = total - trainable
     share = trainable / total

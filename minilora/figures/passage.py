@@ -16,7 +16,11 @@ LETTERS = 88  # characters of a line where only plain text is shown
 
 
 class Passage:
-    """words, a story or a sentence, after the `label` that says whose they are; line ends count as spaces.
+    """A paragraph of text.
+
+    Args:
+        words: A story or a sentence; line ends count as spaces.
+        label: Who wrote it; stands before the words.
 
     >>> Passage("The pony ran.", label="base")
     base: The pony ran.

@@ -26,15 +26,15 @@ def draw(
     shape: tuple[int, int],
     held: float,
 ) -> tuple[str, str]:
-    """A window of a large table.
+    """Draws a window of a large table.
 
     Args:
         change: The real numbers in the window.
         rebuilt: The first `rank` patterns added up, there.
-        column: Of the newest pattern, one number for each row.
-        row: Of the newest pattern; both are empty at rank 0.
+        column: The newest pattern's factor for each row; empty at rank 0.
+        row: The newest pattern's row; empty at rank 0.
         rank: How many patterns are added up.
-        shape: Of the whole table (out, in).
+        shape: Shape of the whole table (out, in).
         held: Share of the whole table's energy in these patterns, 0 … 1.
     """
     out, into = shape

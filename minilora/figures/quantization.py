@@ -27,9 +27,9 @@ class Scheme:
     """One way to round.
 
     Attributes:
-        name: Of the scheme and its block size.
-        error: Of all weights but the outlier, relative to their size.
-        bits: Per weight; None where unknown.
+        name: Name of the scheme, with its block size.
+        error: Relative error of all weights but the outlier.
+        bits: Bits per weight; None where unknown.
         key: The value of the control that chooses it; "" where none does.
     """
 
@@ -50,7 +50,7 @@ def draw(
     chosen: int,
     source: str = "weights",
 ) -> tuple[str, str]:
-    """One state of the explorable.
+    """Draws one state of the explorable.
 
     Args:
         block: Weights of the block with the outlier, in standard deviations; the first can become the outlier.
@@ -58,7 +58,7 @@ def draw(
         levels: The values that this block can take; empty where unknown.
         outlier: How many times the usual size one weight has been made, or 0.
         block_size: Weights per block.
-        errors: Of each block, without the outlier.
+        errors: Relative error of each block, without the outlier.
         schemes: What to compare.
         chosen: Index of the one that is shown above.
         source: What the weights are.

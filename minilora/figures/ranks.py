@@ -31,9 +31,15 @@ def draw(
     spectra: Mapping[str, Sequence[float]],
     losses: Mapping[int | str, float] | None = None,
 ) -> tuple[str, str]:
-    """spectra: singular values by name, the change that counts first, then references such as a random matrix.
+    """Draws the singular values, the energy that a rank captures, and the losses.
 
-    losses: validation loss by rank; the keys "base" and "full", where given, draw the lines to leave and to reach.
+    Args:
+        rank: The rank that is chosen.
+        spectra: Singular values by name, the change of interest first, then references such as a random matrix.
+        losses: Validation loss by rank; the keys "base" and "full", if present, draw the baseline and the target.
+
+    Returns:
+        The picture and its sentence.
     """
     (name, change), *references = ((n, sorted(map(float, s), reverse=True)) for n, s in spectra.items())
     energy = captured_energy(change, rank)

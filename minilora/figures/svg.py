@@ -1,6 +1,6 @@
 """The few SVG elements that the explorables are drawn with: strings in, strings out.
 
-A drawing is WIDTH units wide and shrinks with the page. Text takes the page's colour (`currentColor`), so one picture
+A drawing is WIDTH units wide and shrinks with the page. Text takes the page's color (`currentColor`), so one picture
 serves a light and a dark theme. Nothing has an id: many pictures share a page. Not here: layout, axes, animation.
 """
 
@@ -59,7 +59,7 @@ def text(
     bold: bool = False,
     fill: str | None = None,
 ) -> str:
-    """Words whose baseline begins, has its middle or ends (anchor start, middle, end) at x, y."""
+    """Words that start at x, are centered on it, or end there (anchor start, middle, end); y is their baseline."""
     extra = f' font-size="{size:g}"' if size else ""
     extra += f' text-anchor="{anchor}"' if anchor != "start" else ""
     extra += ' font-weight="600"' if bold else ""
@@ -151,7 +151,7 @@ def in_a_name(value: object) -> str:
 
 
 def scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
-    """The place between start and end of a value between low and high.
+    """A linear scale: maps low … high to start … end.
 
     >>> scale(0, 10, 100, 200)(5)
     150.0
@@ -172,7 +172,7 @@ def bytes_in_words(number: float) -> str:
 
 
 def gib(number: float) -> str:
-    """Bytes in GiB, as the memory of graphics cards is counted.
+    """Bytes in GiB, as the memory of GPUs is counted.
 
     >>> gib(24 * 2**30), gib(2**29), gib(3 * 2**20)
     ('24.0 GiB', '0.5 GiB', '0.0029 GiB')
@@ -182,7 +182,7 @@ def gib(number: float) -> str:
 
 
 def count_in_words(number: float) -> str:
-    """A large number of things, short.
+    """A large number in short form.
 
     >>> count_in_words(98_304), count_in_words(6_738_415_616), count_in_words(512)
     ('98.3 thousand', '6.74 billion', '512')
@@ -191,7 +191,7 @@ def count_in_words(number: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in percent, small ones with two digits that count.
+    """A share in percent; small ones have two significant digits.
 
     >>> percent(0.0184), percent(0.00034), percent(0.5)
     ('1.84%', '0.034%', '50.0%')

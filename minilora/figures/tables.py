@@ -1,4 +1,4 @@
-"""Small tables for the pages: HTML where that is shown, and so fit for a narrow window; else aligned text.
+"""Small tables for the pages: HTML in a notebook, where they fit a narrow window, and aligned text elsewhere.
 
 Not here: tables for Markdown files (benchmarks/page_parts.py).
 """
@@ -11,7 +11,12 @@ from collections.abc import Iterable, Sequence
 
 
 class Table:
-    """head and each of rows: one cell per column. The first `names` columns stand to the left, figures to the right.
+    """A small table.
+
+    Args:
+        head: Names of the columns.
+        rows: Rows with one cell per column.
+        names: How many of the first columns are aligned left; the others, with figures, are aligned right.
 
     True and False are written as yes and no.
 

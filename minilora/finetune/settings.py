@@ -1,4 +1,4 @@
-"""What one can choose in a fine-tuning run, and for a model that is loaded: declared once, for commands and Python.
+"""What can be chosen in a fine-tuning run, and for a model that is loaded: declared once, for commands and Python.
 
 Not here: what the choices do (run.py and the engine), and how they are read from a command line (options.py).
 """
@@ -24,7 +24,7 @@ class ModelSettings(Options):
     adapter: str | None = option(
         None, "model", "folder of an adapter, ours or PEFT's; or legal, code, support"
     )
-    any_base: bool = option(False, "model", "load the adapter although it was trained on another base")
+    any_base: bool = option(False, "model", "load the adapter even if it was trained on another base")
     load_in_4bit: bool = option(False, "model", "pack the base's linear layers into 4 bits (nf4)")
     dtype: str = option("fp32", "model", "type of the base's weights", choices=DTYPES)
     device: str = option("auto", "model", DEVICE)
@@ -98,6 +98,14 @@ class FinetuneSettings(Options):
     device: str = option("auto", "memory and device", DEVICE)
     gradient_checkpointing: bool = option(
         False, "memory and device", "recompute activations instead of keeping them"
+    )
+    activation_offloading: bool = option(
+        False,
+        "memory and device",
+        "with --gradient-checkpointing: keep what it saves in main memory, for very long rows on a GPU",
+    )
+    cuda_graph: bool = option(
+        False, "memory and device", "replay each step as a CUDA graph: much faster where kernels are small"
     )
 
     eval_steps: int | None = option(

@@ -86,6 +86,7 @@ def planned_memory(settings: FinetuneSettings, model: Any, length: int) -> int |
             batch_size=-(-settings.batch_size // settings.gradient_accumulation_steps),
             sequence_length=length,
             gradient_checkpointing=settings.gradient_checkpointing,
+            activation_offloading=settings.activation_offloading,
         ).total
     except ValueError:
         return None

@@ -1,4 +1,4 @@
-"""What one sees of a run while it trains: a bar, validation and samples, history.jsonl, TensorBoard where installed.
+"""What is shown of a run while it trains: a bar, validation and samples, history.jsonl, TensorBoard where installed.
 
 Not here: the loop (training/trainer.py), which calls `Watch` after each step.
 """
@@ -25,7 +25,7 @@ class Watch:
 
     Args:
         trainer: Before its first step, or resumed.
-        settings: Of the run.
+        settings: The run's settings.
         prompt: What samples continue.
         say: Prints a line.
         bar: Whether to show a bar.

@@ -18,7 +18,7 @@ from typing import Any
 
 from minilora.exercises import registry
 from minilora.exercises.exercise import Exercise
-from minilora.exercises.progress import write_whole
+from minilora.exercises.records import write_whole
 
 Cell = dict[str, Any]
 BEFORE = "before"  # key of the metadata of a cell that was corrected

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from minilora.exercises import own
-from minilora.exercises.progress import write_whole
+from minilora.exercises.records import write_whole
 from minilora.grading import (
     batch,
     classroom50,

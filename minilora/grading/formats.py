@@ -104,7 +104,7 @@ def as_gradescope(result: Result) -> str:
 
 
 def as_classroom50(result: Result) -> str:
-    """Classroom 50's result.json; ValueError where grading failed, for its scores must be whole numbers."""
+    """Classroom 50's result.json; ValueError where grading failed, because its scores must be whole numbers."""
     if result["score"] is None:
         who, why = one_line(result["student"]), "; ".join(result["remarks"])
         words = "waits for a person's decision" if result["status"] == UNDECIDED else "could not be graded"

@@ -16,11 +16,11 @@ import zipfile
 from pathlib import Path
 
 import minilora
-from minilora.exercises.progress import write_whole
+from minilora.exercises.records import write_whole
 
 SETUP = """#!/usr/bin/env bash
 # Runs once, when Gradescope builds the machine. Put an index of PyTorch builds for processors into TORCH_INDEX, and no
-# gigabytes for graphics cards are installed.
+# gigabytes for GPUs are installed.
 set -euo pipefail
 root="${{AUTOGRADER_ROOT:-/autograder}}"
 environment="${{MINILORA_ENVIRONMENT:-/opt/minilora}}"

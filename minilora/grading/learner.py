@@ -1,6 +1,6 @@
 """A learner's notebook while it runs: its namespace, and the functions and answers that it has come to.
 
-Cells run statement by statement, and go on after an error, as a person would who reads the notebook: a demonstration
+Cells run statement by statement, and continue after an error, as a person would who reads the notebook: a demonstration
 that fails costs nothing but itself. The worker in the sandbox gets a copy of this file.
 
 Not here: who asks (worker.py), and deadlines (session.py).

@@ -117,7 +117,7 @@ class Course:
 
 @functools.lru_cache(maxsize=1)
 def program_digest() -> str:
-    """Of the files that decide: exercises and grader."""
+    """Digest of the files that decide: exercises and grader."""
     root = Path(__file__).parent.parent
     files = sorted(p for folder in ("exercises", "grading") for p in (root / folder).rglob("*.py"))
     return hashlib.sha256(b"".join(p.read_bytes() for p in files)).hexdigest()

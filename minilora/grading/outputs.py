@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from minilora.exercises.progress import write_whole
+from minilora.exercises.records import write_whole
 from minilora.grading import formats, lms, platforms, report, results, web
 from minilora.grading.marks import FAILED, UNDECIDED, UNREADABLE
 from minilora.grading.plain_text import one_line

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from minilora.exercises import registry
-from minilora.exercises.progress import write_whole
+from minilora.exercises.records import write_whole
 from minilora.grading import sheets
 from minilora.grading.marks import GRADED, UNDECIDED
 from minilora.grading.plain_text import one_line
@@ -40,7 +40,7 @@ class Override:
 
 
 def read(folder: Path) -> list[Override]:
-    """All lines; ValueError names every one that is wrong, for they hold a person's decisions."""
+    """All lines; ValueError names every one that is wrong, because they hold a person's decisions."""
     path = folder / FILE
     if not path.exists():
         return []

@@ -108,6 +108,9 @@ def bare_name(file: str) -> str:
 def feedback_name(entry: str) -> str:
     """The name that Moodle wants feedback files to have, for an entry that it named; else nothing.
 
+    Its import splits a name at underscores into full name, id, kind of plugin, plugin, and file
+    (mod/assign/feedback/file/importziplib.php).
+
     >>> feedback_name("Jane Doe_1234567_assignsubmission_file"), feedback_name("ada.ipynb")
     ('Jane Doe_1234567_assignsubmission_file_feedback.html', '')
     """

@@ -97,7 +97,7 @@ def _same_file(descriptor: int, path: Path) -> bool:
 
 
 def give_back(user: int, lock: int) -> None:
-    """Ends the use of an id; its lock's file goes too, for there may be thousands of them."""
+    """Ends the use of an id; its lock's file goes too, because there may be thousands of them."""
     with contextlib.suppress(OSError):
         os.unlink(Path(tempfile.gettempdir()) / "minilora-users" / str(user))
     os.close(lock)

@@ -25,8 +25,8 @@ from typing import Any
 
 from minilora.exercises import registry
 from minilora.exercises.exercise import Exercise
-from minilora.exercises.progress import write_whole
 from minilora.exercises.question import Question
+from minilora.exercises.records import write_whole
 from minilora.grading import sheets
 from minilora.grading.marks import GRADED
 from minilora.grading.plain_text import harmless

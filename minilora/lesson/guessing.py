@@ -16,7 +16,7 @@ from typing import Any
 
 from ipywidgets import HTML, Button, Layout, VBox
 
-from minilora.exercises.progress import load, update
+from minilora.exercises.records import load, update
 from minilora.explorables.controls import slider
 from minilora.figures.guesses import among_options, in_words, on_a_line
 from minilora.figures.svg import still_html

@@ -31,8 +31,8 @@ class AdaptedLayer:
         y: What PyTorch computed from it (tokens, out).
         word: The last token.
         packed: The bytes of a W in 4 bits, two weights in each (out · in / 2,); None if W is not packed.
-        absmax: Of its blocks (blocks,).
-        bits: Per weight, with all constants.
+        absmax: Largest magnitude in each block of a packed W (blocks,), else None.
+        bits: Bits per weight of a packed W, with all constants, else None.
     """
 
     W: np.ndarray
@@ -48,12 +48,15 @@ class AdaptedLayer:
 
 
 def look_into(model: LoraModel, name: str, words: str) -> AdaptedLayer:
-    """Lets the model read some words, and keeps what goes through one of its adapted layers.
+    """Runs the model on some words and records what goes through one of its adapted layers.
 
     Args:
-        model: With one active adapter.
-        name: Of the layer, as in `model.lora_layers()`.
+        model: A model with one active adapter.
+        name: Name of the layer, as in `model.lora_layers()`.
         words: What the model reads.
+
+    Returns:
+        The layer's weights with its inputs and outputs.
     """
     layer = model.lora_layers()[name]
     (adapter,) = layer.active.scales
@@ -99,5 +102,5 @@ def fingerprints(model: torch.nn.Module) -> dict[str, str]:
 
 
 def changed_tensors(before: dict[str, str], model: torch.nn.Module) -> list[str]:
-    """The names of the tensors of which any bit differs from when these fingerprints were taken."""
+    """The names of the tensors in which any bit has changed since these fingerprints were taken."""
     return [name for name, print_now in fingerprints(model).items() if before.get(name) != print_now]

@@ -1,6 +1,6 @@
-"""A word to whoever waits for PyTorch. Does not import anything itself.
+"""A message for those who wait while PyTorch loads.
 
-Apart from the others so that it can speak before they are imported.
+It has a file of its own, which imports nothing slow, so that it can be printed before the others are imported.
 """
 
 from __future__ import annotations

@@ -19,11 +19,14 @@ def mine_or(name: str, function: Callable) -> Callable:
     So a page runs to its end with `...` still in place: `forward = mine_or("lora-forward", lora_forward)`.
 
     Args:
-        name: Of the exercise.
+        name: Name of the exercise.
         function: What the learner wrote.
 
     Returns:
         The function to continue with.
+
+    Raises:
+        ValueError: There is no such exercise, or it is a question.
     """
     exercise = registry.get(name)
     if not isinstance(exercise, Exercise):

@@ -50,7 +50,7 @@ def layer_and_additions(name: str, layer: torch.nn.Linear, r: int) -> Picture:
     """Draws a linear layer and the two matrices that LoRA would add to it, to scale.
 
     Args:
-        name: Of the layer.
+        name: Name of the layer.
         layer: The layer itself.
         r: The rank.
     """

@@ -1,8 +1,7 @@
 """A model of 135 million weights learns to talk like a pirate: recorded, or live where the model is at hand.
 
-Live it runs in a process of its own (`python -m minilora.lesson.pirate`), so that the page's stays small, and takes the
-steps of `main` below, which are those of the chapter's listing. Not here: the data (assets/pirate.jsonl), and other
-settings (`minilora finetune`).
+Live it runs in a process of its own, so that the page's stays small, and takes the steps of `main` below, which are
+those of the chapter's listing. Not here: the data (assets/pirate.jsonl), and other settings (`minilora finetune`).
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ MODEL = "smollm2-135m-instruct"
 RECORDED = ASSETS / "pirate_answers.json"  # made by benchmarks/smollm2_pirate.py
 STEPS = 30
 LIVE_QUESTIONS = 3
-COMMAND = [sys.executable, "-u", "-m", "minilora.lesson.pirate"]
+COMMAND = [sys.executable, "-u", "-c", "from minilora.lesson.pirate import main; main()"]
 
 
 def show_pirate(questions: int = 2) -> None:
@@ -51,7 +50,7 @@ def turn_pirate() -> None:
                     shown.update(Passage(said))
         except KeyboardInterrupt:
             child.terminate()
-            print("Stopped. Nothing of this run was kept; run the cell again to start it anew.")
+            print("Stopped. Nothing of this run was kept; run the cell again to start over.")
             return
     if child.returncode:
         print("The run failed; the messages above say why.")
@@ -72,10 +71,10 @@ def _show(answers: list[dict[str, str]]) -> None:
 def main() -> None:
     """Says how far it is, line by line, and in the last line prints the answers as JSON."""
     from minilora import GPT, LoraConfig, Trainer, add_lora
-    from minilora.finetune import load_data
+    from minilora.finetune.data import read_texts
 
     base_model = GPT.from_pretrained(MODEL)
-    train_data = load_data("pirate", base_model, sequence_length=192)
+    train_data = read_texts("pirate", base_model, context=192).rows
     torch.manual_seed(0)
     model = add_lora(base_model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear"))
     # the batch is computed row by row: the same gradient in half the memory
@@ -98,7 +97,3 @@ def reply(model: Any, question: str) -> str:
     template = model.chat_template or default_template(model.tokenizer)
     prompt = render_chat([{"role": "user", "content": question}], template)
     return model.generate(prompt, max_new_tokens=70, temperature=0).split("<|im_end|>")[0].strip()
-
-
-if __name__ == "__main__":
-    main()

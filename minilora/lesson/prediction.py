@@ -42,6 +42,7 @@ class Choice:
         return min(numbers, key=lambda option: abs(numbers[option] - found))
 
     def fits(self, guess: object) -> bool:
+        """Whether a guess is one of the options."""
         return guess in list(self.options)
 
 
@@ -62,6 +63,7 @@ class Estimate:
     log: bool = False
 
     def fits(self, guess: object) -> bool:
+        """Whether a guess is a number within the slider's range."""
         return isinstance(guess, int | float) and min(self.values) <= guess <= max(self.values)
 
 

@@ -23,7 +23,7 @@ from minilora.training.datasets import TokenData
 from minilora.training.loss import evaluate
 
 BINS = 64
-LEARNS = ("adapters", "gradients", "optimizer", "safety copy")
+LEARNS = ("adapters", "gradients", "optimizer", "backup")
 
 
 def heavy_parts(memory: MeasuredMemory | MemoryPlan) -> dict[str, int]:
@@ -53,7 +53,15 @@ def number_in_bits(weight: Tensor) -> Picture:
 
 
 def level_shares(weight: Tensor, quant_type: str, block_size: int = 64) -> dict[float, float]:
-    """What share of the weights (0 … 1) is rounded to each level of a code, by level, in order.
+    """Share of the weights (0 … 1) that is rounded to each level of a code.
+
+    Args:
+        weight: A tensor of any shape.
+        quant_type: Name of the code, as in `quantize_4bit`.
+        block_size: Weights per block.
+
+    Returns:
+        Level -> share, in ascending order of the levels.
 
     >>> shares = level_shares(torch.tensor([1.0, -1.0, 0.01, 0.0]), "nf4")
     >>> {level: share for level, share in shares.items() if share}
@@ -97,9 +105,12 @@ def errors_of_others(weights: Tensor, block_size: int, times: float) -> tuple[fl
     """Relative rounding error (nf4) of all weights but the first: as they are, and when the first is an outlier.
 
     Args:
-        weights: Of any shape.
+        weights: A tensor of any shape.
         block_size: As in `quantize_4bit`.
         times: The outlier's size, as a multiple of the standard deviation.
+
+    Returns:
+        The error without the outlier, and with it.
     """
     x = weights.detach().flatten()
     spoiled = torch.cat([times * x.std()[None], x[1:]])
@@ -123,7 +134,10 @@ def three_versions(name: str, opening: str, seed: int = 2) -> Texts:
     Args:
         name: As in `GPT.from_pretrained`.
         opening: The first words.
-        seed: Of all three.
+        seed: The random seed, the same for all three.
+
+    Returns:
+        The three texts, and which of them is the original's.
     """
     versions = {"A": ("int4", None), "B": None, "C": ("nf4", 64)}
     texts = {}
@@ -152,8 +166,10 @@ def compare_schemes(
     Args:
         name: As in `GPT.from_pretrained`.
         held_out: Text to measure the loss on.
-        schemes: `quant_type` and `block_size` of each; None is one block per matrix. The model as it is comes first,
-            as ("float32", None).
+        schemes: `quant_type` and `block_size` of each; None is one block per matrix.
+
+    Returns:
+        What each scheme costs, by scheme; the model as it is comes first, as ("float32", None).
     """
     original = GPT.from_pretrained(name)
     exact = {path: weight.detach() for path, weight in original.named_parameters()}
@@ -166,7 +182,7 @@ def compare_schemes(
         print(f"{len(found) - 1} measured;", end=" ", flush=True)
     rows = []
     for (quant_type, block_size), each in found.items():
-        blocks = f"blocks of {block_size:,}" if block_size else "one block per matrix"
+        blocks = f"blocks of {block_size:,}" if block_size else "per tensor"
         words = quant_type if quant_type == "float32" else f"{quant_type}, {blocks}"
         rows.append([words, f"{each.bits:.4g}", f"{each.error:.1%}", f"{each.loss:.3f}"])
     show_table(["", "bits per weight", "error of the weights", "loss"], rows)

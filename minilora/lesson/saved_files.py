@@ -25,10 +25,10 @@ def saved_tensors(folder: str | os.PathLike[str]) -> dict[str, int]:
 
 
 def scores_in_peft(folder: str | os.PathLike[str], input_ids: torch.Tensor) -> torch.Tensor | None:
-    """What `transformers` and `peft` compute with tiny-gpt and an adapter of it.
+    """Computes the scores of tiny-gpt and an adapter with `transformers` and `peft`.
 
     Args:
-        folder: Of the adapter.
+        folder: Folder of the adapter.
         input_ids: (rows, tokens).
 
     Returns:

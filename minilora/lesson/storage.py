@@ -1,4 +1,7 @@
-"""What an adapter and a whole model take on disk."""
+"""What an adapter and a whole model take on disk.
+
+Not here: what they take in memory (minilora/memory).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from minilora.lora import LoraModel
 
 
 def saved_sizes(adapted: LoraModel, full: GPT) -> dict[str, int]:
-    """Saves an adapter and a whole model, and says how many bytes their weights take: {"lora": ..., "full": ...}."""
+    """Saves an adapter and a whole model, and returns the bytes of their weights: {"lora": ..., "full": ...}."""
     with tempfile.TemporaryDirectory() as folder:
         adapted.save_adapter(Path(folder) / "lora")
         full.save_pretrained(Path(folder) / "full")

@@ -16,11 +16,11 @@ ROUNDS = 5
 
 
 def fastest(action: Callable[[], object], times: int = 1) -> float:
-    """Seconds of one call: the least of five rounds, since other programs can only make it longer.
+    """Measures the seconds of one call: the minimum over five rounds, since other programs can only make it longer.
 
     Args:
         action: What to measure.
-        times: Calls in a round, for what is too quick to measure alone.
+        times: Calls per round, for an action that is too quick to measure alone.
     """
     rounds = []
     for _ in range(ROUNDS):
@@ -33,11 +33,14 @@ def fastest(action: Callable[[], object], times: int = 1) -> float:
 
 @torch.no_grad()
 def reading_times(model: LoraModel, input_ids: torch.Tensor) -> dict[str, float]:
-    """Seconds in which the model reads some rows: as the base, with its active adapters, and with these merged.
+    """Measures how long a forward pass takes: of the base, with its active adapters, and with these merged.
 
     Args:
-        model: With an active adapter; it is left as it was.
+        model: A model with an active adapter; it is left as it was.
         input_ids: (rows, tokens).
+
+    Returns:
+        Seconds for "base", "separate adapter" and "merged adapter".
     """
     found: dict[str, list[float]] = {"base": [], "separate adapter": [], "merged adapter": []}
     for _ in range(3):  # in turn, so that a busy moment of the machine hits all three

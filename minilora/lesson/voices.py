@@ -35,11 +35,11 @@ def write_together(
     """Continues one opening with several adapters in one batch, and shows the texts while they grow.
 
     Args:
-        model: Has these adapters.
+        model: A model with these adapters.
         opening: The first words.
         names: One adapter for each row of the batch; "__base__" is the base without any.
         max_new_tokens: Upper limit of each text.
-        seed: Of every row; a row gets the text that its adapter alone writes with this seed, but for rounding.
+        seed: The random seed of every row: apart from rounding, each row gets the text that its adapter writes alone.
 
     Returns:
         What each wrote after the opening, by name.

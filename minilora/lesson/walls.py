@@ -17,7 +17,7 @@ from minilora.lora import LoraConfig, add_lora
 
 WIDTH = 64  # numbers that go into the layer, and that come out
 ROWS = 256  # random inputs in one step
-RATE, WARMUP = 2e-2, 20  # of AdamW; the rate rises for so many steps, and then falls to zero
+RATE, WARMUP = 2e-2, 20  # of AdamW; the rate rises over WARMUP steps, then falls to zero
 FULL_RATE = 1e-2
 
 
@@ -28,7 +28,7 @@ def learn_change(change_rank: int, r: int | str, steps: int = 200, seed: int = 0
         change_rank: Rank of the change that is to be learned, 1 ... 64.
         r: Rank of the adapter, or "full" to train the layer's own weights.
         steps: Training steps.
-        seed: Of the layer, the change, and the inputs.
+        seed: Seed of the layer, the change, and the inputs.
 
     Returns:
         How much of the change has been learned, 0 ... 1: one minus the energy of what is still missing.
@@ -59,7 +59,7 @@ def memorize_pairs(pairs: int, r: int | str, steps: int = 200, seed: int = 0) ->
         pairs: How many pairs there are.
         r: Rank of the adapter, or "full" to train the layer's own weights.
         steps: Training steps; each uses all pairs.
-        seed: Of the layer and of the pairs.
+        seed: Seed of the layer and of the pairs.
 
     Returns:
         The share of the pairs that are known, 0 ... 1.

@@ -1,7 +1,7 @@
 """LoRA, file by file. Read it in this order:
 
 layer.py        LoraConfig and LoraLinear: the formula, y = W x + scaling · B (A x)
-model.py        add_lora and LoraModel: what one can do with an adapted model
+model.py        add_lora and LoraModel: what an adapted model can do
 switching.py    many adapters on one frozen base: add, switch, scale, delete
 targets.py      which layers `target_modules` names
 merging.py      W + B·A as one matrix, and back

@@ -171,7 +171,7 @@ class LoraLinear(nn.Module):
     def weight(self) -> Tensor:
         """W plus the active updates, for code that reads a layer's weight instead of calling it (T5, TRL's loss).
 
-        Computed anew each time, with gradients for A and B. Dropout, and the rows of a mixed batch, are not in it.
+        Recomputed each time, with gradients for A and B. Dropout, and the rows of a mixed batch, are not in it.
         """
         base = self.base_layer.dequantize() if hasattr(self.base_layer, "quantized") else self.base_layer
         weight = base.weight

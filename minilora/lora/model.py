@@ -203,7 +203,7 @@ class LoraModel(AdaptedModel):
             adapter_name: Its name in this model.
             is_trainable: Continue to train it; otherwise it is frozen, and the model is set to evaluation mode.
             replace: Replace an adapter of that name.
-            any_base: Load it although it was trained on another base.
+            any_base: Load it even if it was trained on another base.
 
         Raises:
             FileNotFoundError, ValueError: The files are missing or wrong, or do not fit; the model is as it was.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-from minilora.limits import LOGITS_AT_ONCE
+from minilora.limits import LOGITS_AT_ONCE, TOKENS_AT_ONCE
 from minilora.memory.catalog import ModelShape
 
 FP32 = 4  # bytes; adapters and the loss are fp32 beside any base
@@ -24,15 +24,16 @@ class TrainingStep:
     """One training step. All sizes are in bytes; those of `kept_per_token` and what it sums are per token.
 
     Attributes:
-        shape: Of the model.
+        shape: The model's shape.
         method: "full", "lora" or "qlora".
         r: Rank of the adapters.
         targets: Names of the adapted layers of a block; empty for "full".
-        bytes_per_number: Of the base model's weights and activations.
+        bytes_per_number: Size of the base model's weights and activations.
         batch_size: Rows.
         sequence_length: Tokens per row.
         gradient_checkpointing: Whether blocks are recomputed in the backward pass.
-        adapter_bytes: Of what an adapter keeps: like the base's, but float16 lacks the range for its gradients.
+        activation_offloading: Whether their inputs wait in main memory, and the MLPs run in pieces.
+        adapter_bytes: Size of what an adapter keeps: like the base's, but float16 lacks the range for its gradients.
     """
 
     shape: ModelShape
@@ -43,6 +44,7 @@ class TrainingStep:
     batch_size: int
     sequence_length: int
     gradient_checkpointing: bool
+    activation_offloading: bool
     adapter_bytes: int
 
     @property
@@ -135,6 +137,8 @@ class TrainingStep:
 
     def activations(self) -> int:
         """Kept from forward to backward by all blocks."""
+        if self.activation_offloading:
+            return self.around_blocks()
         per_block = self.hidden_bytes if self.gradient_checkpointing else self.kept_per_token
         return self.tokens * self.shape.num_hidden_layers * per_block + self.around_blocks()
 
@@ -143,29 +147,41 @@ class TrainingStep:
         """Tokens whose logits the loss holds together."""
         return min(self.tokens, max(1, LOGITS_AT_ONCE // self.shape.vocab_size))
 
+    @property
+    def in_pieces(self) -> bool:
+        return self.tokens_at_once < self.tokens
+
     def logits(self) -> int:
-        """At the loss: three fp32 numbers per score (log-probability, two gradients)."""
+        """At the loss: three fp32 numbers per score (log-probability, two gradients).
+
+        A frozen layer's loss in pieces needs two of them, for half as many tokens again.
+        """
         return 3 * FP32 * self.shape.vocab_size * self.tokens_at_once
 
     def kept_by_last_norm(self) -> int:
-        """Its input and scale; its output too, if the output layer trains or is recomputed in pieces."""
-        output = self.full or self.tokens_at_once < self.tokens
-        return self.tokens * (self.hidden_bytes * (2 if output else 1) + FP32)
+        """Its input and scale; its output too, if the output layer trains or goes in pieces, and then its gradient."""
+        tensors = 1 + (self.full or self.in_pieces) + (self.in_pieces and not self.full)
+        return self.tokens * (self.hidden_bytes * tensors + FP32)
 
     def kept_by_forward(self) -> int:
         """Everything that the forward pass leaves for the backward pass."""
-        in_pieces = self.tokens_at_once < self.tokens
-        log_probabilities = 0 if in_pieces else FP32 * self.shape.vocab_size * self.tokens
-        return self.activations() + self.kept_by_last_norm() + log_probabilities
+        log_probabilities = 0 if self.in_pieces else FP32 * self.shape.vocab_size * self.tokens
+        # of a frozen layer's loss in pieces only the gradient waits, not the last norm's output
+        output = self.tokens * self.hidden_bytes if self.in_pieces and not self.full else 0
+        return self.activations() + self.kept_by_last_norm() - output + log_probabilities
 
     def recomputed_block(self) -> int:
         """With checkpointing: what the block in its backward pass keeps besides its input."""
-        return self.tokens * (self.kept_per_token - self.hidden_bytes) if self.gradient_checkpointing else 0
+        if not self.gradient_checkpointing or self.activation_offloading:
+            return 0  # offloaded blocks come back in halves: see working_set
+        return self.tokens * (self.kept_per_token - self.hidden_bytes)
 
     def working_set(self) -> int:
         """Largest short-lived tensors while one block is in its backward pass."""
+        if self.activation_offloading:
+            return max(self.attention_alone(), self.piece_of_feed_forward())
         tokens, wide = self.tokens, self.feed_forward_bytes
-        candidates = [tokens * (self.hidden_bytes + 3 * wide)]  # gradients of the feed-forward part
+        candidates = [tokens * (self.hidden_bytes + self.feed_forward_gradients())]
         if (
             self.targets and self.adapter_bytes != self.bytes_per_number
         ):  # an adapter's output, before and after scaling
@@ -177,6 +193,35 @@ class TrainingStep:
             decoded = self.shape.hidden_size * wide
             candidates.append(decoded + tokens * (self.hidden_bytes + wide))
         return max(candidates)
+
+    def feed_forward_gradients(self) -> int:
+        """Of the MLP's product and its two factors, for one token.
+
+        If down_proj has kept that product, its own input, it lets go of it before the factors' gradients are made.
+        """
+        kept = self.full or ("down_proj" in self.targets and self.adapter_bytes == self.bytes_per_number)
+        return (2 if kept else 3) * self.feed_forward_bytes
+
+    def attention_alone(self) -> int:
+        """With offloading: all that one block's attention needs in its backward pass."""
+        hidden, keys = self.hidden_bytes, self.shape.key_value_size * self.bytes_per_number
+        # the gradient of its output, what its norm keeps, its own tensors, and the input of q, k and v
+        kept = hidden + self.kept_by_norms() // 2 + self.kept_by_attention() + hidden
+        gradients = (
+            2 * hidden + 2 * keys + FP32 * self.shape.hidden_size
+        )  # output, q, k, v; sums for q in fp32
+        if self.shape.num_key_value_heads != self.shape.num_attention_heads:
+            gradients += 2 * hidden  # of k and v, for each query head
+        if self.scores_kept:
+            gradients += 2 * FP32 * self.shape.num_attention_heads * self.sequence_length
+        return self.tokens * (kept + gradients)
+
+    def piece_of_feed_forward(self) -> int:
+        """With offloading: the MLP's backward pass for some tokens, while the gradients of all others wait."""
+        at_once = self.batch_size * min(self.sequence_length, TOKENS_AT_ONCE)
+        kept = self.kept_by_norms() // 2 + self.kept_by_feed_forward() + self.kept_by_trained_layers()
+        piece = at_once * (kept + self.hidden_bytes + self.feed_forward_gradients())
+        return 2 * self.tokens * self.hidden_bytes + piece
 
     def moments(self) -> dict[str, dict[str, int]]:
         """Returns what comes and goes, by part, at each moment that can be the peak."""
@@ -195,6 +240,14 @@ class TrainingStep:
                 "working set": self.working_set() + self.recomputed_block(),
             },
         }
+        if (
+            self.activation_offloading
+        ):  # all blocks need as much, and the first one has all gradients beside it
+            moments["in the first block's backward pass"] = {
+                "activations": self.activations(),
+                "gradients": gradients,
+                "working set": self.working_set(),
+            }
         if self.full:
             # a matrix that embedding and output layer share has two gradients, and their sum
             shared = 2 * head_gradient if self.shape.tie_word_embeddings else 0
@@ -223,6 +276,8 @@ class TrainingStep:
     def _formula_of_activations(self) -> str:
         blocks = f"{self.tokens:,} tokens × {self.shape.num_hidden_layers} blocks"
         around = f"{self.around_blocks():,} bytes of rotary tables and token numbers"
+        if self.activation_offloading:
+            return f"{around}; the blocks' inputs wait in main memory"
         if self.gradient_checkpointing:
             return f"{blocks} × {self.hidden_bytes:,} bytes + {around}; each block's input"
         return (
@@ -236,8 +291,6 @@ class TrainingStep:
         if "block" not in moment:
             return f"{moments[moment]['working set']:,} bytes {moment}"
         again = (
-            f" + {self.recomputed_block():,} bytes of the recomputed block"
-            if self.gradient_checkpointing
-            else ""
+            f" + {self.recomputed_block():,} bytes of the recomputed block" if self.recomputed_block() else ""
         )
         return f"{self.working_set():,} bytes of short-lived tensors{again}; {moment}"

@@ -15,7 +15,7 @@ class ModelShape:
     """The numbers that determine how many weights a model has, under Hugging Face's names, as in `GPTConfig`.
 
     Attributes:
-        name: Of the model.
+        name: Name of the model.
         vocab_size: Number of tokens in the vocabulary.
         hidden_size: Width of a token's hidden state.
         intermediate_size: Width inside the feed-forward part.
@@ -189,7 +189,7 @@ DEVICES: dict[str, Device] = {
         Device("laptop", 16, False, "a common amount of main memory in a laptop without a GPU"),
         Device("8 GB", 8, True, _NVIDIA + "GeForce RTX 4060"),
         Device("12 GB", 12, True, _NVIDIA + "GeForce RTX 4070"),
-        Device("16 GB", 16, True, _NVIDIA + "T4, the card of many free notebook services"),
+        Device("16 GB", 16, True, _NVIDIA + "T4, the GPU of many free notebook services"),
         Device("24 GB", 24, True, _NVIDIA + "GeForce RTX 4090"),
         Device("40 GB", 40, True, _NVIDIA + "A100 40GB"),
         Device("48 GB", 48, True, _NVIDIA + "L40S"),

@@ -19,7 +19,7 @@ class MeasuredMemory:
         parts: Each at its own largest; they do not all exist at the same time.
         kept_by_forward: As in `MemoryPlan`.
         peak_until: The peak up to the end of the forward and of the backward pass; the update may exceed it.
-        peak: Of the whole step.
+        peak: Peak of the whole step.
         resident: The most main memory that this process has held so far, Python and all libraries included.
     """
 
@@ -39,7 +39,11 @@ class MeasuredMemory:
 
 
 def measure_memory(
-    model: Any, batch_size: int = 1, sequence_length: int = 512, gradient_checkpointing: bool = False
+    model: Any,
+    batch_size: int = 1,
+    sequence_length: int = 512,
+    gradient_checkpointing: bool = False,
+    activation_offloading: bool = False,
 ) -> MeasuredMemory:
     """Takes two real training steps with learning rate zero and measures the second; the weights do not change.
 
@@ -48,6 +52,7 @@ def measure_memory(
         batch_size: Rows.
         sequence_length: Tokens per row.
         gradient_checkpointing: As in `Trainer`.
+        activation_offloading: As in `Trainer`.
 
     Returns:
         On a GPU the allocator's figures; on a CPU the sum of the live tensors, without the workspaces of operations.
@@ -78,7 +83,8 @@ def measure_memory(
     before = decoder.gradient_checkpointing
     trainer = Trainer(
         model, TokenData(ids, ids), max_steps=1, batch_size=batch_size, learning_rate=0.0, progress=False,
-        gradient_checkpointing=gradient_checkpointing, device=decoder.embed_tokens.weight.device,
+        gradient_checkpointing=gradient_checkpointing, activation_offloading=activation_offloading,
+        device=decoder.embed_tokens.weight.device,
     )  # fmt: skip
     trainer.train()  # the first step makes the optimizer's state
     trainer.max_steps = 2
@@ -102,6 +108,8 @@ def measure_memory(
             trainer.train()
     finally:
         decoder.gradient_checkpointing = before
+        if activation_offloading:
+            decoder.activation_offloading = False
         for hook in hooks:
             hook.remove()
     packed = [layer.quantized for layer in model.modules() if isinstance(layer, Linear4bit)]
@@ -111,8 +119,13 @@ def measure_memory(
         "weights": plain + sum(q.packed.nbytes for q in packed),
         "quantization constants": sum(q.nbytes - q.packed.nbytes for q in packed),
         "adapters": adapters,
-        "optimizer": sum(t.nbytes for s in trainer.optimizer.state.values() for t in s.values() if t.ndim),
-        "safety copy": sum(t.nbytes for t in trainer.last_good.values()),
+        "optimizer": sum(
+            t.nbytes
+            for s in trainer.optimizer.state.values()
+            for t in s.values()
+            if torch.is_tensor(t) and t.ndim
+        ),
+        "backup": sum(t.nbytes for t in trainer.last_good.values()),
         "gradients": seen["gradients"],
     }
     peak_until = {moment: seen[moment] for moment in ("forward", "backward")}

@@ -59,7 +59,7 @@ class MemoryPlan:
     """The peak of a training step, as the sum of its parts.
 
     Attributes:
-        shape: Of the model.
+        shape: The model's shape.
         method: "full", "lora" or "qlora".
         parts: The parts, by name.
         moments: Bytes in use at each moment that can be the peak.
@@ -132,6 +132,7 @@ def plan_memory(
     gradient_checkpointing: bool = False,
     double_quant: bool = False,
     block_size: int = 64,
+    activation_offloading: bool = False,
 ) -> MemoryPlan:
     """Plans the memory of one training step.
 
@@ -140,13 +141,14 @@ def plan_memory(
         method: "full", "lora" or "qlora".
         r: Rank, as in `LoraConfig`.
         target_modules: As in `LoraConfig`.
-        dtype: Of the base model: "fp32", "bf16" or "fp16"; adapters are always fp32.
+        dtype: Type of the base model: "fp32", "bf16" or "fp16"; adapters are always fp32.
         optimizer: One of `OPTIMIZERS`.
         batch_size: Rows that are computed at a time.
         sequence_length: Tokens per row.
         gradient_checkpointing: Whether blocks are recomputed in the backward pass instead of kept.
         double_quant: As in `quantize_4bit`.
         block_size: As in `quantize_4bit`.
+        activation_offloading: As in `Trainer`; needs gradient_checkpointing.
 
     Returns:
         The plan.
@@ -163,10 +165,12 @@ def plan_memory(
     choices = {"method": (method, METHODS), "dtype": (dtype, DTYPES), "optimizer": (optimizer, OPTIMIZERS)}
     numbers = {"r": r, "batch_size": batch_size, "sequence_length": sequence_length, "block_size": block_size}
     _check(shape, choices, numbers)
+    if activation_offloading and not gradient_checkpointing:
+        raise ValueError("activation_offloading needs gradient_checkpointing=True")
     targets = () if method == "full" else adapted_layers(shape, target_modules, r)
     step = TrainingStep(
         shape, method, r, targets, DTYPES[dtype], batch_size, sequence_length, gradient_checkpointing,
-        adapter_bytes=FP32 if dtype == "fp16" else DTYPES[dtype],
+        activation_offloading, adapter_bytes=FP32 if dtype == "fp16" else DTYPES[dtype],
     )  # fmt: skip
     fixed = _fixed_parts(step, dtype, optimizer, double_quant, block_size)
     moments = step.moments()
@@ -248,7 +252,7 @@ def _fixed_parts(
         "quantization constants": (constants, constants_words),
         "adapters": (adapters, f"{trained:,} weights × {FP32} bytes (fp32)"),
         "optimizer": (trained * state, f"{trained:,} trained weights × {state} bytes ({optimizer})"),
-        "safety copy": (adapters, f"{trained:,} weights × {FP32} bytes: the last good adapter"),
+        "backup": (adapters, f"{trained:,} weights × {FP32} bytes: the last good adapter"),
         "workspace": (WORKSPACE, f"2 threads × {WORKSPACE // 2:,} bytes: scratch space of matrix products"),
     }
     return [Part(name, size, size, formula) for name, (size, formula) in parts.items()]

@@ -40,8 +40,8 @@ class Quantized4bit:
         absmax: float32 (blocks,), or with double quantization uint8 indices (blocks,) into an 8-bit code.
         quant_type: Name of the code, one of `CODES`.
         block_size: Values per block.
-        shape: Of the original tensor.
-        dtype: Of the original tensor, and of what `dequantize` returns by default.
+        shape: Shape of the original tensor.
+        dtype: Type of the original tensor, and of what `dequantize` returns by default.
         nested_absmax: With double quantization, float32 (ceil(blocks / 256),).
         nested_offset: With double quantization, float32 (), the mean of the absmax values.
     """
@@ -102,7 +102,7 @@ class Quantized4bit:
         """Decodes: code[index] · absmax, rounded once to the result's type.
 
         Args:
-            dtype: Of the result; None means the original type.
+            dtype: Type of the result; None means the original type.
 
         Returns:
             The values, in the original shape.

@@ -62,7 +62,7 @@ def decode(packed: Tensor, absmax: Tensor, pairs: Tensor, block_size: int, dtype
         absmax: float32 (blocks,).
         pairs: The two values of each byte, float32 (256, 2).
         block_size: Values per block.
-        dtype: Of the result; each value is rounded to it once.
+        dtype: Type of the result; each value is rounded to it once.
 
     Returns:
         The values, (blocks, block_size).

@@ -220,7 +220,7 @@ class QuantizationReport:
 
     @property
     def bits_per_weight(self) -> float:
-        """Of the packed layers, with their biases."""
+        """Average over the packed layers, with their constants and biases."""
         return 8 * self.bytes_after / self.weights
 
     def __str__(self) -> str:

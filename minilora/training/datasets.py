@@ -73,7 +73,7 @@ class TokenData:
 
         Args:
             fraction: Share of the rows that is held out, at least one row and never all.
-            seed: Of the draw.
+            seed: Seed of the random split.
 
         Returns:
             The training rows and the held-out rows.
@@ -218,7 +218,7 @@ def style_corpus(name: str, split: str = "train", documents: int | None = None) 
         The documents; one of the code style holds blocks of Python in Markdown.
 
     Raises:
-        ValueError: the name or the split is unknown, or there are not so many documents.
+        ValueError: the name or the split is unknown, or it has fewer documents.
 
     Example:
         >>> len(style_corpus("legal")), len(style_corpus("legal", "validation", documents=5))
@@ -240,7 +240,7 @@ def support_chat(split: str = "train", examples: int | None = None) -> list[dict
         examples: only the first so many; all by default.
 
     Raises:
-        ValueError: the split is unknown, or there are not so many conversations.
+        ValueError: the split is unknown, or it has fewer conversations.
 
     Example:
         >>> [message["role"] for message in support_chat(examples=1)[0]["messages"]]

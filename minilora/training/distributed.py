@@ -1,7 +1,9 @@
 """Where training runs: on which device, and, under torchrun, as which of several processes.
 
-Data parallelism: each process has the whole model and takes its share of every batch. DistributedDataParallel sums
-the gradients.
+Data parallelism: each process has the whole model and takes its share of every batch. After the backward pass the
+gradients are added up over all processes. PyTorch's DistributedDataParallel does so during the backward pass, by a hook
+for each parameter. A LoRA step has many small parameters and little to send: there the hooks cost more than they
+hide, and they do not go together with a CUDA graph.
 
 Not here: one model divided over several devices.
 """
@@ -11,12 +13,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+
+SENT_AT_ONCE = 2**26  # numbers that are copied together and sent as one message
 
 
 def join_processes(device: torch.device) -> tuple[int, int]:
@@ -46,13 +48,27 @@ def join_processes(device: torch.device) -> tuple[int, int]:
     return dist.get_rank(), dist.get_world_size()
 
 
-def share_gradients(loss: nn.Module, trained: Iterable[nn.Parameter]) -> Any:
-    """Wraps the module that computes the loss, so that a backward pass sums gradients over all processes."""
-    own = {id(parameter) for parameter in trained}
-    for parameter in loss.parameters():  # an inactive adapter would make the other processes wait
-        parameter.requires_grad_(id(parameter) in own)
-    # no buffer ever changes, and a packed base keeps its weights in buffers: sending them every step is expensive
-    return DistributedDataParallel(loss, broadcast_buffers=False)
+def share_weights(model: nn.Module) -> None:
+    """Gives every process the first one's parameters, whatever each has drawn at random."""
+    for parameter in model.parameters():
+        dist.broadcast(parameter.detach(), 0)
+
+
+def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Adds up the gradients of all processes, in place: small ones together, as few messages."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    while gradients:
+        count, numbers = 1, gradients[0].numel()
+        while count < len(gradients) and gradients[count].dtype == gradients[0].dtype:
+            numbers += gradients[count].numel()
+            if numbers > SENT_AT_ONCE:
+                break
+            count += 1
+        together, gradients = gradients[:count], gradients[count:]
+        flat = torch.cat([gradient.flatten() for gradient in together])
+        dist.all_reduce(flat)
+        parts = flat.split([gradient.numel() for gradient in together])
+        torch._foreach_copy_(together, [part.view_as(g) for part, g in zip(parts, together, strict=True)])
 
 
 def sum_over_processes(value: Tensor, world_size: int) -> Tensor:

@@ -12,7 +12,6 @@ Not here: mixed-precision scaling, splitting one model over several devices, hyp
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import time
@@ -25,12 +24,15 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from minilora.lora import LoraModel
+from minilora.lora.layer import LoraLinear
+from minilora.training.cuda_graph import GraphedPasses
 from minilora.training.datasets import IGNORE, TokenData, check_data
 from minilora.training.distributed import (
     choose_device,
     join_processes,
     peak_memory,
-    share_gradients,
+    share_weights,
+    sum_gradients,
     sum_over_processes,
 )
 from minilora.training.interrupts import on_first_interrupt
@@ -62,11 +64,15 @@ class Trainer:
         lr_scheduler_type: How it falls: to zero along a "cosine" or a "linear" line, or not at all, "constant".
         weight_decay: AdamW's, on matrices alone.
         max_grad_norm: Longer gradients are scaled down to this norm.
-        seed: Of the order of the rows, and of dropout.
-        eval_steps: Evaluate `validation_data` every so many steps too.
-        save_steps: Save the state every so many steps, in `output_dir`, for `resume`.
+        seed: Determines the order of the rows, and dropout.
+        eval_steps: Also evaluate `validation_data` every `eval_steps` steps.
+        save_steps: Save the state in `output_dir` every `save_steps` steps, for `resume`.
         output_dir: Where `save` writes and `resume` reads.
         gradient_checkpointing: Recompute activations in the backward pass instead of keeping them.
+        activation_offloading: With gradient checkpointing, keep the blocks' inputs in main memory instead of on the
+            GPU, and compute the MLPs in pieces: for rows of tens of thousands of tokens. Only for our GPT.
+        cuda_graph: Record a step's passes at the first batch and replay them as a CUDA graph, without the cost of
+            starting thousands of kernels. Batches of another shape run as usual. Not with dropout or offloading.
         device: Where to train, by default on a GPU if there is one; afterwards the model is moved back.
         progress: Whether to show a progress bar.
 
@@ -100,6 +106,8 @@ class Trainer:
         save_steps: int | None = None,
         output_dir: str | os.PathLike[str] | None = None,
         gradient_checkpointing: bool = False,
+        activation_offloading: bool = False,
+        cuda_graph: bool = False,
         device: str | torch.device | None = None,
         progress: bool = True,
     ):
@@ -148,11 +156,14 @@ class Trainer:
         self.process_rank, self.world_size = join_processes(self.device)
         self.progress = progress and self.process_rank == 0
         self.parameters = trainable_parameters(model)
-        set_gradient_checkpointing(model, gradient_checkpointing)
-        self.loss: Any = SummedLoss(model)
+        set_gradient_checkpointing(model, gradient_checkpointing, activation_offloading)
+        self.cuda_graph = cuda_graph
+        self.graph: GraphedPasses | None = None
+        if cuda_graph:
+            _check_cuda_graph(model, self.device, activation_offloading)
+        self.loss = SummedLoss(model)
         if self.world_size > 1:
-            model.to(self.device)  # DistributedDataParallel needs it there from the start
-            self.loss = share_gradients(self.loss, self.parameters.values())
+            share_weights(model.to(self.device))
         matrices = [p for p in self.parameters.values() if p.ndim >= 2]
         others = [p for p in self.parameters.values() if p.ndim < 2]
         groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -198,6 +209,8 @@ class Trainer:
                     if self.save_steps and (at_end or self.step % self.save_steps == 0):
                         self.save()
             finally:
+                self.graph = None  # its addresses hold no longer
+                self.optimizer.zero_grad(set_to_none=True)
                 self.model.train(was_training).to(home)
                 self.history.peak_memory = peak_memory(self.device)
         if self.progress and self.step < self.max_steps:
@@ -211,7 +224,7 @@ class Trainer:
         """One update from one batch; returns the batch's mean loss."""
         start = time.perf_counter()
         self.model.train()
-        # subtle: seeded anew in each step, so that dropout is the same after a resume
+        # subtle: seeded in each step, so that dropout is the same after a resume
         torch.manual_seed(self.seed * 1_000_003 + self.step * self.world_size + self.process_rank)
         kind = self.lr_scheduler_type
         rate = self.learning_rate * schedule(self.step, self.max_steps, self.warmup_ratio, kind)
@@ -220,28 +233,38 @@ class Trainer:
         rows = self._rows_of_step(self.step)
         tokens = int((self.train_data.targets[rows] != IGNORE).sum())  # to learn, in the whole batch
         total = torch.zeros((), device=self.device)
-
+        scale = torch.tensor(1 / max(tokens, 1), device=self.device)
         parts = rows[self.process_rank :: self.world_size].chunk(self.gradient_accumulation_steps)
-        for i, part in enumerate(parts):
-            input_ids, targets = self._batch(part)  # (rows, tokens) each
-            last = i == len(parts) - 1
-            with contextlib.nullcontext() if last or self.world_size == 1 else self.loss.no_sync():
-                loss = self.loss(input_ids, targets)  # forward, summed over the part's tokens
-                # DistributedDataParallel averages over processes; times their number, it is the sum we want
-                (loss * (self.world_size / max(tokens, 1))).backward()
-            total += loss.detach()
+        for part in parts:
+            total += self._passes(*self._batch(part), scale)
+        if self.world_size > 1:
+            sum_gradients(self.parameters.values())
         mean_loss = float(sum_over_processes(total, self.world_size)) / max(tokens, 1)
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.max_grad_norm)
         self._check_finite(mean_loss, float(norm))
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=self.graph is None)
 
         self.history.add_step(mean_loss, rate, tokens, time.perf_counter() - start)
         self.step += 1
         return mean_loss
 
+    def _passes(self, input_ids: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
+        """The loss, summed over the tokens of a part (rows, tokens); adds its gradients, times scale."""
+        inputs = (input_ids, targets, scale)
+        if self.cuda_graph and self.graph is None:
+            self.graph = GraphedPasses(self._forward_and_backward, self.parameters.values(), *inputs)
+        if self.graph is not None and self.graph.fits(input_ids):
+            return self.graph(*inputs)
+        return self._forward_and_backward(*inputs)
+
+    def _forward_and_backward(self, input_ids: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
+        loss: Tensor = self.loss(input_ids, targets)
+        (loss * scale).backward()
+        return loss.detach()
+
     def _rows_of_step(self, step: int) -> Tensor:
-        """The rows of the data that make up a step: shuffled anew each epoch, a function of seed and epoch alone."""
+        """The rows of the data that make up a step: reshuffled each epoch, a function of seed and epoch alone."""
         epoch, place = divmod(step, self.steps_per_epoch)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.train_data), generator=generator)
@@ -344,12 +367,37 @@ def schedule(step: int, max_steps: int, warmup_ratio: float, kind: str = "cosine
     return 1 - done if kind == "linear" else 0.5 * (1 + math.cos(math.pi * done))
 
 
-def set_gradient_checkpointing(model: Any, on: bool) -> None:
-    """Sets whether blocks are recomputed in the backward pass; for our GPT and `transformers` models."""
+def set_gradient_checkpointing(model: Any, on: bool, offload: bool = False) -> None:
+    """Sets whether blocks are recomputed in the backward pass, and whether their inputs wait in main memory.
+
+    Raises:
+        ValueError: Offloading without recomputing, or for a model other than our GPT.
+    """
+    if offload and not on:
+        raise ValueError("activation_offloading needs gradient_checkpointing=True")
     if hasattr(model, "hidden_states"):
-        model.model.gradient_checkpointing = on
+        model.model.gradient_checkpointing, model.model.activation_offloading = on, offload
+        model.model.preserve_rng_state = has_dropout(model)
+    elif offload:
+        raise ValueError(f"activation_offloading is for minilora.GPT, not for {type(model).__name__}")
     elif on:
         model.gradient_checkpointing_enable({"use_reentrant": False})
+
+
+def has_dropout(model: nn.Module) -> bool:
+    """Returns whether anything in the model draws random numbers in training."""
+    dropouts = [m.p for m in model.modules() if isinstance(m, nn.Dropout)]
+    layers = [m for m in model.modules() if isinstance(m, LoraLinear)]
+    return any(dropouts) or any(c.lora_dropout for layer in layers for c in layer.configs.values())
+
+
+def _check_cuda_graph(model: nn.Module, device: torch.device, offload: bool) -> None:
+    if device.type != "cuda":
+        raise ValueError(f"cuda_graph needs a CUDA GPU, but the training device is {device}")
+    if offload or has_dropout(model):
+        raise ValueError(
+            f"cuda_graph cannot record {'copies to main memory' if offload else 'dropout'}; turn one of them off"
+        )
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -109,7 +109,7 @@ class AdapterSwitcher(Explorer):
 
     def _redraw_after_change(self, change: Any) -> None:
         sides = SIDES if change.owner is self.controls["opening"] or self.problem else SIDES[1:]
-        if self.home is None:  # plain Python: nobody will be idle later
+        if self.home is None:  # plain Python: there is no event loop to continue later
             self._restart(*sides)
             self.finish()
         elif running_loop() is self.home:

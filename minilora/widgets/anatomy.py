@@ -61,6 +61,7 @@ def train(rank: int) -> dict[int, dict[str, Any]]:
 def state(
     now: dict[str, torch.Tensor], start: dict[str, torch.Tensor], target: torch.Tensor
 ) -> dict[str, Any]:
+    """What `draw` shows of one moment: the matrices, how far each has moved, and the share still missing."""
     missing = (target - now["delta"]).square().sum() / target.square().sum()
     return {name: matrix.tolist() for name, matrix in now.items()} | {
         "target": target.tolist(),
@@ -70,6 +71,7 @@ def state(
 
 
 def matrices(model: LoraModel) -> dict[str, torch.Tensor]:
+    """Copies of W (out, in), A (r, in), B (out, r) and the update "delta" (out, in)."""
     layer: LoraLinear = model.lora_layers()["0"]
     now = {"W": layer.base_layer.weight, "A": layer.lora_A["default"], "B": layer.lora_B["default"]}
     return {name: m.detach().clone() for name, m in now.items()} | {

@@ -1,6 +1,6 @@
 """Explorable: a training run, drawn while it runs.
 
-Not here: the loop, its history and the way to stop it (training.py).
+Not here: the loop, its history and the way to stop it (minilora/training/trainer.py).
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ SAMPLE_TOKENS = 30
 class TrainingDashboard(Explorer):
     """Show it, then call `trainer.train()` in the same or a later cell; the picture follows.
 
-    prompt: what the samples continue, by default the beginning of the first training text; "" takes no samples.
-    Whatever function `trainer.on_step` held before is still called. ■ in the toolbar always stops a run after its
+    A function that `trainer.on_step` held before is still called. ■ in the toolbar always stops a run after its
     step; the button here does so wherever the kernel listens to buttons while a cell runs.
+
+    Args:
+        trainer: The run to show; its `on_step` is set.
+        prompt: What the samples continue, by default the beginning of the first training text; "" takes no samples.
     """
 
     def __init__(self, trainer: Trainer, prompt: str | None = None):
@@ -55,6 +58,7 @@ class TrainingDashboard(Explorer):
             self.drawn_at = time.monotonic()
 
     def state(self) -> str:
+        """ "training", "stopped" or "done"."""
         if self.trainer.step == self.trainer.max_steps:
             return "done"
         return "stopped" if self.trainer.stop_requested else "training"
@@ -69,10 +73,10 @@ class TrainingDashboard(Explorer):
 
 
 def _answer_beside_a_cell(control: Any) -> None:
-    """Lets a click be heard while a cell runs.
+    """Lets a click arrive while a cell runs.
 
-    JupyterLab sends it to a thread that waits beside the cell's. From version 7.4 on ipykernel takes it to the thread
-    that made the control instead, which is the cell's; asked by this name, which is private, it leaves the choice.
+    JupyterLab sends it to a second thread beside the cell's. From version 7.4 on, ipykernel moves it to the thread that
+    made the control, which is the cell's and busy; this private hook keeps the thread that JupyterLab chose.
     """
     if hasattr(control.comm, "_reply_subshell_for"):
         control.comm._reply_subshell_for = lambda data, chosen: chosen

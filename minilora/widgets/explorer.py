@@ -55,19 +55,20 @@ class Explorer(VBox):
         holding.on_msg(lambda _, message, __: self.take_hold(message["name"], message["value"]))
         super().__init__([control_row(self.controls.values()), self.picture, Accessibility(), holding])
         self.add_class("minilora")
-        self.add_class(type(self).__name__)  # so that one can tell them apart in the page
+        self.add_class(type(self).__name__)  # to tell them apart in the page
         self.redraw()
 
-    # (svg, sentence) for these values of the controls, one argument for each: a subclass says how. A type and no
-    # method, for no two of them have the same arguments.
+    # Returns (svg, sentence) for the values of the controls, one argument each. Declared as a type and not as a method
+    # because each subclass takes other arguments.
     draw: Callable[..., tuple[str, str]]
 
     def redraw(self) -> None:
+        """Draws the picture for the present values of the controls."""
         self.svg, self.sentence = picture(self.draw, self.chosen())
         self.picture.value = as_html(self.svg, self.sentence)
 
     def take_hold(self, name: str, value: str) -> None:
-        """What a click on a part of the picture does: the control of that name gets that value, if it has it."""
+        """Sets a control after a click on a part of the picture; ignores a name or a value that does not exist."""
         values = self.declared[name].values() if name in self.declared else []
         for each in values:
             if in_a_name(each) == value:

@@ -1,4 +1,4 @@
-"""Explorable: what one has and needs on one side, the advice and its reasons on the other.
+"""Explorable: what the learner has and needs on one side, the advice and its reasons on the other.
 
 Not here: the advice, the questions and the picture (minilora/explorables/methods.py).
 """

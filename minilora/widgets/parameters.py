@@ -48,7 +48,17 @@ class ParameterExplorer(Explorer):
 
 @functools.cache
 def count(name: str, targets: str, rank: int) -> tuple[list[tuple[str, int, int, int]], int, int, int, int]:
-    """Kinds of adapted layers (name, in, out, how many), trainable and all weights, bytes of adapter and of model."""
+    """Counts what LoRA trains in a model.
+
+    Args:
+        name: A key of MODELS.
+        targets: A key of TARGETS.
+        rank: Rank of the adapter.
+
+    Returns:
+        The kinds of adapted layers as (name, in, out, how many), then four numbers: trainable weights, all weights,
+        bytes of the adapter's file and of the model's.
+    """
     model = empty_model(name)
     if "counted" in model.peft_config:
         model.delete_adapter("counted")

@@ -17,9 +17,13 @@ RANKS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512)
 
 
 class PatternBuilder(Explorer):
-    """change: a matrix (out, in). Of a large one, the rows and columns that changed most are shown.
+    """Adds up the patterns of a change, rank by rank, beside the change itself.
 
-    They are sorted by the first pattern, so that its shape can be seen. The shares are those of the whole matrix.
+    Of a large matrix, the rows and columns that changed most are shown, sorted by the first pattern so that its shape
+    can be seen. The shares are those of the whole matrix.
+
+    Args:
+        change: A weight change (out, in).
     """
 
     def __init__(self, change: torch.Tensor):

@@ -62,9 +62,7 @@ class QuantizationExplorer(Explorer):
             Scheme(f"{name}, blocks of {block_size:,}", error(x, y), result.bits_per_weight, name)
             for (name, result), y in zip(rounded.items(), results, strict=True)
         ]
-        if (
-            2 * block_size <= VALUES
-        ):  # two constants for each block, so equal bits are had with twice the block
+        if 2 * block_size <= VALUES:  # two constants per block, so twice the block size takes the same bits
             y = torch.from_numpy(round_affine(x.numpy(), 2 * block_size))
             schemes.append(Scheme(f"min-max, blocks of {2 * block_size:,}", error(x, y), 4 + 32 / block_size))
             results.append(y)
@@ -84,7 +82,7 @@ class QuantizationExplorer(Explorer):
 
 
 def first_weights() -> Tensor:
-    """A layer of tiny-gpt, without loading the rest."""
+    """Reads one layer of tiny-gpt without loading the rest."""
     shipped = resources.files("minilora") / "assets/tiny-gpt/model.safetensors"
     with resources.as_file(shipped) as path, safe_open(path, "pt") as file:
         return file.get_tensor(LAYER).float()
@@ -115,12 +113,12 @@ def block_levels(result: Any) -> list[float]:
 def rounded_by(
     quantize: Callable[..., Any], x: Tensor, quant_type: str, block_size: int
 ) -> tuple[Tensor, float | None]:
-    """What a function of the learner's makes of x, and bits per weight where they can be told.
+    """Rounds x with the learner's function; also returns the bits per weight, or None where they are unknown.
 
     It is called with NumPy arrays, as the exercises are, and if it fails, with torch tensors.
 
     Raises:
-        ValueError: It fails with both, or does not return as many values as it got.
+        ValueError: It fails with both, or returns another number of values than it was given.
     """
     ours = quantize_4bit(x, quant_type, block_size)
     offered = {
@@ -146,7 +144,7 @@ def rounded_by(
 
 
 def _call(quantize: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    """Hands over what the function names; its first parameter is x under any name that we do not offer."""
+    """Passes the arguments that the function names; a first parameter of any other name gets x."""
     names = list(inspect.signature(quantize).parameters)
     by_name = {name: arguments[name] for name in names if name in arguments}
     if not names or names[0] not in arguments:

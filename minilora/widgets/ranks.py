@@ -14,10 +14,14 @@ from minilora.widgets.explorer import Explorer
 
 
 class RankExplorer(Explorer):
-    """spectra: singular values by name, the change that counts first, then references such as a random matrix.
+    """The singular values of a weight change, and the loss that LoRA reaches with each rank.
 
-    losses: validation loss by rank, with "base" and "full" where known. Without arguments it shows a recorded run:
-    the tiny GPT fully fine-tuned on a style, one layer's change, and LoRA of several ranks on the same data.
+    Without arguments it shows a recorded run: the tiny GPT fully fine-tuned on a style, one layer's change, and LoRA of
+    several ranks on the same data.
+
+    Args:
+        spectra: Singular values by name, the change of interest first, then references such as a random matrix.
+        losses: Validation loss by rank, with "base" and "full" where known.
     """
 
     def __init__(

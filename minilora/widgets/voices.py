@@ -13,7 +13,7 @@ import torch
 from minilora.figures.voices import Voice
 from minilora.lora import LoraModel
 
-LIKELIER = 100  # a word counts as the adapter's own if it made the word so many times as likely
+LIKELIER = 100  # a word counts as the adapter's own if the adapter made it this many times as likely
 SENTENCE_END = re.compile(r"[.!?][\"')\]]*(?=\s|$)")
 
 
@@ -32,9 +32,12 @@ def word_factors(model: LoraModel, opening: str, text: str) -> list[tuple[str, f
     A word's probability is the product of those of its tokens, each given all tokens before it.
 
     Args:
-        model: A language model with its tokenizer; the active adapters count.
-        opening: What stands before the text.
+        model: A language model with its tokenizer and active adapters.
+        opening: What precedes the text.
         text: The continuation.
+
+    Returns:
+        (word, log of the factor) for each word of `text`.
     """
     encoding = model.tokenizer.encode(opening + text)
     adapted = _log_probabilities(model, encoding.ids)
@@ -51,7 +54,7 @@ def word_factors(model: LoraModel, opening: str, text: str) -> list[tuple[str, f
 
 @torch.no_grad()
 def _log_probabilities(model: LoraModel, ids: list[int]) -> list[float]:
-    """Of each token but the first, given those before it."""
+    """Log-probability of each token but the first, given those before it."""
     was_training = model.training
     model.eval()
     scores = torch.log_softmax(model(torch.tensor([ids[:-1]]))[0].float(), dim=-1)  # (tokens - 1, vocabulary)

@@ -210,4 +210,4 @@ charts.family({name: (result["share"], gain(name)) for name, result in results.i
 #
 # In [`exercises/02_change_only_a_little.ipynb`](../exercises/02_change_only_a_little.ipynb):
 #
-# * `count-trainable`: the whole function, to hand in (10 minutes).
+# * `count-trainable`: the whole function, to hand in (15 minutes).

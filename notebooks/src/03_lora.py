@@ -229,5 +229,5 @@ with torch.no_grad():
 # ## Exercises
 #
 # [`exercises/03_lora.ipynb`](../exercises/03_lora.ipynb) builds this page from scratch: `what-lora-changes` (in your
-# own words, 20 minutes), `init-adapter` (10), `lora-forward` (done, if you did it above), `freeze` (5),
-# `lora-gradients` (20), `merge` and `unmerge` (5 each).
+# own words, 25 minutes), `init-adapter` (15), `lora-forward` (done, if you did it above), `freeze` (10),
+# `lora-gradients` (40), `merge` (10) and `unmerge` (5).

@@ -208,6 +208,6 @@ reveal("fall-back", "the same to the last bit" if without.equal(untouched) else 
 #
 # * Replace `"legal"` with `"code"` or `"support"` above, and run all cells. Is that change of lower rank?
 # * Look at another layer, such as `model.layers.0.mlp.down_proj.weight`. Which kind leans most on few patterns?
-# * Hand in `choose-rank` (10 minutes) in [`exercises/04_why_it_works.ipynb`](../exercises/04_why_it_works.ipynb).
+# * Hand in `choose-rank` (20 minutes) in [`exercises/04_why_it_works.ipynb`](../exercises/04_why_it_works.ipynb).
 #
 # Next: [05 QLoRA](05_qlora.ipynb), where the frozen model goes on a diet.

@@ -237,7 +237,7 @@ print("largest difference from PyTorch:", np.abs(qlora_forward(layer.x, layer) -
 #
 # In [`exercises/05_qlora.ipynb`](../exercises/05_qlora.ipynb) you build the whole quantizer: `quantize-int8` (20 minutes),
 # `quantize-blockwise` (40), `pack-nibbles` (20), `dequantize` (done, if you did it above), `double-quantize` (30), and
-# `quantization-and-qlora`, in your own words.
+# `quantization-and-qlora` (in your own words, 30).
 #
 # The explorable takes a function of yours, in NumPy or PyTorch, and shows its error beside the others:
 # `quantization_explorer(quantize=quantize_blockwise)`.

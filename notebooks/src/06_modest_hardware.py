@@ -132,7 +132,7 @@ reveal("batch-on-24", fitting[False])
 #
 # 1. **what trains, and how the rest is stored:** full, LoRA, QLoRA;
 # 2. **the [batch size](../docs/glossary.md#batch):** activations grow with every row;
-# 3. **the length of a row:** likewise;
+# 3. **the sequence length:** likewise;
 # 4. **[gradient checkpointing](../docs/glossary.md#gradient-checkpointing):** keep only a few of the activations, and compute
 #    the others a second time when they are needed.
 #
@@ -172,8 +172,8 @@ print(f"a step takes {slower:.2f} times as long")
 reveal("checkpointing-saves", 100 * saved)
 
 # %% [markdown]
-# A LoRA step goes through the model about twice, forward and back, and checkpointing adds one more forward pass: expect up
-# to half as much time again. What it saves depends on the model. A small model with a very large vocabulary gains less,
+# A LoRA step goes through the model about twice, forward and back, and checkpointing adds one more forward pass, so a
+# step can take up to 1.5 times as long. What it saves depends on the model. A small model with a very large vocabulary gains less,
 # because the scores for the next token are not part of any block.
 #
 # ## A way to fit
@@ -207,6 +207,6 @@ show_table(["", "8 GB", "24 GB", "80 GB"], rows)
 # * Add `"sequence_length": 2048` to `setting` in `way_to_fit`. Which answers change?
 # * In a terminal, `minilora plan --help` shows the same planner.
 # * In [`exercises/06_modest_hardware.ipynb`](../exercises/06_modest_hardware.ipynb): `training-memory` (done, if you did it
-#   above) and `full-against-lora`, the comparison for a large model with numbers of your own (20 minutes).
+#   above) and `full-against-lora` (30 minutes), the comparison for a large model with numbers of your own.
 #
 # Next: [07 Swappable adapters](07_swappable_adapters.ipynb).

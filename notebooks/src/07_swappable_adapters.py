@@ -45,7 +45,8 @@ predict("strength-zero")
 adapter_switcher(model)
 
 # %% [markdown]
-# And at 0? We let the model write twice, once with an adapter of strength 0 and once without any:
+# At 1.5 some words may have fallen apart: the adapter was trained at strength 1. And at 0? We let the model write twice,
+# once with an adapter of strength 0 and once without any:
 
 # %%
 model.set_adapter("legal", scale=0)
@@ -266,5 +267,6 @@ model.unmerge_adapter()
 #
 # ## Exercises
 #
-# In [`exercises/07_swappable_adapters.ipynb`](../exercises/07_swappable_adapters.ipynb): `swappable-adapters`, the question
-# of the chapter (15 minutes), `save-adapter` (10), `swap-adapters` (10), `blend` (10) and `mixed-batch` (15).
+# In [`exercises/07_swappable_adapters.ipynb`](../exercises/07_swappable_adapters.ipynb): `swappable-adapters` (the
+# question of the chapter, 20 minutes), `save-adapter` (15), `swap-adapters` (20), `blend` (done, if you did it above), and
+# `mixed-batch` (30).

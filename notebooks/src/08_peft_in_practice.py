@@ -241,5 +241,5 @@ turn_pirate()
 #
 # ## Exercises
 #
-# In [`exercises/08_peft_in_practice.ipynb`](../exercises/08_peft_in_practice.ipynb): `run-a-finetune`. Fine-tune on your own
-# and report the numbers; they are checked against the adapter that you saved (20 minutes).
+# In [`exercises/08_peft_in_practice.ipynb`](../exercises/08_peft_in_practice.ipynb): `run-a-finetune` (30 minutes).
+# Fine-tune on your own and report the numbers; they are checked against the adapter that you saved.

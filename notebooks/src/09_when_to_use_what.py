@@ -192,7 +192,7 @@ method_chooser()
 # * Which is the lowest rank that knows all 256 pairs? Try ranks between 4 and 16. Then double the pairs.
 # * Give full fine-tuning LoRA's rate, `learning_rate=5e-3`. What happens to both of its losses?
 # * Replace `"legal"` in the training text with `"code"`. Does the story suffer more, or less?
-# * Hand in `full-or-lora` (15 minutes) in
+# * Hand in `full-or-lora` (25 minutes) in
 #   [`exercises/09_when_to_use_what.ipynb`](../exercises/09_when_to_use_what.ipynb): when would *you* choose full fine-tuning, and why is that rare?
 #
 # This was the last page. Now take a text of your own to a real model: [your own

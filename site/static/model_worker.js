@@ -1,125 +1,88 @@
-// The tiny GPT with its adapters, in a worker of the reader's browser. The graph was traced from the course's model;
-// this file feeds it one token after the other, and chooses the next one.
+// The model in a worker of the reader's browser: it answers the page's requests to write, to train, and to stop.
 //
-// Not here: the model (minilora/gpt.py, minilora/lora), how it is exported (site/exporting.py), the page (switch.js).
-import * as ort from "./onnxruntime-web/ort.wasm.min.mjs";
-import { Tokenizer } from "./tokenizer.js";
+// Not here: the model (model.js), training (training.js), the page (switch.js, trainer.js).
+import { adapterFolder } from "./adapter_file.js";
+import { choose, generator, loadModel, stepper } from "./model.js";
+import { loadTraining, Training } from "./training.js";
 
-const here = new URL(".", import.meta.url);
-ort.env.wasm.numThreads = 1; // more need headers that a plain file server does not send
-ort.env.wasm.wasmPaths = new URL("onnxruntime-web/", here).href;
-let bytes = 0; // downloaded so far
-
-let newest = 0; // a newer request ends an older one
-const ready = load();
-ready.catch((error) => self.postMessage({ failed: String(error.message ?? error) }));
-
-async function load() {
-  const model = new URL("model/", here);
-  const [facts, tokenizer, weights, runtime] = await Promise.all([
-    fetch(new URL("model.json", model)).then((reply) => reply.json()),
-    fetch(new URL("tokenizer.json", model)).then((reply) => reply.json()),
-    download(new URL("model.onnx.gzip", model)),
-    download(new URL("onnxruntime-web/ort-wasm-simd-threaded.wasm.gzip", here)),
-  ]);
-  ort.env.wasm.wasmBinary = runtime;
-  const session = await ort.InferenceSession.create(interleaved(weights), { executionProviders: ["wasm"] });
-  self.postMessage({ loaded: facts.voices });
-  return { facts, session, tokenizer: new Tokenizer(tokenizer) };
-}
-
-// The files are compressed by us: not every host does it on the way.
-async function download(url) {
-  const reply = await fetch(url);
-  if (!reply.ok) throw new Error(`${url.pathname}: ${reply.status}`);
-  const count = new TransformStream({
-    transform(part, out) {
-      bytes += part.length;
-      self.postMessage({ bytes });
-      out.enqueue(part);
-    },
-  });
-  const whole = reply.body.pipeThrough(count).pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(whole).arrayBuffer());
-}
-
-// The file holds every second byte, then the others (site/finishing.py).
-function interleaved(halves) {
-  const whole = new Uint8Array(halves.length), middle = Math.ceil(halves.length / 2);
-  for (let i = 0; i < middle; i++) whole[2 * i] = halves[i];
-  for (let i = middle; i < halves.length; i++) whole[2 * (i - middle) + 1] = halves[i];
-  return whole;
-}
+let newest = 0; // a newer request to write ends an older one
+let stopped = false; // the training
+let own; // the reader's newest adapter, its matrices one after the other, from its first step on
+let trainer; // the graph of a training step, loaded at the first training
+const ready = loadModel((bytes) => self.postMessage({ bytes }));
+ready.then(({ facts }) => self.postMessage({ loaded: facts.voices }))
+  .catch((error) => self.postMessage({ failed: words(error) }));
 
 self.onmessage = async ({ data }) => {
+  if (data.stop) stopped = true;
+  if (data.train) return train(data.train).catch((error) => self.postMessage({ training: { error: words(error) } }));
+  if (data.folder) return self.postMessage({ folder: adapterFolder(data.folder, (await trainer).facts, own) });
+  if (data.prompt === undefined) return;
   newest = data.number;
   try {
-    const parts = await ready;
-    if (data.prompt !== undefined) await write(parts, data);
+    await write(await ready, data);
   } catch (error) {
-    self.postMessage({ number: data.number, error: String(error.message ?? error) });
+    self.postMessage({ number: data.number, error: words(error) });
   }
 };
 
+const words = (error) => String(error.message ?? error);
+
 // Continues a prompt; sends the text so far after each token. strengths: one for each voice, 0 leaves it out.
-async function write({ facts, session, tokenizer }, { number, prompt, strengths, maxTokens, temperature, topK, seed }) {
-  const ids = tokenizer.encode(prompt);
-  if (!ids.length) throw new Error("the opening is empty; write a few words");
-  if (ids.length + maxTokens > facts.context) throw new Error(`the opening is too long: ${ids.length} tokens`);
-  const random = generator(seed), begin = performance.now(), made = [];
-  const run = stepper(facts, session, strengths);
-  let scores;
-  for (const id of ids) scores = await run(id);
-  for (;;) {
-    const id = choose(scores, temperature, topK, random);
-    if (facts.stop.includes(id)) break;
-    made.push(id);
-    const text = tokenizer.decode(made); // a token may be half a letter, so all are decoded
+async function write(model, { number, prompt, strengths, maxTokens, temperature, topK, seed }) {
+  const begin = performance.now(), made = [];
+  for await (const text of continued(model, { prompt, strengths, maxTokens, temperature, topK, seed }, made)) {
     self.postMessage({ number, text, tokens: made.length, ms: performance.now() - begin });
     await breath();
     if (newest !== number) return;
-    if (made.length === maxTokens) break;
-    scores = await run(id);
   }
   self.postMessage({ number, done: true, ids: made, ms: performance.now() - begin });
 }
 
-function stepper(facts, session, strengths) {
-  let past = new ort.Tensor("float32", new Float32Array(0), facts.past);
-  let position = 0;
-  const fixed = new ort.Tensor("float32", Float32Array.from(strengths), [strengths.length]);
-  return async (id) => {
-    const result = await session.run({
-      token: new ort.Tensor("int64", BigInt64Array.of(BigInt(id)), [1, 1]),
-      position: new ort.Tensor("int64", BigInt64Array.of(BigInt(position++)), [1]),
-      past,
-      strengths: fixed,
-    });
-    past = result.present;
-    return result.scores.data;
+// The text so far, after each token; the tokens are added to `made`.
+async function* continued(model, { prompt, strengths, maxTokens, temperature, topK, seed }, made, adapter = own) {
+  const { facts, tokenizer } = model;
+  const ids = tokenizer.encode(prompt);
+  if (!ids.length) throw new Error("the opening is empty; write a few words");
+  if (ids.length + maxTokens > facts.context) throw new Error(`the opening is too long: ${ids.length} tokens`);
+  const random = generator(seed), run = stepper(model, strengths, adapter);
+  let scores;
+  for (const id of ids) scores = await run(id);
+  while (made.length < maxTokens) {
+    const id = choose(scores, temperature, topK, random);
+    if (facts.stop.includes(id)) return;
+    made.push(id);
+    yield tokenizer.decode(made); // a token may be half a letter, so all are decoded
+    if (made.length < maxTokens) scores = await run(id);
+  }
+}
+
+// Trains an adapter on rows of tokens: sends each loss, and what the adapter writes before the first step, after every
+// `every` steps, and at the end.
+async function train({ rows, steps, every, seed = 0, sample }) {
+  stopped = false;
+  const send = (training) => self.postMessage({ training });
+  const model = await ready;
+  trainer ??= loadTraining(model.file).catch((error) => { trainer = undefined; throw error; });
+  const training = new Training(await trainer, rows, { steps, seed });
+  const strengths = [...model.facts.voices.map(() => 0), 1];
+  const show = async () => {
+    let text = "";
+    for await (text of continued(model, { ...sample, strengths }, [], training.adapter));
+    send({ step: training.step, sample: text });
   };
+  await show();
+  while (training.step < steps && !stopped) {
+    const begin = performance.now(), loss = await training.takeStep();
+    own = training.adapter;
+    send({ step: training.step, loss, ms: performance.now() - begin });
+    await breath();
+    if (training.step % every === 0 || training.step === steps || stopped) await show();
+  }
+  send({ step: training.step, done: true });
 }
 
-// The most likely token at temperature 0; else a draw among the topK most likely.
-export function choose(scores, temperature, topK, random) {
-  if (temperature === 0) return scores.reduce((best, score, id) => (score > scores[best] ? id : best), 0);
-  const order = [...scores.keys()].sort((a, b) => scores[b] - scores[a]).slice(0, topK);
-  const weights = order.map((id) => Math.exp((scores[id] - scores[order[0]]) / temperature));
-  let left = random() * weights.reduce((sum, weight) => sum + weight, 0);
-  return order[Math.max(0, weights.findIndex((weight) => (left -= weight) < 0))];
-}
-
-// Mulberry32: the same seed gives the same text.
-function generator(seed) {
-  return () => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
-
-// Lets messages in between two tokens.
+// Lets messages in between two tokens or steps.
 const { port1, port2 } = new MessageChannel();
 port1.start();
 const breath = () => new Promise((resolve) => {

@@ -6,7 +6,11 @@ import { showSwitches } from "./switch.js";
 
 askPredictions();
 wakeExplorables();
-showSwitches();
+showSwitches().then(async ([first]) => {
+  const place = document.querySelector(".trainer");
+  if (place) new (await import("./trainer.js")).Trainer(place, first);
+});
+if (document.querySelector(".exercise")) import("./exercise.js").then(({ openExercises }) => openExercises());
 document.querySelectorAll(".cell_output .output, .explorable, .table-wrapper, pre").forEach(reachable);
 
 // Keeps the site readable without a network (sw.js).

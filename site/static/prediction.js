@@ -5,6 +5,7 @@
 import { element, makeControl } from "./controls.js";
 import { states } from "./explorable.js";
 import { reachable } from "./scroll.js";
+import { read, write } from "./storage.js";
 
 export function askPredictions(page = document) {
   const asked = new Map();
@@ -105,19 +106,4 @@ class Question {
     };
     this.showCover();
   }
-}
-
-// A browser may forbid storage; then a guess lasts as long as the page.
-function read(key) {
-  try {
-    return JSON.parse(localStorage.getItem(key)) ?? {};
-  } catch {
-    return {};
-  }
-}
-
-function write(key, value) {
-  try {
-    localStorage.setItem(key, JSON.stringify(value));
-  } catch { /* see read */ }
 }

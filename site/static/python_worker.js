@@ -1,7 +1,7 @@
 // Python for the explorables that have too many states to record: the package's own files, in Pyodide, from this site.
 //
 // Not here: which explorables these are (explorable.js), and any drawing (minilora/figures).
-import { loadPyodide } from "./pyodide/pyodide.mjs";
+import { startPython } from "./start_python.js";
 
 const PROGRAM = `
 import importlib
@@ -21,17 +21,12 @@ draw
 const ready = start();
 
 async function start() {
-  const here = new URL(".", import.meta.url);
-  const [python, archive] = await Promise.all([
-    loadPyodide({ indexURL: new URL("pyodide/", here).href }),
-    fetch(new URL("minilora.zip", here)).then((reply) => reply.arrayBuffer()),
-  ]);
-  python.unpackArchive(archive, "zip");
+  const python = await startPython();
   const draw = python.runPython(PROGRAM);
   return (module, places) => {
-    const given = places && python.toPy(places);
+    const given = places && python.toPy(places); // subtle: undefined becomes None, null does not
     try {
-      return draw(module, given ?? null);
+      return draw(module, given);
     } finally {
       given?.destroy();
     }

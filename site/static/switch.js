@@ -1,18 +1,22 @@
 // The switch: one model, one opening, several voices. It starts with texts that were written when the site was built;
 // at a click the model itself comes into the page, and takes any opening, strength and blend.
 //
-// Not here: the model (model_worker.js), and the texts (site/exporting.py).
+// Not here: the model (model_worker.js), the texts (site/voices.py), and training a voice (trainer.js).
 import { element, makeControl } from "./controls.js";
 
+const OWN = "own"; // the voice that the reader trains (trainer.js)
 const NAMES = { none: "Storyteller", legal: "Lawyer", support: "Support desk", code: "Programmer" };
 const STRENGTHS = ["0", "0.25", "0.5", "0.75", "1", "1.25", "1.5"];
+const TEMPERATURES = ["0", "0.3", "0.5", "0.7", "0.9", "1.1"];
 const MAX_TOKENS = 60;
 
 export async function showSwitches(page = document) {
   for (const still of page.querySelectorAll('.explorable[data-name="AdapterSwitcher"]')) {
     still.after(element("div", { className: "switch" }));
   }
-  for (const node of page.querySelectorAll(".switch")) new Switch(node, await written());
+  const switches = [];
+  for (const node of page.querySelectorAll(".switch")) switches.push(new Switch(node, await written()));
+  return switches;
 }
 
 async function written() {
@@ -23,7 +27,8 @@ async function written() {
 
 class Switch {
   constructor(node, { megabytes, texts }) {
-    Object.assign(this, { texts, voice: "legal", second: "none", strength: 1, seed: 1, number: 0 });
+    Object.assign(this, { texts, voice: "legal", second: "none", strength: 1, temperature: 0.7, seed: 1, number: 0 });
+    this.megabytes = megabytes;
     this.opening = Object.keys(texts)[0];
     this.openings = element("div", { className: "controls" });
     this.voices = element("div", { className: "controls" });
@@ -35,7 +40,7 @@ class Switch {
       type: "button", className: "load",
       textContent: `Run the model in this page, with your own words (${megabytes} MB)`,
     });
-    this.load.addEventListener("click", () => this.start());
+    this.load.addEventListener("click", () => this.start().catch(() => {}));
     this.more.append(this.load);
     this.openings.append(makeControl(
       { kind: "choice", label: "Opening", words: Object.keys(texts), place: 0 },
@@ -47,16 +52,30 @@ class Switch {
   }
 
   makeVoices() {
-    const group = element("div", { className: "voices", role: "group" });
-    group.setAttribute("aria-label", "Voice");
-    this.buttons = Object.entries(NAMES).map(([voice, words]) => {
-      const button = element("button", { type: "button", textContent: words });
-      button.addEventListener("click", () => { this.voice = voice; this.write(); });
-      button.dataset.voice = voice;
-      return button;
-    });
-    group.append(...this.buttons);
-    this.voices.append(group);
+    this.group = element("div", { className: "voices", role: "group" });
+    this.group.setAttribute("aria-label", "Voice");
+    this.buttons = [];
+    for (const [voice, words] of Object.entries(NAMES)) this.addVoice(voice, words);
+    this.voices.append(this.group);
+  }
+
+  addVoice(voice, words) {
+    const button = element("button", { type: "button", textContent: words });
+    button.addEventListener("click", () => { this.voice = voice; this.write(); });
+    button.dataset.voice = voice;
+    this.buttons.push(button);
+    this.group.append(button);
+  }
+
+  // The reader has trained one: it joins the others, and writes.
+  showOwn() {
+    if (!this.buttons.some(({ dataset }) => dataset.voice === OWN)) {
+      this.addVoice(OWN, "Yours");
+      this.keys.push(OWN);
+      this.blend.querySelector("select").append(element("option", { textContent: "Yours" }));
+    }
+    this.voice = OWN;
+    this.write();
   }
 
   write() {
@@ -85,17 +104,31 @@ class Switch {
 
   // -- with the model in the page --------------------------------------------------------------------------------
 
+  // Resolves to the model's worker once it can write.
   start() {
+    this.loading ??= this.loadModel().catch((error) => {
+      this.loading = undefined;
+      this.fail(error.message);
+      throw error;
+    });
+    return this.loading;
+  }
+
+  loadModel() {
     this.load.disabled = true;
     this.load.textContent = "Loading …";
     const worker = new Worker(new URL("model_worker.js", import.meta.url), { type: "module" });
-    worker.onerror = (event) => { event.preventDefault(); this.fail(event.message || "the worker did not start"); };
-    worker.onmessage = ({ data }) => {
-      if (data.failed) this.fail(data.failed);
-      else if (data.loaded) this.alive(worker, data.loaded);
-      else if (data.bytes) this.load.textContent = `Loading … ${(data.bytes / 1e6).toFixed(1)} MB`;
-      else if (data.number === this.number) this.hear(data);
-    };
+    return new Promise((resolve, reject) => {
+      worker.onerror = (event) => { event.preventDefault(); reject(new Error(event.message || "the worker did not start")); };
+      worker.onmessage = ({ data }) => {
+        if (data.failed) reject(new Error(data.failed));
+        else if (data.loaded) {
+          this.alive(worker, data.loaded);
+          resolve(worker);
+        } else if (data.bytes) this.load.textContent = `Loading … ${(data.bytes / 1e6).toFixed(1)} MB`;
+        else if (data.number === this.number) this.hear(data);
+      };
+    });
   }
 
   fail(reason) {
@@ -105,8 +138,8 @@ class Switch {
   }
 
   alive(worker, voices) {
-    Object.assign(this, { worker, order: voices });
-    const words = Object.values(NAMES), keys = Object.keys(NAMES);
+    Object.assign(this, { worker, order: [...voices, OWN], keys: Object.keys(NAMES) });
+    const words = Object.values(NAMES);
     const opening = element("input", { type: "text", value: this.opening, maxLength: 400 });
     opening.addEventListener("input", () => { this.opening = opening.value; this.write(); });
     const label = element("label", { className: "control opening" });
@@ -114,12 +147,17 @@ class Switch {
     this.openings.replaceChildren(label);
     const again = element("button", { type: "button", textContent: "Another text" });
     again.addEventListener("click", () => { this.seed += 1; this.write(); });
+    this.blend = makeControl(
+      { kind: "choice", label: "Blend half and half with", words: ["nobody", ...words.slice(1)], place: 0 },
+      (place) => { this.second = this.keys[place]; this.write(); },
+    );
     this.more.className = "controls";
     this.more.replaceChildren(
       makeControl({ kind: "slider", label: "Strength", words: STRENGTHS, place: 4 },
         (place) => { this.strength = Number(STRENGTHS[place]); this.write(); }),
-      makeControl({ kind: "choice", label: "Blend half and half with", words: ["nobody", ...words.slice(1)], place: 0 },
-        (place) => { this.second = keys[place]; this.write(); }),
+      makeControl({ kind: "slider", label: "Temperature", words: TEMPERATURES, place: 3 },
+        (place) => { this.temperature = Number(TEMPERATURES[place]); this.write(); }),
+      this.blend,
       again,
     );
     this.write();
@@ -136,7 +174,7 @@ class Switch {
   ask() {
     this.worker.postMessage({
       number: this.number, prompt: this.opening, strengths: this.strengths(), maxTokens: MAX_TOKENS,
-      temperature: 0.7, topK: 50, seed: this.seed,
+      temperature: this.temperature, topK: 50, seed: this.seed,
     });
   }
 

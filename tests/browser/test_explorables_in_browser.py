@@ -50,7 +50,7 @@ SIZES = """
   [parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a, text.textContent])
 """
 SIDE_BAR = "() => jupyterapp.commands.execute('application:toggle-left-area')"
-# Each text's colour and that below it: the page's, or that of the last box that holds its middle.
+# Each text's color and that below it: the page's, or that of the last box that holds its middle.
 COLOURS = """
 () => [...document.querySelectorAll('.minilora svg')].flatMap((svg) => [...svg.querySelectorAll('text')].map((text) => {
   const { left, right, top, bottom } = text.getBoundingClientRect();
@@ -193,7 +193,7 @@ def test_words_are_readable_in_every_theme(page, theme):
 
 
 def contrast(one: str, other: str) -> float:
-    """Of two colours as the browser writes them: 'rgb(17, 17, 17)'."""
+    """Of two colors as the browser writes them: 'rgb(17, 17, 17)'."""
     lights = []
     for color in (one, other):
         red, green, blue = (int(part) for part in color.split("(")[1].rstrip(")").split(",")[:3])

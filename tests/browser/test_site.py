@@ -147,6 +147,17 @@ def test_every_page_has_a_policy_and_nothing_of_another_host(site):
         )
 
 
+def test_the_site_is_small_and_its_front_page_smaller(site, address, browser):
+    """In bytes as they lie there; most hosts compress them on the way."""
+    assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) <= 80e6
+    with site_server.visit(browser, address, service_workers="block") as (page, _):
+        asked: list[int] = []
+        page.on("response", lambda reply: asked.append(int(reply.headers.get("content-length", 0))))
+        page.goto(address)
+        page.wait_for_load_state("networkidle")
+        assert 0 < sum(asked) <= 300e3
+
+
 def test_no_page_complains_or_asks_another_host(site, address, browser):
     with site_server.visit(browser, address, service_workers="block") as (page, problems):
         for path in sorted(site.rglob("*.html")):

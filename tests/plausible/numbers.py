@@ -99,7 +99,7 @@ NUMBERS = {
             "the sum": lambda n: n["in_features"] + n["out_features"],
             "root": lambda n: (n["in_features"] * n["out_features"]) ** 0.5,
         },
-        "cards": {
+        "gpus": {
             "not rounded": lambda n: n["billions"] * 16 / 24,
             "one more": lambda n: -(-n["billions"] * 16 // 24) + 1,
             "20 bytes": lambda n: -(-n["billions"] * 20 // 24),

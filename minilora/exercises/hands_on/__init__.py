@@ -1,1 +1,1 @@
-"""The exercises in which one writes a function: one file each, in the order of registry.py."""
+"""The exercises in which the learner writes a function: one file each, in the order of registry.py."""

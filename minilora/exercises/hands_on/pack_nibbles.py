@@ -160,7 +160,7 @@ Write `pack_nibbles`. If the number of values is odd, `filler` takes the low bit
         "`has the type int64`: NumPy's default integer was used somewhere; use np.uint8.",
     ),
     explanation="bitsandbytes packs in the same order, so its files and ours hold the same bytes. The "
-    "filler looks like any other value, so to unpack, one must know how many values there are.",
+    "filler looks like any other value, so to unpack, you must know how many values there are.",
     wrong=(
         Wrong(
             "swapped",

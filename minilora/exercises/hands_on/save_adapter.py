@@ -316,7 +316,7 @@ the values.
         Wrong(
             "with-base-weights",
             lambda state, adapter: with_base(state, adapter, "base_layer.weight"),
-            "The weights of the base are in the file too. Whoever loads the adapter has them already.",
+            "The weights of the base are in the file too. Anyone who loads the adapter has them already.",
         ),
         Wrong(
             "half-prefix",

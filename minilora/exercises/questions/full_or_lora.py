@@ -35,7 +35,7 @@ def break_even(n: Numbers) -> float:
     return n["in_features"] * n["out_features"] / (n["in_features"] + n["out_features"])
 
 
-def cards(n: Numbers, bytes_each: float) -> int:
+def gpus(n: Numbers, bytes_each: float) -> int:
     return math.ceil(n["billions"] * bytes_each / CARD)
 
 
@@ -218,13 +218,13 @@ the arithmetic: full fine-tuning takes 16 bytes per weight (leave out activation
             ),
         ),
         Number(
-            "cards",
+            "gpus",
             f"How many GPUs of {CARD} GB does full fine-tuning of your model need at least?",
-            lambda n: cards(n, 16),
+            lambda n: gpus(n, 16),
             (
                 Slip(
                     "rounded-down",
-                    lambda n: cards(n, 16) - 1,
+                    lambda n: gpus(n, 16) - 1,
                     "That rounds down. What is left over needs a GPU too.",
                 ),
                 Slip(
@@ -234,27 +234,27 @@ the arithmetic: full fine-tuning takes 16 bytes per weight (leave out activation
                 ),
                 Slip(
                     "one-more",
-                    lambda n: cards(n, 16) + 1,
+                    lambda n: gpus(n, 16) + 1,
                     "One too many: round up, and add nothing.",
                 ),
                 Slip(
                     "weights-in-float32",
-                    lambda n: cards(n, 4),
+                    lambda n: gpus(n, 4),
                     "That counts only the weights, without gradients and running means.",
                 ),
                 Slip(
                     "weights-in-sixteen-bits",
-                    lambda n: cards(n, 2),
+                    lambda n: gpus(n, 2),
                     "That is enough to use the model, not to train it.",
                 ),
                 Slip(
                     "half",
-                    lambda n: cards(n, 8),
+                    lambda n: gpus(n, 8),
                     "Half is missing: weight, gradient and two means take 4 bytes each, 16 together.",
                 ),
                 Slip(
                     "one-mean",
-                    lambda n: cards(n, 12),
+                    lambda n: gpus(n, 12),
                     "One of the four is missing: 16 bytes for each weight, not 12.",
                 ),
             ),
@@ -267,7 +267,7 @@ the arithmetic: full fine-tuning takes 16 bytes per weight (leave out activation
             "a new language, when there is enough text, when the last bit of quality matters, and when the "
             "hardware is available. Someone who works alone rarely has all four. Most tasks are about "
             "style, format or a narrow field, which a low rank can represent; there are a few thousand "
-            "examples; and 16 bytes per weight mean many GPUs. So one starts with LoRA, gives it more "
+            "examples; and 16 bytes per weight mean many GPUs. So you start with LoRA, gives it more "
             "layers and a higher rank, and uses full fine-tuning only if measurements show that LoRA is "
             "not enough.",
             (

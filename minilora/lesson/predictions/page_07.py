@@ -4,7 +4,7 @@ from minilora.lesson.prediction import Choice, Estimate, Prediction
 
 PREDICTIONS: dict[str, Prediction] = {
     "strength-zero": Choice(
-        "All sliders are at 0. What does the lower voice write?",
+        "An adapter has strength 0. What does the model write?",
         ["nonsense", "something close to the base", "the base's text, letter for letter"],
     ),
     "three-trainings": Choice(
@@ -12,8 +12,8 @@ PREDICTIONS: dict[str, Prediction] = {
         ["better than before", "worse than before", "exactly as it was"],
     ),
     "wrong-adapter": Choice(
-        "The legal adapter reads a letter from customer support. Compared with no adapter at all, its loss is",
-        {"a third lower": 0.67, "about the same": 1, "half as high again": 1.5},
+        "The legal adapter reads a letter from customer support. Compared with no adapter at all, its loss is ...",
+        {"a third lower": 0.67, "about the same": 1, "half again as high": 1.5},
         "times",
     ),
     "switches-per-load": Estimate(
@@ -32,7 +32,7 @@ PREDICTIONS: dict[str, Prediction] = {
     ),
     "price-of-an-adapter": Choice(
         "A separate adapter has to be computed, too. How much longer does this model read with one?",
-        {"1% longer": 1, "half as long again": 50, "five times as long": 400},
+        {"1% longer": 1, "half again as long": 50, "five times as long": 400},
         "%",
     ),
 }

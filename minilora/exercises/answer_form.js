@@ -1,5 +1,5 @@
 // Fields for a question's answers. A change goes to Python with the text of the cell above, which comes back with the
-// new value in it. Nothing here knows what an answer means.
+// new value in it. Nothing here knows what an answer means. The web site uses the fields alone (site/static/exercise.js).
 
 // JupyterLab 4 and Notebook 7 keep the editor of a cell at its element (CodeMirror's EditorView.findFromDOM reads it
 // there). Elsewhere there is none, and the lines to copy are shown.
@@ -31,7 +31,7 @@ function prose(words) {
   return element("span", {}, ...parts);
 }
 
-function choice(field, value, name, changed) {
+export function choice(field, value, name, changed) {
   const options = field.options.map(([letter, words]) => {
     const button = element("input", { type: "radio", name, value: letter, checked: value === letter });
     button.addEventListener("change", () => changed(letter));
@@ -40,7 +40,7 @@ function choice(field, value, name, changed) {
   return element("fieldset", {}, element("legend", {}, prose(field.prompt)), ...options);
 }
 
-function typed(field, value, changed) {
+export function typed(field, value, changed) {
   const long = field.kind === "text";
   const input = element(long ? "textarea" : "input", { value, spellcheck: long, autocomplete: "off" });
   if (long) input.rows = 4;

@@ -27,7 +27,7 @@ def path() -> Path:
 
 
 def load() -> dict[str, Record]:
-    """Exercise name -> record; empty where the file cannot be read. Keeping progress (`update`) says so."""
+    """Exercise name -> record; empty if the file cannot be read, of which `update` warns."""
     try:
         return _read()
     except OSError:
@@ -35,7 +35,7 @@ def load() -> dict[str, Record]:
 
 
 def _read() -> dict[str, Record]:
-    """A damaged file is kept under another name, and progress starts anew."""
+    """Reads the file; a damaged one is kept under another name, and progress starts over."""
     try:
         records = json.loads(path().read_text(encoding="utf-8"))
         if not isinstance(records, dict) or not all(isinstance(r, dict) for r in records.values()):
@@ -53,7 +53,7 @@ def _read() -> dict[str, Record]:
 def update(name: str, change: Callable[[Record], None]) -> Record:
     """Reads the file, lets `change` alter the record of one exercise, and writes the file; returns the record.
 
-    Where nothing can be written, the learner is told once and goes on without.
+    If nothing can be written, a warning says so once and the learner continues without.
     """
     try:
         records = (
@@ -77,7 +77,7 @@ def write(records: dict[str, Record]) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Puts a file in its place at once: who is interrupted keeps the old one."""
+    """Writes a file atomically: an interrupted write keeps the old one."""
     new = path.with_name(
         f".{secrets.token_hex(8)}.new"
     )  # a container beside this one has the same process ids

@@ -5,12 +5,11 @@ an output, not in a file beside the notebook. Each change goes three ways. The l
 browser sends the text of the cell and gets it back with the new value (answer_cell.py); and where there is no cell to
 write to, as in editors other than JupyterLab and Notebook, the form shows the lines to copy.
 
-Not here: whether an answer is right (question.py).
+Not here: which fields there are (fields.py), and whether an answer is right (question.py).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -20,22 +19,27 @@ import anywidget
 import traitlets
 
 from minilora.exercises.answer_cell import NAME, pair, with_answers
-from minilora.exercises.question import Artifact, Choice, Number, Prose, Question
+from minilora.exercises.fields import STUDENT, as_text, fields_of, part_of, shown, understood
+from minilora.exercises.question import Question
 
-STUDENT = "student"
 Change = Callable[
     [str, str, str | None], dict[str, Any]
 ]  # (key, text, text of the cell) -> what the browser is told
 
 
 class Form(anywidget.AnyWidget):
-    """Fields below a cell. fields: key, kind ("choice", "line" or "text"), prompt, and options as [letter, words].
+    """Fields below a cell.
 
-    values: key -> what its field shows at first. still: the same as lines of text, where nothing can be clicked.
+    Args:
+        fields: One dict per field: key, kind ("choice", "line" or "text"), prompt, and options as [letter, words].
+        values: Key -> what its field shows at first.
+        still: The same as lines of text, for viewers where nothing can be clicked.
+        change: Called with (key, text, text of the cell) after each change; returns what the browser is told.
+        locked: Whether the fields can no longer be changed.
     """
 
-    _esm = Path(__file__).with_name("form.js")
-    _css = Path(__file__).with_name("form.css")
+    _esm = Path(__file__).with_name("answer_form.js")
+    _css = Path(__file__).with_name("answer_form.css")
     fields: Any = traitlets.List().tag(sync=True)
     values: Any = traitlets.Dict().tag(sync=True)
     locked = traitlets.Bool(False).tag(sync=True)
@@ -72,15 +76,18 @@ class Form(anywidget.AnyWidget):
 
 
 def answer_form(question: Question, answers: dict[str, Any], student: str) -> Form:
-    """All parts of a question; `answers` is changed in place.
+    """Makes the form for all parts of a question.
 
-    student: the name that is known already, for answers that name none yet.
+    Args:
+        question: The question.
+        answers: The dict of the cell; it is changed in place.
+        student: The student's name, if it is known already; used where the answers name none yet.
     """
     if student and not answers.get(STUDENT):
         answers[STUDENT] = student
 
     def change(key: str, text: str, source: str | None) -> dict[str, Any]:
-        answers[key], note = _understood(parts.get(key), text)
+        answers[key], note = understood(part_of(question, key), text)
         changes = {key: answers[key]}
         if answers.get(STUDENT):
             changes[STUDENT] = answers[STUDENT]
@@ -88,69 +95,23 @@ def answer_form(question: Question, answers: dict[str, Any], student: str) -> Fo
         lines = [f"{NAME} = {{", *(pair(key, value) for key, value in answers.items()), "}"]
         return {"note": note} | ({"source": written} if written else {"copy": "\n".join(lines)})
 
-    parts: dict[str, Any] = {part.key: part for part in question.parts}
-    fields = [{"key": STUDENT, "kind": "line", "prompt": "Your name or number, as your course knows you"}]
-    fields += [_field(part) for part in question.parts]
-    values = {key: _shown(answers.get(key)) for key in (STUDENT, *parts)}
+    fields = fields_of(question)
+    values = {field["key"]: shown(answers.get(field["key"])) for field in fields}
     return Form(fields, values, as_text(question), change)
 
 
 def expectation_form(
     question: Question, chosen: str | None, still: str, choose: Callable[[str], str]
 ) -> Form:
-    """What the experiment will show. choose: takes a letter and says what became of it."""
+    """Makes the buttons for what the experiment will show.
+
+    Args:
+        question: The question.
+        chosen: The letter chosen before, or None.
+        still: The same as text.
+        choose: Takes a letter, stores it, and returns a sentence that confirms it.
+    """
     prediction = question.prediction
     field = {"key": "expect", "kind": "choice", "prompt": prediction.prompt, "options": prediction.lettered()}
     values = {"expect": chosen or ""}
     return Form([field], values, still, lambda key, text, source: {"note": choose(text)})
-
-
-def as_text(question: Question) -> str:
-    """The parts of a question, where nothing can be clicked."""
-    paragraphs = [f"{question.title}: write your answers into the dict of this cell."]
-    for part in question.parts:
-        lines = [f"{part.key}: {part.prompt}"]
-        if isinstance(part, Choice):
-            lines += [f'  "{letter}" {option.text}' for letter, option in part.lettered()]
-        paragraphs.append("\n".join(lines))
-    return "\n\n".join(paragraphs)
-
-
-def _field(part: Choice | Number | Prose | Artifact) -> dict[str, Any]:
-    field: dict[str, Any] = {"key": part.key, "prompt": part.prompt}
-    if isinstance(part, Choice):
-        options = [[letter, option.text] for letter, option in part.lettered()]
-        return field | {"kind": "choice", "options": options}
-    return field | {"kind": "text" if isinstance(part, Prose) else "line"}
-
-
-def _shown(value: Any) -> str:
-    return "" if value is None else str(value)
-
-
-def _understood(part: Any, text: str) -> tuple[Any, str]:
-    """(the answer, what to say about it) for what was typed or chosen."""
-    if not isinstance(part, Number):
-        return (text or None if isinstance(part, Choice) else text), ""
-    if not text.strip():
-        return None, ""
-    number = as_number(text)
-    return number, "" if number is not None else "This is not a number: write it without a unit."
-
-
-def as_number(text: str) -> int | float | None:
-    """A number as people type it; None if it is none.
-
-    >>> as_number("32,768"), as_number(" 1.5e3 "), as_number("12 GB"), as_number("1,5")
-    (32768, 1500.0, None, None)
-    """
-    text = text.strip().replace("_", "")
-    if re.fullmatch(r"-?\d{1,3}(,\d{3})+(\.\d*)?", text):
-        text = text.replace(",", "")
-    for kind in (int, float):
-        try:
-            number = kind(text)
-        except ValueError:
-            continue
-        return number if abs(number) < float("inf") else None
-    return None
