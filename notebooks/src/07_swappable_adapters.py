@@ -233,9 +233,10 @@ show_table(["", "ms"], [[name, f"{1e3 * value:.1f}"] for name, value in seconds.
 reveal("price-of-an-adapter", max(0.1, 100 * (seconds["separate adapter"] / seconds["base"] - 1)))
 
 # %% [markdown]
-# By the arithmetic above it should be a few percent. On most computers it is much more, because many small products keep a
-# processor less busy than one large one. (On a busy computer the measurement is rough; run the cell again.) On a GPU the
-# gap is wider still, and servers have special routines that compute the thin products of all rows together.
+# By such arithmetic it should be a few percent in this small model. On most computers it is much more, because many small
+# products keep a processor less busy than one large one. (On a busy computer the measurement is rough; run the cell
+# again.) On a GPU the gap is wider still, and servers have special routines that compute the thin products of all rows
+# together.
 #
 # **Merging** removes the price: W + α/r · B·A is computed once, for each layer, and used in W's place.
 
