@@ -92,7 +92,7 @@ def made_by(program: str, target: Path, last: str = "") -> Path:
     """Runs site/PROGRAM.py, which writes the target (`last` is its last file), unless it would do the same again."""
     parts = [
         ROOT / "site" / f"{program}.py",
-        *(ROOT / "minilora" / name for name in ("gpt.py", "generation.py")),
+        *(ROOT / "minilora" / name for name in ("gpt.py", "gpt_config.py", "generation.py")),
     ]
     for folder in ("lora", "assets/tiny-gpt", "assets/adapters"):
         parts += [path for path in sorted((ROOT / "minilora" / folder).rglob("*")) if path.is_file()]

@@ -23,17 +23,8 @@ from minilora.exercises.judging import (
 )
 from minilora.exercises.notebook import check
 from minilora.exercises.progress import load
-from minilora.exercises.question import (
-    BEGIN,
-    END,
-    EXAMPLE_STUDENT,
-    Artifact,
-    Choice,
-    Number,
-    Prose,
-    judge_answers,
-    whose_answers,
-)
+from minilora.exercises.question import BEGIN, END, EXAMPLE_STUDENT, judge_answers, whose_answers
+from minilora.exercises.question_parts import Artifact, Choice, Number, Prose
 from minilora.exercises.questions.run_a_finetune import _shipped_as
 from minilora.exercises.registry import QUESTIONS, get
 from minilora.memory import plan_memory

@@ -21,16 +21,7 @@ What they work on: registry.py lists the exercises, each one file. How they deci
 grader uses too.
 """
 
-from minilora.exercises.notebook import (
-    check,
-    expect,
-    experiment,
-    form,
-    hint,
-    numbers,
-    progress,
-    rate,
-    solution,
-)
+from minilora.exercises.notebook import check, hint, progress, solution
+from minilora.exercises.notebook_questions import expect, experiment, form, numbers, rate
 
 __all__ = ["check", "expect", "experiment", "form", "hint", "numbers", "progress", "rate", "solution"]

@@ -1,6 +1,6 @@
 """The text of a question's answer cell: a dict of plain data, which a form may change and a grader reads.
 
-Not here: the form (form.py), and whether an answer is right (question.py).
+Not here: the form (answer_form.py), and whether an answer is right (question.py).
 """
 
 from __future__ import annotations

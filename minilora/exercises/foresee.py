@@ -1,7 +1,7 @@
 """Which answers a grader will not be able to read: those that need the learner's own machine.
 
-A grader runs the notebook again, without the learner's files and without minilora's models. So `check` looks at how each
-answer was computed, as far as the cells show it, and warns before anything is handed in.
+A grader runs the notebook again, without the learner's files and without minilora's models. So `check` looks at how
+each answer was computed, as far as the cells show it, and warns before anything is handed in.
 
 Not here: reading answers (minilora/grading/answers.py).
 """

@@ -4,7 +4,8 @@
     chart.sentence  # what it shows, in words
 
 As the last line of a cell a chart shows itself. All are built without pyplot, so nothing stays open behind them, and
-they draw on a white card of their own, alike in a light and a dark notebook. Not here: pictures that follow controls (the explorables).
+they draw on a white card of their own, alike in a light and a dark notebook.
+Not here: pictures that follow controls (the explorables).
 """
 
 from __future__ import annotations

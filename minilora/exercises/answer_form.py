@@ -20,7 +20,8 @@ import anywidget
 import traitlets
 
 from minilora.exercises.answer_cell import NAME, pair, with_answers
-from minilora.exercises.question import Artifact, Choice, Number, Prose, Question
+from minilora.exercises.question import Question
+from minilora.exercises.question_parts import Artifact, Choice, Number, Prose
 
 STUDENT = "student"
 Change = Callable[
