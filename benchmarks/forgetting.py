@@ -18,7 +18,7 @@ from page_parts import table, this_machine, versions
 
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, evaluate, style_corpus
 from minilora.lesson.stories import held_out_story
-from minilora.training.datasets import STYLES
+from minilora.training.corpora import STYLES
 
 METHODS = ("LoRA", "full")  # each at Trainer's own learning rate for it, the best in results/rates_sweep.json
 STEPS, LENGTH, SEED = 40, 64, 0

@@ -26,7 +26,7 @@ from page_parts import table, versions
 
 from minilora import GPT
 from minilora.lora import LoraModel
-from minilora.training.datasets import STYLES
+from minilora.training.corpora import STYLES
 
 PROMPTS = (
     "Once upon a time there was a little red hen",

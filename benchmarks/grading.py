@@ -35,7 +35,8 @@ from page_parts import table, this_machine, versions  # noqa: E402
 
 from minilora.exercises import registry  # noqa: E402
 from minilora.exercises.exercise import STUB, Exercise  # noqa: E402
-from minilora.exercises.question import Choice, Number, Question  # noqa: E402
+from minilora.exercises.question import Question  # noqa: E402
+from minilora.exercises.question_parts import Choice, Number  # noqa: E402
 from minilora.grading.counted import choose_exercises  # noqa: E402
 from minilora.grading.marks import Course  # noqa: E402
 

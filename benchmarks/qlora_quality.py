@@ -22,9 +22,11 @@ from torch import nn
 
 from minilora.gpt import GPT
 from minilora.lora import LoraConfig, add_lora
-from minilora.quantization.linear4bit import Linear4bit, quantize_model
+from minilora.quantization.linear4bit import Linear4bit
+from minilora.quantization.model import quantize_model
 from minilora.training import Trainer, evaluate
-from minilora.training.datasets import TokenData, encode_text, style_corpus
+from minilora.training.corpora import style_corpus
+from minilora.training.datasets import TokenData, encode_text
 
 Scheme = tuple[
     str, int | None, bool

@@ -24,7 +24,7 @@ from side_by_side import compare
 from minilora.gpt import GPT
 from minilora.lora import LoraConfig, add_lora
 from minilora.quantization import blockwise, cpu, quantize_4bit
-from minilora.quantization.linear4bit import quantize_model
+from minilora.quantization.model import quantize_model
 
 Timing = tuple[float, float, list[float]]
 

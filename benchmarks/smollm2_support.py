@@ -27,7 +27,7 @@ from page_parts import table, versions
 from minilora.commands.generate import Settings, generate
 from minilora.files.fetch import fetch
 from minilora.finetune import FinetuneSettings, Report, finetune
-from minilora.training.datasets import support_chat
+from minilora.training.corpora import support_chat
 
 MODEL = "smollm2-135m-instruct"
 METHODS = ("lora", "qlora")

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, quantize_model, style_corpus
-from minilora.training.datasets import STYLES
+from minilora.training.corpora import STYLES
 
 RATES = {"full": 5e-4, "LoRA": 5e-3, "QLoRA": 5e-3}
 CONFIG = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")

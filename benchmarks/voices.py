@@ -37,7 +37,7 @@ from page_parts import table, this_machine, versions
 
 from minilora import GPT, LoraConfig, Trainer, add_lora, encode_text, style_corpus
 from minilora.lora import LoraModel
-from minilora.training.datasets import STYLES
+from minilora.training.corpora import STYLES
 
 HERE = Path(__file__).parent
 STORY_WORDS = HERE / "story_words.json.gz"

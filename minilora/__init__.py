@@ -13,7 +13,7 @@ from minilora._lazy import lazy_names
 
 if TYPE_CHECKING:  # the same names once more, for editors and type checkers
     from minilora.gpt import GPT as GPT
-    from minilora.gpt import GPTConfig as GPTConfig
+    from minilora.gpt_config import GPTConfig as GPTConfig
     from minilora.lora import LoraConfig as LoraConfig
     from minilora.lora import LoraLinear as LoraLinear
     from minilora.lora import LoraModel as LoraModel
@@ -38,7 +38,8 @@ __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "gpt": ["GPT", "GPTConfig"],
+        "gpt": ["GPT"],
+        "gpt_config": ["GPTConfig"],
         "lora": ["LoraConfig", "LoraLinear", "LoraModel", "add_lora"],
         "quantization": ["Linear4bit", "quantize_4bit", "quantize_model"],
         "training": [

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from minilora.gpt import GPTConfig
+    from minilora.gpt_config import GPTConfig
 
 
 # Where a checkpoint names none: GPT-2's and Qwen's, ChatML's, Llama 2's, Llama 3's.

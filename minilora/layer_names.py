@@ -1,7 +1,7 @@
 """The words that name a model's layers: "q_proj", "attention", "all-linear", and what counts as its output layer.
 
 It works on names, and on any model's modules without importing torch, so that the memory planner can use it in a
-browser. Not here: which kinds of layers can be adapted or quantized (lora/targets.py, linear4bit.py).
+browser. Not here: which kinds of layers can be adapted or quantized (lora/targets.py, quantization/model.py).
 """
 
 from __future__ import annotations

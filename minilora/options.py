@@ -60,7 +60,7 @@ def option(
     """Declares an option as the field of a subclass of `Options`.
 
     Args:
-        default: Its value if it is not given, or REQUIRED.
+        default: Its value if it is not given, or REQUIRED. A bool starts as False, and its flag turns it on.
         group: The heading in `--help` under which it stands.
         help: What it does. The default is added to it, unless the text names one.
         choices: The values that are allowed.

@@ -151,6 +151,7 @@ def made_by(program: str, target: Path, last: str = "", *inputs: Path) -> Path:
             ROOT / "minilora" / name
             for name in (
                 "gpt.py",
+                "gpt_config.py",
                 "generation.py",
                 "training/loss.py",
                 "files/adapter_files.py",

@@ -26,17 +26,29 @@ STILL = re.compile(r'<img src="data:image/svg\+xml;base64,([^"]+)"[^>]*>')
 ELSEWHERE = {"explorables": "docs", "00_numpy": "exercises"}  # executed pages that lie in other folders
 # What the API reference shows, by the page it is on.
 API = {
-    "model": ["gpt", "generation"],
+    "model": ["gpt", "gpt_config", "generation"],
     "lora": [
         "lora.layer",
+        "lora.config",
         "lora.model",
         "lora.targets",
         "lora.merging",
         "lora.combining",
         "lora.mixed_batch",
     ],
-    "quantization": ["quantization.blockwise", "quantization.linear4bit", "quantization.bnb_format"],
-    "training": ["training.trainer", "training.loss", "training.datasets", "training.chat"],
+    "quantization": [
+        "quantization.blockwise",
+        "quantization.linear4bit",
+        "quantization.model",
+        "quantization.bnb_format",
+    ],
+    "training": [
+        "training.trainer",
+        "training.loss",
+        "training.datasets",
+        "training.corpora",
+        "training.chat",
+    ],
     "memory": ["memory.plan", "memory.activations", "memory.measure", "memory.catalog"],
     "reference": ["reference.lora", "reference.quantization"],
     "files": ["files.adapter_files", "files.checkpoints", "files.fetch"],

@@ -6,7 +6,7 @@ import pytest
 
 from minilora.exercises import expect, experiment, form
 from minilora.exercises.answer_cell import with_answers
-from minilora.exercises.question import Artifact, Choice, Number, Prose
+from minilora.exercises.question_parts import Artifact, Choice, Number, Prose
 from minilora.exercises.records import load
 from minilora.exercises.registry import QUESTIONS, get
 from minilora.grading.grade import grade
@@ -50,6 +50,14 @@ def filled(question, source, texts):
 
 def typed(question):
     return {key: str(value) for key, value in question.solved("ada").items() if key not in question.settings}
+
+
+def test_the_first_cell_can_run_again_after_a_form_was_shown():
+    """A module of that name, imported when the first form is made, would take the function's place."""
+    form(QUESTION.name, {})
+    from minilora.exercises import form as again
+
+    assert again is form
 
 
 @each

@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import build_corpora  # noqa: E402
 import grammar  # noqa: E402
 
-from minilora.training.datasets import style_corpus, support_chat  # noqa: E402
+from minilora.training.corpora import style_corpus, support_chat  # noqa: E402
 
 STYLES = build_corpora.STYLES
 GRAMMARS = [build_corpora.GRAMMARS / f"{name}.json" for name in (*STYLES, "support_chat")]

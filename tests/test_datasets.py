@@ -10,17 +10,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from minilora.training import chat
-from minilora.training.datasets import (
-    IGNORE,
-    STYLES,
-    TokenData,
-    encode_chat,
-    encode_text,
-    load_jsonl,
-    load_text,
-    style_corpus,
-    support_chat,
-)
+from minilora.training.corpora import STYLES, style_corpus, support_chat
+from minilora.training.datasets import IGNORE, TokenData, encode_chat, encode_text, load_jsonl, load_text
 from tests.helpers import peer
 
 CHAT_MARKS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -379,6 +370,7 @@ def test_more_documents_than_there_are_is_an_error(count):
 def test_support_conversations_are_distinct_and_survive_a_file(tmp_path):
     examples = support_chat()
     assert len({json.dumps(example) for example in examples}) == len(examples) == 400
+    examples = examples[::10]  # of every kind; encoding is the slow part
     path = tmp_path / "support.jsonl"
     path.write_text("".join(json.dumps(example) + "\n" for example in examples), encoding="utf-8")
     data = load_jsonl(path, CHAT_TOKENIZER, sequence_length=512)

@@ -14,7 +14,8 @@ import pytest
 from minilora.exercises import registry
 from minilora.exercises.exercise import BEGIN, END, Exercise
 from minilora.exercises.learner_side import is_stub
-from minilora.exercises.question import Choice, Question
+from minilora.exercises.question import Question
+from minilora.exercises.question_parts import Choice
 from tests.helpers import jupyter_apart
 
 ROOT = Path(__file__).parents[1]

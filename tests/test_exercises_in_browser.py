@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from minilora.exercises import registry
-from minilora.exercises.question import Choice
+from minilora.exercises.question_parts import Choice
 from minilora.grading.grade import grade
 from minilora.grading.marks import Course
 from minilora.grading.submission import Submission, read_notebook

@@ -35,12 +35,10 @@ ALPHA_ONLY = merge_that("return W + alpha * (B @ A)")
 NOWHERE = Sandbox("plain", python="no-such-python")  # nothing can be graded in it
 
 
-@pytest.fixture
-def classroom(tmp_path, monkeypatch) -> Path:
+@pytest.fixture(scope="module")
+def handed_in(tmp_path_factory) -> Path:
     """Six submissions: right, wrong twice, deadly, in a zip, broken."""
-    monkeypatch.setenv(results.SECRET_VARIABLE, COURSE.secret.decode())
-    folder = tmp_path / "class"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("handed-in")
     (folder / "ada.ipynb").write_bytes(as_notebook(GOOD, ALSO_GOOD))
     (folder / "bob.ipynb").write_bytes(as_notebook(ALPHA_ONLY, ALSO_GOOD))
     (folder / "cyn").mkdir()
@@ -53,6 +51,20 @@ def classroom(tmp_path, monkeypatch) -> Path:
     return folder
 
 
+@pytest.fixture
+def classroom(handed_in, tmp_path, monkeypatch) -> Path:
+    """A copy of them, which a test may change."""
+    monkeypatch.setenv(results.SECRET_VARIABLE, COURSE.secret.decode())
+    return shutil.copytree(handed_in, tmp_path / "class")
+
+
+@pytest.fixture(scope="module")
+def graded(handed_in, tmp_path_factory):
+    """Their results, and the folder that keeps them; graded once, since each submission starts a process."""
+    kept = tmp_path_factory.mktemp("graded") / "marks"
+    return grade_all(entries(handed_in), COURSE, choose(), kept, workers=1), kept
+
+
 SCORES = {"ada": 3, "bob": 1, "cyn": 0, "dan": 3, "eve": 3, "fay": 0}
 
 
@@ -60,9 +72,8 @@ def scores(found):
     return {result["student"]: result["score"] for result in found}
 
 
-def test_every_submission_gets_its_result_and_none_is_graded_twice(classroom, tmp_path, monkeypatch):
-    kept = tmp_path / "marks"
-    found = grade_all(entries(classroom), COURSE, choose(), kept, workers=1)
+def test_every_submission_gets_its_result_and_none_is_graded_twice(classroom, graded, tmp_path):
+    found, kept = graded[0], shutil.copytree(graded[1], tmp_path / "marks")
     assert scores(found) == SCORES
     before = {path.name: path.read_bytes() for path in kept.iterdir()}
     assert len(before) == 6
@@ -75,11 +86,13 @@ def test_every_submission_gets_its_result_and_none_is_graded_twice(classroom, tm
 
 
 def test_a_failure_is_kept_for_no_one_and_tried_again(classroom, tmp_path):
-    (classroom / "fay.ipynb").unlink()  # it holds nothing to run
+    for name in ("dan.ipynb", "eve.zip", "fay.ipynb"):  # the first two submissions tell enough
+        (classroom / name).unlink()
+    shutil.rmtree(classroom / "cyn")
     found = grade_all(entries(classroom), COURSE, NOWHERE, tmp_path / "marks", workers=1)
     assert {result["status"] for result in found} == {FAILED}
     assert {result["score"] for result in found} == {None}
-    expected = {student: score for student, score in SCORES.items() if student != "fay"}
+    expected = {student: SCORES[student] for student in ("ada", "bob")}
     assert scores(grade_all(entries(classroom), COURSE, choose(), tmp_path / "marks", workers=1)) == expected
 
 
@@ -111,8 +124,8 @@ def test_a_killed_grader_leaves_whole_results_and_the_next_run_finishes(classroo
     assert scores(json.loads(p.read_text(encoding="utf-8")) for p in kept.glob("*.json")) == SCORES
 
 
-def test_the_report_names_the_mistake_and_who_to_look_at(classroom):
-    counted = report.of_class(grade_all(entries(classroom), COURSE, choose(), workers=1))
+def test_the_report_names_the_mistake_and_who_to_look_at(graded):
+    counted = report.of_class(graded[0])
     text = report.as_markdown(counted)
     assert "6 submissions, 5 graded" in text
     sentence = next(wrong.sentence for wrong in registry.get("merge").wrong if wrong.key == "alpha-only")
@@ -213,11 +226,13 @@ def test_a_table_that_cannot_be_filled_is_refused():
             lms.fill_marks(table, "Identifier", "Grade", {"x": 1})
 
 
-def test_only_real_marks_are_filled_in(classroom, tmp_path, capsys):
+def test_only_real_marks_are_filled_in(classroom, graded, tmp_path, capsys):
+    kept = shutil.copytree(graded[1], tmp_path / "marks")
     table, out = tmp_path / "export.csv", tmp_path / "filled.csv"
     table.write_bytes(b"id,mark\nada,\nfay,\nzoe,\n")
     asked = ["grade", str(classroom), "--exercises", *NAMES, "--workers", "1", "--fill", str(table)]
-    assert cli.main([*asked, "--id-column", "id", "--mark-column", "mark", "--output", str(out)]) == 0
+    asked += ["--results", str(kept), "--id-column", "id", "--mark-column", "mark", "--output", str(out)]
+    assert cli.main(asked) == 0
     assert out.read_bytes() == b"id,mark\nada,3\nfay,\nzoe,\n"
     said = capsys.readouterr().err
     assert f"4 have a mark, and no row in {table}: bob, cyn, dan, eve" in said

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 
 import pytest
 
@@ -17,6 +18,7 @@ PARTS = [part.key for part in QUESTION.prose]
 MOST, BOTH, FIRST = QUESTION.points, QUESTION.prose_points, QUESTION.prose[0].points
 EVIL = "=HYPERLINK('x') is what a spreadsheet would run, so it must not stand at the front of a field, or must it?"
 LONG = 'Größe; "quoted", and\nanother line, ' + "with many words " * 5
+SECRET = "a secret of thirty-two bytes ..."
 
 
 def answered(student, **texts):
@@ -24,17 +26,31 @@ def answered(student, **texts):
     return as_notebook(f"answers = {answers!r}")
 
 
-@pytest.fixture
-def classroom(tmp_path, monkeypatch):
-    """Ada wrote both texts, Bob one with umlauts, quotes and lines, Cyn none, and Dan's begins like a formula."""
-    monkeypatch.setenv(results.SECRET_VARIABLE, "a secret of thirty-two bytes ...")
-    folder = tmp_path / "class"
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory):
+    """A class that is graded once, and the sheet of its texts.
+
+    Ada wrote both texts, Bob one with umlauts, quotes and lines, Cyn none, and Dan's begins like a formula.
+    """
+    home = tmp_path_factory.mktemp("graded")
+    folder = home / "class"
     folder.mkdir()
     (folder / "ada.ipynb").write_bytes(answered("ada"))
     (folder / "bob.ipynb").write_bytes(answered("bob", **{PARTS[0]: LONG, PARTS[1]: ""}))
     (folder / "cyn.ipynb").write_bytes(answered("cyn", **dict.fromkeys(PARTS, "")))
     (folder / "dan.ipynb").write_bytes(answered("dan", **{PARTS[0]: EVIL, PARTS[1]: ""}))
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(results.SECRET_VARIABLE, SECRET)
+        assert grade(folder, "--export-written", home / "to-mark.csv") == 0
+    return home
+
+
+@pytest.fixture
+def classroom(graded, tmp_path, monkeypatch):
+    """A copy of it, which a test may change."""
+    monkeypatch.setenv(results.SECRET_VARIABLE, SECRET)
+    shutil.copytree(graded, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "class"
 
 
 def grade(classroom, *more):
@@ -56,11 +72,8 @@ def as_csv(rows, delimiter=",", encoding="utf-8-sig"):
 
 
 @pytest.fixture
-def sheet(classroom, capsys):
-    path = classroom.parent / "to-mark.csv"
-    assert grade(classroom, "--export-written", path) == 0
-    capsys.readouterr()
-    return path
+def sheet(classroom):
+    return classroom.parent / "to-mark.csv"
 
 
 def filled(sheet, mark="", comment="good"):

@@ -15,13 +15,14 @@ from tests.helpers import counting_rows, randomize_adapter, small_gpt
 ROOT = Path(__file__).parents[1]
 
 
-def test_a_layer_is_seen_as_it_computes():
-    model = add_lora(
-        GPT.from_pretrained("tiny-gpt"), LoraConfig(r=2, lora_alpha=6, target_modules=["q_proj"])
-    )
+@pytest.mark.parametrize(("use_rslora", "scaling"), [(False, 3), (True, 6 / 2**0.5)])
+def test_a_layer_is_seen_as_it_computes(use_rslora, scaling):
+    config = LoraConfig(r=2, lora_alpha=6, use_rslora=use_rslora, target_modules=["q_proj"])
+    model = add_lora(GPT.from_pretrained("tiny-gpt"), config)
     randomize_adapter(model, "default", scale=0.05)
     layer = layers.look_into(model, "model.layers.4.self_attn.q_proj", "The Buyer pays")
-    ours = by_hand.forward(layer.x, layer.W, layer.A, layer.B, scaling=3)
+    assert layer.alpha / len(layer.A) == pytest.approx(scaling)
+    ours = by_hand.forward(layer.x, layer.W, layer.A, layer.B, scaling)
     assert np.abs(ours - layer.y).max() < 1e-9  # both in double precision
     assert layer.y.shape[1] == 256
     assert layer.word in "The Buyer pays"

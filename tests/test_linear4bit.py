@@ -16,7 +16,8 @@ from torch import nn
 from minilora.lora import LoraConfig, add_lora
 from minilora.lora.merging import merged_weight
 from minilora.quantization import CODES, quantize_4bit, tables
-from minilora.quantization.linear4bit import Linear4bit, quantize_model
+from minilora.quantization.linear4bit import Linear4bit
+from minilora.quantization.model import quantize_model
 from tests.helpers import randomize_adapter, small_gpt
 
 FORMS = [(code, dq) for code in CODES for dq in (False, True)]

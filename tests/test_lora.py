@@ -10,7 +10,7 @@ from torch import nn
 from minilora.lora import LoraConfig, LoraLinear, LoraModel, add_lora, base_fingerprint, find_targets
 from minilora.lora.combining import delta_weight
 from minilora.lora.layer import ActiveAdapters
-from minilora.quantization.linear4bit import quantize_model
+from minilora.quantization.model import quantize_model
 from tests.helpers import peer, randomize_adapter, small_gpt
 
 peft, transformers = peer("peft"), peer("transformers")

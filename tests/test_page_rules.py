@@ -18,24 +18,9 @@ from minilora.lesson.predictions import PAGES as DECLARED
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-REWRITTEN: list[str] = [
-    "00",
-    "01",
-    "02",
-    "03",
-    "04",
-    "05",
-    "06",
-    "07",
-    "08",
-    "09",
-]  # the numbers of pages that keep all rules, to become all ten
 MOST_LINES = 12
 
 every_page = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-rewritten_page = pytest.mark.parametrize(
-    "path", [path for path in NOTEBOOKS if path.stem[:2] in REWRITTEN], ids=lambda path: path.stem
-)
 
 
 def cells(path: Path, kind: str) -> list:
@@ -70,7 +55,7 @@ def test_every_link_leads_to_a_file(path):
     assert not missing
 
 
-@rewritten_page
+@every_page
 def test_cells_are_short(path):
     sizes = {
         cell.id: sum(bool(line.strip()) for line in cell.source.split("\n")) for cell in cells(path, "code")
@@ -78,7 +63,7 @@ def test_cells_are_short(path):
     assert {id: size for id, size in sizes.items() if size > MOST_LINES} == {}
 
 
-@rewritten_page
+@every_page
 def test_one_import_line_and_no_assert(path):
     nodes = list(ast.walk(ast.parse("\n".join(cell.source for cell in cells(path, "code")))))
     imports = [ast.unparse(node) for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
@@ -86,7 +71,7 @@ def test_one_import_line_and_no_assert(path):
     assert not [ast.unparse(node) for node in nodes if isinstance(node, ast.Assert)]
 
 
-@rewritten_page
+@every_page
 def test_predictions_come_before_their_answers(path):
     calls = prediction_calls([cell.source for cell in cells(path, "code")])
     asked = [id for name, id in calls if name == "predict"]

@@ -22,17 +22,8 @@ from minilora.exercises.judging import (
     UNFINISHED,
 )
 from minilora.exercises.notebook import check
-from minilora.exercises.question import (
-    BEGIN,
-    END,
-    EXAMPLE_STUDENT,
-    Artifact,
-    Choice,
-    Number,
-    Prose,
-    judge_answers,
-    whose_answers,
-)
+from minilora.exercises.question import BEGIN, END, EXAMPLE_STUDENT, judge_answers, whose_answers
+from minilora.exercises.question_parts import Artifact, Choice, Number, Prose
 from minilora.exercises.questions.run_a_finetune import _shipped_as
 from minilora.exercises.records import load
 from minilora.exercises.registry import QUESTIONS, get

@@ -11,7 +11,7 @@ from minilora import GPT, LoraModel, encode_text, evaluate, style_corpus
 from minilora.files import ASSETS
 from minilora.files.adapter_files import WEIGHTS
 from minilora.files.checkpoints import EMBEDDED
-from minilora.training.datasets import STYLES
+from minilora.training.corpora import STYLES
 
 FOLDER = ASSETS / "adapters"
 RECORDED = json.loads((FOLDER / "figures.json").read_text(encoding="utf-8"))["perplexity"]
@@ -45,7 +45,7 @@ def test_each_is_about_a_megabyte(model, style):
 
 @pytest.mark.parametrize("style", STYLES)
 def test_in_its_own_style_each_beats_the_base_and_the_others(model, style):
-    rows = encode_text(style_corpus(style, "validation", documents=6), model.tokenizer, 128)
+    rows = encode_text(style_corpus(style, "validation", documents=2), model.tokenizer, 128)
     found = {name: perplexity(model, rows, name) for name in (None, *STYLES)}
     assert min(found, key=found.get) == style
     assert found[style] < found[None] / 5
@@ -78,14 +78,22 @@ def test_the_same_beginning_reads_plainly_different(model):
     texts = set()
     for style in (None, *STYLES):
         model.set_adapters([style] if style else [])
-        texts.add(model.generate("The little dog ran to the garden and", max_new_tokens=30, seed=1))
+        texts.add(model.generate("The little dog ran to the garden and", max_new_tokens=20, seed=1))
     assert len(texts) == 4
 
 
+@pytest.fixture(scope="module")
+def theirs():
+    base = AutoModelForCausalLM.from_pretrained(EMBEDDED["tiny-gpt"], dtype=torch.float32)
+    adapted = peft.PeftModel.from_pretrained(base, str(FOLDER / STYLES[0]), STYLES[0])
+    for style in STYLES[1:]:
+        adapted.load_adapter(str(FOLDER / style), style)
+    return adapted.eval()
+
+
 @pytest.mark.parametrize("style", STYLES)
-def test_peft_opens_it_with_the_same_logits(model, style):
-    theirs = AutoModelForCausalLM.from_pretrained(EMBEDDED["tiny-gpt"], dtype=torch.float32)
-    theirs = peft.PeftModel.from_pretrained(theirs, str(FOLDER / style)).eval()
+def test_peft_opens_it_with_the_same_logits(model, theirs, style):
+    theirs.set_adapter(style)
     model.set_adapter(style)
     ids = torch.tensor([model.tokenizer.encode("The tenant shall pay the rent.").ids])
     with torch.no_grad():

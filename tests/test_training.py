@@ -10,12 +10,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from minilora.lora import LoraConfig, add_lora
-from minilora.quantization.linear4bit import quantize_model
+from minilora.quantization.model import quantize_model
 from minilora.training import Trainer, TrainingDiverged, evaluate, trainer
 from minilora.training.datasets import IGNORE, TokenData
 from minilora.training.distributed import join_processes
 from minilora.training.loss import cross_entropy_in_pieces
-from minilora.training.trainer import schedule, set_gradient_checkpointing
+from minilora.training.schedule import schedule
+from minilora.training.setup import set_gradient_checkpointing
 from tests.helpers import counting_rows as data
 from tests.helpers import peer, small_gpt
 from tests.test_lora import digest, logits, tiny_llama

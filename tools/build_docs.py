@@ -26,7 +26,7 @@ from minilora.exercises.question import EXAMPLE_STUDENT
 from minilora.exercises.registry import EXERCISES
 from minilora.figures.svg import still
 from minilora.memory import gigabytes
-from minilora.training.datasets import CORPORA
+from minilora.training.corpora import CORPORA
 from minilora.widgets import memory_explorer
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -30,7 +30,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from minilora.exercises import registry
 from minilora.exercises.exercise import BEGIN, END, Exercise, replace_solution
-from minilora.exercises.question import EXAMPLE_STUDENT, Choice, Question
+from minilora.exercises.question import EXAMPLE_STUDENT, Question
+from minilora.exercises.question_parts import Choice
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDENT = ROOT / "exercises"

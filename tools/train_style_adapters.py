@@ -19,7 +19,7 @@ import torch
 from minilora import GPT, LoraConfig, Trainer, encode_text, evaluate, style_corpus
 from minilora.files import ASSETS
 from minilora.lora import LoraModel
-from minilora.training.datasets import STYLES
+from minilora.training.corpora import STYLES
 
 CONFIG = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
 LEARNING_RATE = 5e-3

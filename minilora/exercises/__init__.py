@@ -27,16 +27,19 @@ from minilora._lazy import lazy_names
 
 if TYPE_CHECKING:  # the same names once more, for editors and type checkers
     from minilora.exercises.notebook import check as check
-    from minilora.exercises.notebook import expect as expect
-    from minilora.exercises.notebook import experiment as experiment
-    from minilora.exercises.notebook import form as form
     from minilora.exercises.notebook import hint as hint
-    from minilora.exercises.notebook import numbers as numbers
     from minilora.exercises.notebook import progress as progress
-    from minilora.exercises.notebook import rate as rate
     from minilora.exercises.notebook import solution as solution
+    from minilora.exercises.notebook_questions import expect as expect
+    from minilora.exercises.notebook_questions import experiment as experiment
+    from minilora.exercises.notebook_questions import form as form
+    from minilora.exercises.notebook_questions import numbers as numbers
+    from minilora.exercises.notebook_questions import rate as rate
 
 # Lazy, so that a question can be judged where there is no NumPy. subtle: no module here may have one of these names;
 # once imported, it would take the function's place.
-NAMES = ["check", "expect", "experiment", "form", "hint", "numbers", "progress", "rate", "solution"]
-__getattr__, __dir__, __all__ = lazy_names(__name__, {"notebook": NAMES})
+HOMES = {
+    "notebook": ["check", "hint", "progress", "solution"],
+    "notebook_questions": ["expect", "experiment", "form", "numbers", "rate"],
+}
+__getattr__, __dir__, __all__ = lazy_names(__name__, HOMES)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from minilora.exercises.question import Artifact, Choice, Number, Prose, Question
+from minilora.exercises.question import Question
+from minilora.exercises.question_parts import Artifact, Choice, Number, Prose
 
 STUDENT = "student"
 

@@ -1,8 +1,7 @@
 """From replies to a verdict: right, wrong and why, crashed, or not attempted.
 
 The notebook's check and a grader share `judge`; each passes its own way to call the learner's function. `judge` runs
-the solution and the known wrong answers itself, and compares plain data only, so none of the learner's code runs
-here.
+the solution and the known wrong answers itself, and compares plain data only, so none of the learner's code runs here.
 
 Not here: calling (learner_side.py), the kinds of results (compare.py), names for mistakes (naming.py), how a verdict
 looks (feedback.py).

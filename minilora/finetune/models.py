@@ -17,12 +17,13 @@ import torch
 
 from minilora import generation
 from minilora.files import adapter_files, checkpoints
+from minilora.files.model_config import read_config
 from minilora.files.safe_files import read_json
 from minilora.finetune.settings import ModelSettings
 from minilora.generation import GenerationMixin
 from minilora.gpt import GPT
 from minilora.lora import LoraModel
-from minilora.quantization.linear4bit import quantize_model
+from minilora.quantization.model import quantize_model
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 ADAPTER = "trained"  # an adapter's name in the model; files do not hold it
@@ -53,7 +54,7 @@ def load_base(name: str | os.PathLike[str], dtype: str = "fp32") -> Any:
     """
     folder = checkpoints.find_checkpoint(name)
     try:
-        checkpoints.read_config(folder)
+        read_config(folder)
     except ValueError as refused:
         if "model_type" not in read_json(folder / "config.json"):
             raise

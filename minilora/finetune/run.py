@@ -24,7 +24,7 @@ from minilora.finetune.settings import FinetuneSettings
 from minilora.finetune.table import cautions, table
 from minilora.finetune.watch import Watch, import_summary_writer, sample
 from minilora.lora import LoraConfig, LoraModel, add_lora, count_weights
-from minilora.quantization.linear4bit import quantize_model
+from minilora.quantization.model import quantize_model
 from minilora.training.datasets import TokenData
 from minilora.training.interrupts import on_first_interrupt
 from minilora.training.run_state import STATE_FILE

@@ -13,7 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from minilora.exercises.question import Numbers, Question
+from minilora.exercises.question import Question
+from minilora.exercises.question_parts import Numbers
 from minilora.grading.submission import ADAPTER_FILES, Submission
 
 BASES = ("tiny-gpt", "smollm2-135m-instruct")  # that an adapter may be for

@@ -12,7 +12,8 @@ from typing import Any
 from minilora.exercises import feedback, judging, registry
 from minilora.exercises.exercise import Exercise
 from minilora.exercises.judging import CORRECT, CRASHED, INCORRECT, KEPT, NOT_ATTEMPTED, Result
-from minilora.exercises.question import Prose, Question, judge_answers, whose_answers
+from minilora.exercises.question import Question, judge_answers, whose_answers
+from minilora.exercises.question_parts import Prose
 from minilora.grading import adapters, shown
 from minilora.grading.marks import UNDECIDED, Course, QuestionGrade
 from minilora.grading.sandbox import Sandbox

@@ -14,7 +14,7 @@ from typing import Any
 
 from minilora.exercises import registry
 from minilora.exercises.exercise import Exercise
-from minilora.exercises.question import Choice, Number
+from minilora.exercises.question_parts import Choice, Number
 from minilora.grading import alike
 from minilora.grading.alike import Alike
 from minilora.grading.marks import GRADED, UNDECIDED

@@ -61,7 +61,7 @@ from minilora.memory import gigabytes, measure_memory, plan_memory
 from minilora.memory.catalog import DEVICES, MODELS
 from minilora.memory.recorded import RECORDED
 from minilora.reference.quantization import NF4
-from minilora.training.datasets import STYLES
+from minilora.training.corpora import STYLES
 from minilora.widgets import (
     adapter_switcher,
     lora_anatomy,

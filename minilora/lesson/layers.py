@@ -26,7 +26,7 @@ class AdaptedLayer:
         W: The frozen weight (out, in).
         A: (r, in).
         B: (out, r).
-        alpha: The setting lora_alpha; the update is multiplied by alpha / r.
+        alpha: The update is multiplied by alpha / r. This is lora_alpha; for rsLoRA, lora_alpha · √r.
         x: What came in (tokens, in).
         y: What PyTorch computed from it (tokens, out).
         word: The last token.
@@ -78,7 +78,8 @@ def look_into(model: LoraModel, name: str, words: str) -> AdaptedLayer:
         W = stored.dequantize()
         packed = (stored.packed.flatten().numpy(), stored.block_absmax().numpy(), stored.bits_per_weight)
     w, a, b = (t.detach().double().numpy() for t in (W, layer.lora_A[adapter], layer.lora_B[adapter]))
-    alpha, word = layer.configs[adapter].lora_alpha, model.tokenizer.decode(ids[-1:]).strip()
+    config, word = layer.configs[adapter], model.tokenizer.decode(ids[-1:]).strip()
+    alpha = config.scaling * config.r
     return AdaptedLayer(w, a, b, alpha, x.numpy(), y.numpy(), word, *packed)
 
 

@@ -100,13 +100,16 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
 
 
 def layer_adapters(model: LoraModel, layer: str) -> dict[str, dict]:
-    """The matrices of one layer's adapters as NumPy arrays: name -> {"A" (r, in), "B" (out, r), "alpha"}."""
+    """The adapters of one layer as NumPy arrays: name -> {"A": (r, in), "B": (out, r), "alpha": a number}.
+
+    The update is alpha / r · B A, for rsLoRA too.
+    """
     found = model.lora_layers()[layer]
     return {
         name: {
             "A": found.lora_A[name].detach().numpy().astype(np.float64),
             "B": found.lora_B[name].detach().numpy().astype(np.float64),
-            "alpha": config.lora_alpha,
+            "alpha": config.scaling * config.r,
         }
         for name, config in found.configs.items()
     }

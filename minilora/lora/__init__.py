@@ -1,6 +1,7 @@
 """LoRA, file by file. Read it in this order:
 
-layer.py        LoraConfig and LoraLinear: the formula, y = W x + scaling · B (A x)
+layer.py        LoraLinear: the formula, y = W x + scaling · B (A x)
+config.py       LoraConfig: which layers, which rank
 model.py        add_lora and LoraModel: what an adapted model can do
 switching.py    many adapters on one frozen base: add, switch, scale, delete
 targets.py      which layers `target_modules` names
@@ -10,11 +11,11 @@ mixed_batch.py  one batch, a different adapter for each row
 files.py        saving, loading, and telling one base from another
 """
 
+from minilora.lora.config import LoraConfig
 from minilora.lora.files import base_fingerprint, some_values
-from minilora.lora.layer import LoraConfig, LoraLinear, layer_shape
+from minilora.lora.layer import LoraLinear, layer_shape
 from minilora.lora.model import LoraModel, add_lora
-from minilora.lora.switching import ParameterCount
-from minilora.lora.targets import count_weights, find_targets
+from minilora.lora.targets import ParameterCount, count_weights, find_targets
 
 __all__ = [
     "LoraConfig",

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minilora.lora.layer import LoraConfig, LoraLinear
+from minilora.lora.config import LoraConfig
+from minilora.lora.layer import LoraLinear
 
 COMBINATION_TYPES = ("cat", "svd")
 

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from minilora.files import adapter_files
-from minilora.lora.layer import LoraConfig, LoraLinear, is_transposed, layer_shape
+from minilora.lora.config import LoraConfig
+from minilora.lora.layer import LoraLinear, is_transposed, layer_shape
 from minilora.lora.targets import linear_layers, targets_for
 
 

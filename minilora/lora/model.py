@@ -18,7 +18,8 @@ from torch import nn
 
 from minilora.files import adapter_files
 from minilora.lora import combining, files, merging
-from minilora.lora.layer import LoraConfig, LoraLinear
+from minilora.lora.config import LoraConfig
+from minilora.lora.layer import LoraLinear
 from minilora.lora.switching import AdaptedModel
 from minilora.quantization.linear4bit import Linear4bit
 

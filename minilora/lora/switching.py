@@ -16,8 +16,9 @@ from typing import Any
 
 from torch import nn
 
+from minilora.lora.config import LoraConfig
 from minilora.lora.files import check_name
-from minilora.lora.layer import ActiveAdapters, LoraConfig, LoraLinear
+from minilora.lora.layer import ActiveAdapters, LoraLinear
 from minilora.lora.mixed_batch import BASE, mixing
 from minilora.lora.other_tools import (
     class_for,
@@ -26,7 +27,7 @@ from minilora.lora.other_tools import (
     refuse_to_save,
     unpickled,
 )
-from minilora.lora.targets import count_weights, targets_for, warn_about_rank
+from minilora.lora.targets import ParameterCount, count_weights, targets_for, warn_about_rank
 
 
 class AdaptedModel(nn.Module):
@@ -304,23 +305,3 @@ class AdaptedModel(nn.Module):
     def _check_not_merged(self) -> None:
         if self.active.merged:
             raise ValueError("the adapter is merged into the weights now; call unmerge_adapter() first")
-
-
-class ParameterCount(int):
-    """The number of trainable weights: an integer that also knows the total.
-
-    >>> print(ParameterCount(98_304, 5_341_440))
-    98,304 trainable of 5,341,440 (1.84%)
-    """
-
-    total: int
-
-    def __new__(cls, trainable: int, total: int) -> ParameterCount:
-        count = super().__new__(cls, trainable)
-        count.total = total
-        return count
-
-    def __str__(self) -> str:
-        return f"{int(self):,} trainable of {self.total:,} ({self / self.total:.2%})"
-
-    __repr__ = __str__

@@ -13,7 +13,8 @@ from typing import Any
 from torch import nn
 
 from minilora.layer_names import bypassed, expert_layers, named_layers, output_layers
-from minilora.lora.layer import LoraConfig, LoraLinear, is_transposed, layer_shape, pattern_for
+from minilora.lora.config import LoraConfig, pattern_for
+from minilora.lora.layer import LoraLinear, is_transposed, layer_shape
 from minilora.quantization.linear4bit import Linear4bit
 
 
@@ -126,3 +127,23 @@ def count_weights(model: nn.Module) -> int:
         elif not base.weight.is_floating_point():  # bitsandbytes': its bytes are a parameter
             count += base.in_features * base.out_features - base.weight.numel()
     return count
+
+
+class ParameterCount(int):
+    """The number of trainable weights: an integer that also knows the total.
+
+    >>> print(ParameterCount(98_304, 5_341_440))
+    98,304 trainable of 5,341,440 (1.84%)
+    """
+
+    total: int
+
+    def __new__(cls, trainable: int, total: int) -> ParameterCount:
+        count = super().__new__(cls, trainable)
+        count.total = total
+        return count
+
+    def __str__(self) -> str:
+        return f"{int(self):,} trainable of {self.total:,} ({self / self.total:.2%})"
+
+    __repr__ = __str__

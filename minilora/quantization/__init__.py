@@ -1,7 +1,7 @@
 """4-bit quantization: the codes, packing and double quantization, a linear layer on packed weights, whole models.
 
-To read: codes.py, blockwise.py (the algorithm), linear4bit.py (a layer that trains through packed weights); then, for
-speed and for files, cpu.py and bnb_format.py.
+To read: codes.py, blockwise.py (the algorithm), linear4bit.py (a layer that trains through packed weights), model.py
+(all layers of a model); then, for speed and for files, cpu.py and bnb_format.py.
 """
 
 from typing import TYPE_CHECKING
@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from minilora.quantization.codes import BLOCK_SIZES as BLOCK_SIZES
     from minilora.quantization.codes import CODES as CODES
     from minilora.quantization.linear4bit import Linear4bit as Linear4bit
-    from minilora.quantization.linear4bit import QuantizationReport as QuantizationReport
-    from minilora.quantization.linear4bit import quantize_model as quantize_model
+    from minilora.quantization.model import QuantizationReport as QuantizationReport
+    from minilora.quantization.model import quantize_model as quantize_model
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "blockwise": ["Quantized4bit", "quantize_4bit"],
         "codes": ["BLOCK_SIZES", "CODES"],
-        "linear4bit": ["Linear4bit", "QuantizationReport", "quantize_model"],
+        "linear4bit": ["Linear4bit"],
+        "model": ["QuantizationReport", "quantize_model"],
     },
 )

@@ -141,7 +141,7 @@ def quantize_4bit(
 
     Args:
         x: float32, float16 or bfloat16, of any shape. Blocks run over its values in row-major order.
-        quant_type: The code, one of `CODES`: "nf4", "fp4" or "int4".
+        quant_type: Name of the code, one of `CODES`.
         block_size: Values per block, one of `BLOCK_SIZES`, or None for a single block (the naive scheme, in which one
             outlier spoils everything).
         double_quant: Whether to store the absmax values in 8 bits too.

@@ -1,6 +1,6 @@
 """Rounding numbers to few bits, from one scale for a whole tensor up to QLoRA's NF4 with double quantization.
 
-Read from largest to bottom: each step mends what the one before it does badly.
+Read from top to bottom: each step mends what the one before it does badly.
 
 1. absmax: one scale, equal steps. One outlier makes every step huge.
 2. blocks: one scale for every 64 numbers. An outlier spoils its own block only.

@@ -1,10 +1,10 @@
-"""Text into rows of tokens, and texts of our own to fine-tune on.
+"""Text into rows of tokens.
 
 `encode_text`, `load_text`, `encode_chat` and `load_jsonl` turn text into `TokenData`, which is all that a Trainer
-needs. `style_corpus` writes legal, coding-assistant and customer-support prose, `support_chat` writes conversations.
+needs.
 
-Not here: the program that wrote the corpora (tools/build_corpora.py), chat templates (chat.py), shuffling (training.py
-draws the order of the rows), texts larger than memory, several conversations in one row.
+Not here: texts of our own to fine-tune on (corpora.py), chat templates (chat.py), shuffling (trainer.py draws the order
+of the rows), texts larger than memory, several conversations in one row.
 """
 
 from __future__ import annotations
@@ -21,14 +21,9 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from minilora.files import ASSETS
 from minilora.training import chat
 
 IGNORE = -100  # a target that does not count; the default of torch's cross entropy too
-STYLES = ("legal", "code", "support")
-SPLITS = ("train", "validation")
-CORPORA = ASSETS / "corpora"
-DOCUMENT_END = "<|endoftext|>"  # on a line of its own between two documents of a corpus
 
 
 @dataclasses.dataclass(repr=False)
@@ -203,62 +198,6 @@ def load_jsonl(
         raise ValueError(f"{path}: {error}") from error
 
 
-def style_corpus(name: str, split: str = "train", documents: int | None = None) -> list[str]:
-    """Documents of 4 to 8 connected sentences in one style, from the text files in `minilora/assets/corpora`.
-
-    The splits share no sentence and no pair of main words (such as animal and place), so that the validation loss says
-    how well a style was learned, not a text.
-
-    Args:
-        name: "legal", "code" (a coding assistant) or "support" (customer support).
-        split: "train" (640 documents, some 400 kB) or "validation" (80).
-        documents: only the first so many; all by default.
-
-    Returns:
-        The documents; one of the code style holds blocks of Python in Markdown.
-
-    Raises:
-        ValueError: the name or the split is unknown, or it has fewer documents.
-
-    Example:
-        >>> len(style_corpus("legal")), len(style_corpus("legal", "validation", documents=5))
-        (640, 5)
-    """
-    _check_choice("style", name, STYLES)
-    _check_choice("split", split, SPLITS)
-    text = read_text(CORPORA / f"{name}_{split}.txt")
-    return _first(text.strip().split(f"\n{DOCUMENT_END}\n"), documents, "documents")
-
-
-def support_chat(split: str = "train", examples: int | None = None) -> list[dict[str, Any]]:
-    """Conversations in a warm support tone for `encode_chat`: 400 to train on, 60 to validate with.
-
-    Each answer greets, names the thing, gives one concrete step and ends with the same signature.
-
-    Args:
-        split: "train" or "validation"; they share no conversation.
-        examples: only the first so many; all by default.
-
-    Raises:
-        ValueError: the split is unknown, or it has fewer conversations.
-
-    Example:
-        >>> [message["role"] for message in support_chat(examples=1)[0]["messages"]]
-        ['user', 'assistant']
-    """
-    _check_choice("split", split, SPLITS)
-    lines = read_text(CORPORA / f"support_chat_{split}.jsonl").splitlines()
-    return [
-        {"messages": chat.as_messages(json.loads(line))} for line in _first(lines, examples, "conversations")
-    ]
-
-
-def _first(texts: list[str], count: int | None, what: str) -> list[str]:
-    if count is not None and not 1 <= count <= len(texts):
-        raise ValueError(f"{count} {what} are asked for; there are {len(texts)}")
-    return texts[:count]
-
-
 def check_data(data: Any, name: str) -> None:
     """Raises TypeError or ValueError, naming the argument, unless data is `TokenData` with something to learn."""
     if not isinstance(data, TokenData):
@@ -268,11 +207,6 @@ def check_data(data: Any, name: str) -> None:
         )
     if len(data) == 0 or not (data.targets != IGNORE).any():
         raise ValueError(f"{name} holds no token to learn from; give at least one whole row of text")
-
-
-def _check_choice(what: str, given: str, allowed: tuple[str, ...]) -> None:
-    if given not in allowed:
-        raise ValueError(f"there is no {what} {given!r}; choose from {', '.join(allowed)}")
 
 
 def _check_sequence_length(sequence_length: int) -> None:

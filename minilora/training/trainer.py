@@ -5,7 +5,8 @@ loss is always the mean over all target tokens of the whole batch, so computing 
 processes, gives the same gradient. Everything random follows from the seed and the step number alone, which is why a
 resumed run is bit-identical to an uninterrupted one.
 
-Beside it: the loss (loss.py), saving and resuming (run_state.py), several processes (distributed.py).
+Beside it: the loss (loss.py), the learning rate over time (schedule.py), checks and the optimizer (setup.py), saving
+and resuming (run_state.py), several processes (distributed.py).
 
 Not here: mixed-precision scaling, splitting one model over several devices, hyperparameter search, plots.
 """
@@ -24,7 +25,6 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from minilora.lora import LoraModel
-from minilora.lora.layer import LoraLinear
 from minilora.training.cuda_graph import GraphedPasses
 from minilora.training.datasets import IGNORE, TokenData, check_data
 from minilora.training.distributed import (
@@ -38,6 +38,15 @@ from minilora.training.distributed import (
 from minilora.training.interrupts import on_first_interrupt
 from minilora.training.loss import SummedLoss, evaluate
 from minilora.training.run_state import STATE_FILE, History, load_state, save_state
+from minilora.training.schedule import SCHEDULES, schedule
+from minilora.training.setup import (
+    check_counts,
+    check_cuda_graph,
+    check_range,
+    make_optimizer,
+    set_gradient_checkpointing,
+    trainable_parameters,
+)
 
 
 class TrainingDiverged(ArithmeticError):
@@ -116,7 +125,7 @@ class Trainer:
             check_data(validation_data, "validation_data")
         if (epochs is None) == (max_steps is None):
             raise ValueError(f"epochs={epochs}, max_steps={max_steps}: give one of the two")
-        _check_counts(
+        check_counts(
             epochs=epochs,
             max_steps=max_steps,
             batch_size=batch_size,
@@ -124,9 +133,9 @@ class Trainer:
             eval_steps=eval_steps,
             save_steps=save_steps,
         )
-        _check_range("learning_rate", learning_rate or 0.0, math.inf)
-        _check_range("weight_decay", weight_decay, math.inf)
-        _check_range("warmup_ratio", warmup_ratio, 1)
+        check_range("learning_rate", learning_rate or 0.0, math.inf)
+        check_range("weight_decay", weight_decay, math.inf)
+        check_range("warmup_ratio", warmup_ratio, 1)
         if lr_scheduler_type not in SCHEDULES:
             raise ValueError(
                 f"lr_scheduler_type is {lr_scheduler_type!r}; choose from {', '.join(SCHEDULES)}"
@@ -146,12 +155,8 @@ class Trainer:
         self.learning_rate = default_rate if learning_rate is None else learning_rate
         self.warmup_ratio, self.weight_decay, self.max_grad_norm = warmup_ratio, weight_decay, max_grad_norm
         self.lr_scheduler_type = lr_scheduler_type
-        self.seed, self.eval_steps, self.save_steps, self.output_dir = (
-            seed,
-            eval_steps,
-            save_steps,
-            output_dir,
-        )
+        self.seed, self.eval_steps = seed, eval_steps
+        self.save_steps, self.output_dir = save_steps, output_dir
         self.device = choose_device(model) if device is None else torch.device(device)
         self.process_rank, self.world_size = join_processes(self.device)
         self.progress = progress and self.process_rank == 0
@@ -160,14 +165,11 @@ class Trainer:
         self.cuda_graph = cuda_graph
         self.graph: GraphedPasses | None = None
         if cuda_graph:
-            _check_cuda_graph(model, self.device, activation_offloading)
+            check_cuda_graph(model, self.device, activation_offloading)
         self.loss = SummedLoss(model)
         if self.world_size > 1:
             share_weights(model.to(self.device))
-        matrices = [p for p in self.parameters.values() if p.ndim >= 2]
-        others = [p for p in self.parameters.values() if p.ndim < 2]
-        groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
+        self.optimizer = make_optimizer(self.parameters.values(), self.learning_rate, weight_decay)
         self.step = 0
         self.history = History()
         self.on_step: Callable[[Trainer], None] | None = None
@@ -199,8 +201,9 @@ class Trainer:
                     self._evaluate()
                 while self.step < self.max_steps and not self._any_process_stopped():
                     loss = self._train_step()
-                    bar.update()
-                    bar.set_postfix_str(f"loss {loss:.3f}, {self.history.tokens_per_second:,.0f} tokens/s")
+                    speed = f"{self.history.tokens_per_second:,.0f} tokens/s"
+                    bar.set_postfix_str(f"loss {loss:.3f}, {speed}", refresh=False)
+                    bar.update()  # draws, at most ten times a second
                     at_end = self.step == self.max_steps
                     if at_end or (self.eval_steps and self.step % self.eval_steps == 0):
                         self._evaluate()
@@ -347,84 +350,3 @@ class Trainer:
         if folder is None:
             raise ValueError("save and resume need a folder; pass one here or to Trainer(output_dir=...)")
         return Path(folder) / STATE_FILE
-
-
-SCHEDULES = ("cosine", "linear", "constant")
-
-
-def schedule(step: int, max_steps: int, warmup_ratio: float, kind: str = "cosine") -> float:
-    """Returns the factor on the learning rate: a linear warmup, then a fall to zero, or none.
-
-    >>> [round(schedule(step, 8, warmup_ratio=0.25), 3) for step in range(8)]
-    [0.5, 1.0, 1.0, 0.933, 0.75, 0.5, 0.25, 0.067]
-    """
-    warmup_steps = max(1, round(max_steps * warmup_ratio))
-    if step < warmup_steps:
-        return (step + 1) / warmup_steps
-    done = (step - warmup_steps) / max(1, max_steps - warmup_steps)  # of the fall, 0 to 1
-    if kind == "constant":
-        return 1.0
-    return 1 - done if kind == "linear" else 0.5 * (1 + math.cos(math.pi * done))
-
-
-def set_gradient_checkpointing(model: Any, on: bool, offload: bool = False) -> None:
-    """Sets whether blocks are recomputed in the backward pass, and whether their inputs wait in main memory.
-
-    Raises:
-        ValueError: Offloading without recomputing, or for a model other than our GPT.
-    """
-    if offload and not on:
-        raise ValueError("activation_offloading needs gradient_checkpointing=True")
-    if hasattr(model, "hidden_states"):
-        model.model.gradient_checkpointing, model.model.activation_offloading = on, offload
-        model.model.preserve_rng_state = has_dropout(model)
-    elif offload:
-        raise ValueError(f"activation_offloading is for minilora.GPT, not for {type(model).__name__}")
-    elif on:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-
-
-def has_dropout(model: nn.Module) -> bool:
-    """Returns whether anything in the model draws random numbers in training."""
-    dropouts = [m.p for m in model.modules() if isinstance(m, nn.Dropout)]
-    layers = [m for m in model.modules() if isinstance(m, LoraLinear)]
-    return any(dropouts) or any(c.lora_dropout for layer in layers for c in layer.configs.values())
-
-
-def _check_cuda_graph(model: nn.Module, device: torch.device, offload: bool) -> None:
-    if device.type != "cuda":
-        raise ValueError(f"cuda_graph needs a CUDA GPU, but the training device is {device}")
-    if offload or has_dropout(model):
-        raise ValueError(
-            f"cuda_graph cannot record {'copies to main memory' if offload else 'dropout'}; turn one of them off"
-        )
-
-
-def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Returns the parameters that a Trainer would change, by name.
-
-    Raises:
-        ValueError: If there are none.
-    """
-    if isinstance(model, LoraModel):
-        found = model.trainable_parameters()
-        advice = "its active adapter was loaded frozen: load_adapter(..., is_trainable=True), or set_adapter another"
-    else:
-        found = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        advice = (
-            "every parameter is frozen: add_lora(model, config) adds some, requires_grad_(True) unfreezes"
-        )
-    if not found:
-        raise ValueError(f"nothing in this model is trainable; {advice}")
-    return found
-
-
-def _check_counts(**counts: int | None) -> None:
-    for name, count in counts.items():
-        if count is not None and (type(count) is not int or count < 1):
-            raise ValueError(f"{name} is {count!r}; it must be a whole number of at least 1")
-
-
-def _check_range(name: str, value: float, most: float) -> None:
-    if not 0 <= value <= most or value == math.inf:
-        raise ValueError(f"{name} is {value!r}; it must be a number from 0 to {most}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import random
 
-from minilora.exercises.question import (
+from minilora.exercises.question import Question
+from minilora.exercises.question_parts import (
     Choice,
     Number,
     Numbers,
@@ -13,7 +14,6 @@ from minilora.exercises.question import (
     Option,
     Prediction,
     Prose,
-    Question,
     Slip,
 )
 

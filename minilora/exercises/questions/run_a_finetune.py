@@ -6,7 +6,8 @@ import math
 import random
 from typing import Any
 
-from minilora.exercises.question import (
+from minilora.exercises.question import Question
+from minilora.exercises.question_parts import (
     Artifact,
     Choice,
     Number,
@@ -15,7 +16,6 @@ from minilora.exercises.question import (
     Option,
     Prediction,
     Prose,
-    Question,
     Slip,
 )
 from minilora.memory.catalog import MODELS

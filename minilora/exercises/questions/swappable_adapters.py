@@ -6,7 +6,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from minilora.exercises.question import (
+from minilora.exercises.question import Question
+from minilora.exercises.question_parts import (
     Choice,
     Number,
     Numbers,
@@ -14,7 +15,6 @@ from minilora.exercises.question import (
     Option,
     Prediction,
     Prose,
-    Question,
     Slip,
 )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from minilora.exercises.question import (
+from minilora.exercises.question import Question
+from minilora.exercises.question_parts import (
     Choice,
     Number,
     Numbers,
@@ -12,7 +13,6 @@ from minilora.exercises.question import (
     Option,
     Prediction,
     Prose,
-    Question,
     Slip,
 )
 
