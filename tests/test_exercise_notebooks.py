@@ -190,6 +190,7 @@ def nbgrader(folder, *arguments):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_nbgrader_releases_what_we_hand_out(course):
     released = sorted((course / "release" / "lora").glob("*.ipynb"))
     assert [path.name for path in released] == [path.name for path in STUDENT]

@@ -1,4 +1,4 @@
-"""Draws how few directions a weight change has: its singular values, the energy that a rank captures, the loss reached.
+"""Draws how few patterns a weight change has: its singular values, the energy that a rank captures, the loss reached.
 
 The energy of a matrix is the sum of its squared singular values; a rank r can hold that of the r largest at most
 (Eckart and Young). Not here: decomposing a matrix, and training.
@@ -44,12 +44,12 @@ def draw(
     (name, change), *references = ((n, sorted(map(float, s), reverse=True)) for n, s in spectra.items())
     energy = captured_energy(change, rank)
     strongest, hold = ("strongest", "holds") if rank == 1 else (f"{rank} strongest", "hold")
-    sentence = f"The {strongest} of {len(change)} directions {hold} {percent(energy)} of the energy of {name}"
+    sentence = f"The {strongest} of {len(change)} patterns {hold} {percent(energy)} of the energy of {name}"
     sentence += "".join(f" ({percent(captured_energy(s, rank))} of {n})" for n, s in references) + "."
     if losses and rank in losses:
         sentence += f" LoRA of rank {rank} reaches a validation loss of {losses[rank]:.3f}"
         sentence += f"; full fine-tuning {losses['full']:.3f}." if "full" in losses else "."
-    parts = [title(f"{rank} of {len(change)} directions {hold} {percent(energy)} of the change")]
+    parts = [title(f"{rank} of {len(change)} patterns {hold} {percent(energy)} of the change")]
     parts += _bars(rank, change, references)
     parts += _energy(rank, name, change, references, 0, 290 if losses else WIDTH - 60)
     if losses:

@@ -1,4 +1,4 @@
-"""Explorable: how many directions a weight change has, and the loss that a LoRA of each rank reaches.
+"""Explorable: how many patterns a weight change has, and the loss that a LoRA of each rank reaches.
 
 Not here: the runs that are shown (benchmarks/rank_spectrum.py), and any decomposition.
 """

@@ -15,19 +15,22 @@ print(np.outer(column, row))
 # %%
 predict("times-table")
 
+# %%
+rank = np.linalg.matrix_rank(np.outer(column, row))  # how many rows it takes
+reveal("times-table", "one" if rank == 1 else "all ten")
+
 # %% [markdown]
 # A hundred numbers, but ten for the row and ten for the column say it all. A table made of *one* stretched row has
-# [rank](../docs/glossary.md#rank) 1. Add a second row, stretched in its own way, and the rank is 2. However large the
-# table, r rows and r columns are enough. They are LoRA's A (the rows) and B (the columns), and the sum is their
-# product B·A.
+# [rank](../docs/glossary.md#rank) 1. Add a second row, stretched in its own way, and the rank is 2:
 
 # %%
 second = np.outer(column % 3, row**2)
 print("two rows, stretched and added: rank", np.linalg.matrix_rank(np.outer(column, row) + second))
-rank = np.linalg.matrix_rank(np.outer(column, row))
-reveal("times-table", "one" if rank == 1 else "all ten")
 
 # %% [markdown]
+# However large the table, r rows and r columns are enough for rank r. They are LoRA's A (the rows) and B (the columns),
+# and the sum is their product B·A.
+#
 # ## What fine-tuning really changes
 #
 # The hope behind LoRA is that fine-tuning changes the weights by something of low rank. We can check. So we fine-tune
@@ -76,7 +79,7 @@ reveal("eight-patterns", 100 * share_held(change, 8))
 #
 # Energy counts numbers. What we care about is what the model does. So we cut every layer's change: we keep the
 # strongest patterns, throw the rest away, add what we *kept* to the old weights, and measure the
-# [loss](../docs/glossary.md#loss). For comparison, we also keep equally many directions drawn at random.
+# [loss](../docs/glossary.md#loss). For comparison, we also keep equally many random patterns.
 
 # %%
 predict("cut-to-16")
@@ -84,12 +87,12 @@ predict("cut-to-16")
 # %%
 kept = keep_strongest(base, full, held_out, ranks=[4, 16, 64])
 rows = [[r, f"{k.energy:.0%}", f"{k.gain:.0%}", f"{k.by_chance:.0%}"] for r, k in kept.items()]
-show_table(["rank", "energy kept", "gain kept", "with random directions"], rows)
+show_table(["rank", "energy kept", "gain kept", "with random patterns"], rows)
 reveal("cut-to-16", 100 * kept[16].gain)
 
 # %% [markdown]
 # This is the good news. The strong patterns are the useful ones: they keep more of the gain than of
-# the energy, and more than as many random directions do. The tail is not pure noise either: the last part of the gain
+# the energy, and more than as many random patterns do. The tail is not pure noise either: the last part of the gain
 # is there.
 #
 # ## How many patterns are enough?
@@ -105,6 +108,7 @@ for r in (1, 4, 16):
     torch.manual_seed(0)
     config = LoraConfig(r=r, lora_alpha=r, target_modules="all-linear")
     adapted[r] = add_lora(GPT.from_pretrained("tiny-gpt"), config)
+    print("rank", r)
     history = Trainer(adapted[r], train_data, learning_rate=1e-2, **training).train()
     losses[r] = history.validation_losses[-1]
 

@@ -172,8 +172,8 @@ print(f"a step takes {slower:.2f} times as long")
 reveal("checkpointing-saves", 100 * saved)
 
 # %% [markdown]
-# A LoRA step goes through the model about twice, forward and back, and checkpointing adds one more forward pass: expect up
-# to half as much time again. What it saves depends on the model. A small model with a very large vocabulary gains less,
+# A LoRA step goes through the model about twice, forward and back, and checkpointing adds one more forward pass, so a
+# step can take up to 1.5 times as long. What it saves depends on the model. A small model with a very large vocabulary gains less,
 # because the scores for the next token are not part of any block.
 #
 # ## A way to fit

@@ -45,7 +45,8 @@ predict("strength-zero")
 adapter_switcher(model)
 
 # %% [markdown]
-# And at 0? We let the model write twice, once with an adapter of strength 0 and once without any:
+# At 1.5 some words may have fallen apart: the adapter was trained at strength 1. And at 0? We let the model write twice,
+# once with an adapter of strength 0 and once without any:
 
 # %%
 model.set_adapter("legal", scale=0)

@@ -3,26 +3,25 @@
 // Not here: the run (trainer.js), and the same picture in JupyterLab (minilora/figures/dashboard.py).
 
 const NEUTRAL = "#8a8a8a", TRAINABLE = "#d18301"; // minilora/figures/colors.py
-const HEIGHT = 230, TOP = 40, BOTTOM = HEIGHT - 44, LEFT = 40;
+const HEIGHT = 250, TOP = 56, BOTTOM = HEIGHT - 48, LEFT = 32;
 
 // A drawing as text, and its sentence; state: what stands behind the step, "about 20 s to go" for example.
 export function lossChart(losses, steps, state, wide) {
   const now = smooth(losses).at(-1), right = wide - 12;
-  const sentence = `Step ${losses.length} of ${steps}: loss ${losses[0].toFixed(2)} at first, ${now.toFixed(2)} now` +
-    `${state ? `, ${state}` : ""}.`;
+  const sentence = `Step ${losses.length} of ${steps}: loss ${losses[0].toFixed(2)} at first, ${now.toFixed(2)} now.`;
   const ticks = marks(Math.min(...losses), Math.max(...losses));
   const x = (step) => LEFT + (right - LEFT) * step / steps;
   const y = (loss) => BOTTOM - (BOTTOM - TOP) * (loss - ticks[0]) / (ticks.at(-1) - ticks[0]);
   const parts = [
-    text(0, 16, `Loss ${losses[0].toFixed(2)} → ${now.toFixed(2)}`, 'font-size="16" font-weight="600"'),
-    text(right, 16, `step ${losses.length} of ${steps}${state ? `, ${state}` : ""}`, 'text-anchor="end"'),
+    text(0, 16, `Loss ${losses[0].toFixed(2)} → ${now.toFixed(2)} nats per token`, 'font-size="16" font-weight="600"'),
+    text(0, 38, `step ${losses.length} of ${steps}${state ? `, ${state}` : ""}`),
     ...ticks.map((tick) => line(x(0), y(tick), right, y(tick), `stroke="${NEUTRAL}" stroke-dasharray="2 4"`)),
     ...ticks.map((tick) => text(LEFT - 8, y(tick) + 5, String(tick), 'text-anchor="end"')),
     line(LEFT, BOTTOM, right, BOTTOM, 'stroke="currentColor"'),
     ...[0, steps / 2, steps].map((step) => text(x(step), BOTTOM + 20, String(step), 'text-anchor="middle"')),
     curve(losses, x, y, `stroke="${NEUTRAL}" stroke-width="1"`),
     curve(smooth(losses), x, y, `stroke="${TRAINABLE}" stroke-width="3"`),
-    text(LEFT, HEIGHT - 4, "gray: each step (nats per token); amber: running average"),
+    text(0, HEIGHT - 4, "gray: each step; amber: running average"),
   ];
   return { sentence, svg: `<svg viewBox="0 0 ${wide} ${HEIGHT}" width="${wide}" height="${HEIGHT}" role="img" ` +
     `aria-label="${sentence}" font-family="system-ui, sans-serif" font-size="14" fill="currentColor">` +

@@ -67,9 +67,9 @@ async function train({ rows, steps, every, seed = 0, sample }) {
   const training = new Training(await trainer, rows, { steps, seed });
   const strengths = [...model.facts.voices.map(() => 0), 1];
   const show = async () => {
-    let words = "";
-    for await (words of continued(model, { ...sample, strengths }, [], training.adapter));
-    send({ step: training.step, sample: words });
+    let text = "";
+    for await (text of continued(model, { ...sample, strengths }, [], training.adapter));
+    send({ step: training.step, sample: text });
   };
   await show();
   while (training.step < steps && !stopped) {
