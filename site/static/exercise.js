@@ -9,6 +9,8 @@ import { Judge, Stopped } from "./judge.js";
 import { reachable } from "./scroll.js";
 import { read, write } from "./storage.js";
 
+const NUMBERS = "Your numbers will stand here, once you have given a name.";
+
 export function openExercises(page = document) {
   const handing = page.querySelector(".handing-in[data-notebook]");
   const nodes = [...page.querySelectorAll(".exercise[data-exercise]")];
@@ -120,7 +122,7 @@ class Question extends Exercise {
     this.folded ??= this.node.appendChild(element("details"));
     this.folded.replaceChildren(element("summary", { textContent: "The cell that is handed in" }), this.text);
     this.cell.hidden = true;
-    this.numbers = element("div");
+    this.numbers = element("div", { className: "numbers", textContent: NUMBERS });
     const values = this.kept.values ?? {};
     this.form.replaceChildren(...this.data.fields.flatMap((field) => {
       const note = element("p", { className: "note" });
@@ -159,7 +161,7 @@ class Question extends Exercise {
   }
 
   async showNumbers(student) {
-    this.numbers.innerHTML = await this.judge.ask("numbers", this.data.name, student);
+    this.numbers.innerHTML = (await this.judge.ask("numbers", this.data.name, student)) || NUMBERS;
   }
 }
 

@@ -96,7 +96,10 @@ def check(page: Any, name: str) -> str:
 
 def fill(page: Any, name: str, answers: dict[str, Any]) -> None:
     question, node = registry.get(name), exercise(page, name)
-    node.get_by_label("Your name or number").fill(answers["student"])
+    name_field = node.get_by_label("Your name or number")
+    name_field.fill(answers["student"])
+    name_field.blur()
+    node.get_by_text(f"the numbers of {answers['student']}").wait_for()
     groups = {part.key: part for part in question.parts}
     for key, part in groups.items():
         if isinstance(part, Choice):

@@ -120,30 +120,46 @@ def openings(count: int) -> list[str]:
     ]
 
 
-def compare(page: Any, model: LoraModel, prompts: list[str], tokens: int) -> None:
+def written(page: Any, prompts: list[str], tokens: int) -> Iterator[tuple[dict[str, Any], list[int]]]:
+    """What the page was asked, and the tokens that it wrote, up to a stop token."""
     requests = [
         {"prompt": prompt, "strengths": setting, "maxTokens": tokens}
         for prompt in prompts
         for setting in SETTINGS
     ]
     answers = page.evaluate(WRITE, [requests])
-    stop = model.base.stop_tokens()
-    for request, (ids, _) in zip(requests, answers, strict=True):
-        chosen = [(name, s) for name, s in zip(VOICES, request["strengths"], strict=True) if s]
-        model.set_adapters([name for name, _ in chosen], [float(s) for _, s in chosen])
-        prompt = model.base.tokenizer.encode(request["prompt"]).ids
-        wanted = list(model.generate_tokens(prompt, tokens, temperature=0))
-        wanted = wanted[: next((i for i, token in enumerate(wanted) if token in stop), tokens)]
-        assert ids == wanted, request
+    yield from ((request, ids) for request, (ids, _) in zip(requests, answers, strict=True))
+
+
+def with_adapters(model: LoraModel, strengths: list[float]) -> LoraModel:
+    chosen = [(name, s) for name, s in zip(VOICES, strengths, strict=True) if s]
+    model.set_adapters([name for name, _ in chosen], [float(s) for _, s in chosen])
+    return model
 
 
 def test_the_tokens_are_pythons(page, model):
-    compare(page, model, openings(3), 20)
+    tokens, stop = 20, model.base.stop_tokens()
+    for request, ids in written(page, openings(3), tokens):
+        prompt = model.base.tokenizer.encode(request["prompt"]).ids
+        wanted = list(
+            with_adapters(model, request["strengths"]).generate_tokens(prompt, tokens, temperature=0)
+        )
+        assert ids == wanted[: next((i for i, token in enumerate(wanted) if token in stop), tokens)], request
 
 
 @pytest.mark.slow
 def test_the_tokens_are_pythons_for_many_openings(page, model):
-    compare(page, model, openings(50), 30)
+    """One pass over each text: after every token, Python too would write the next one."""
+    tokens, stop = 30, model.base.stop_tokens()
+    for request, ids in written(page, openings(50), tokens):
+        prompt = model.base.tokenizer.encode(request["prompt"]).ids
+        with torch.no_grad():
+            scores = with_adapters(model, request["strengths"])(torch.tensor([prompt + ids]))[
+                0
+            ]  # (text, vocab)
+        wanted = scores[len(prompt) - 1 :].argmax(-1).tolist()
+        assert ids == wanted[: len(ids)], request
+        assert len(ids) == tokens or wanted[len(ids)] in stop, request
 
 
 def test_what_is_downloaded_is_what_the_button_says(page):
