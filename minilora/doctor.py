@@ -76,7 +76,14 @@ def checks() -> Iterator[Check]:
 
 
 def package_check(package: str, purpose: str, needed: bool | None, broken: tuple[str, ...]) -> Check:
-    """needed: by the engine (True), by something optional (False), or by nothing that a learner runs (None)."""
+    """Looks for an installed package.
+
+    Args:
+        package: Its name.
+        purpose: What needs it.
+        needed: By the engine (True), by something optional (False), or by nothing that a learner runs (None).
+        broken: Versions that are known not to work.
+    """
     try:
         version = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
