@@ -171,7 +171,10 @@ def test_doctor_finds_nothing_wrong_here_and_says_what_is_broken_elsewhere(capsy
     assert table.isascii()
     assert "training" in table
     assert "s a step" in table
-    for slow in ("training_step", "explorable"):  # tried above; from here on it is about how the outcome is told
+    for slow in (
+        "training_step",
+        "explorable",
+    ):  # tried above; from here on it is about how the outcome is told
         monkeypatch.setattr(doctor, slow, lambda: "tried before")
     assert cli.main(["doctor", "--format", "json"]) == 0
     assert {row["status"] for row in json.loads(capsys.readouterr().out)} <= {"ok", "warn"}
