@@ -57,7 +57,8 @@ class Guess(VBox):
         self.id, self.prediction = id, prediction
         self.words = HTML()
         self.controls = self._buttons() if isinstance(prediction, Choice) else self._slider()
-        question = HTML(f"<b>Your prediction.</b> {escape(prediction.question)}")
+        words = f"<b>Your prediction.</b> {escape(prediction.question)}"
+        question = HTML(f'<div style="line-height:1.4">{words}</div>')
         super().__init__([question, control_row(self.controls), self.words, Accessibility()])
         self.add_class("minilora")
         self.add_class("Guess")
