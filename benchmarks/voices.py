@@ -1,10 +1,10 @@
 """What the tiny GPT and its adapters write: do the words exist, does Python parse, and which style does one hear?
 
-    python benchmarks/voices.py [--json FILE]          about ten minutes on two processor cores
+    python benchmarks/voices.py [--json FILE]          about half an hour on two processor cores
     python benchmarks/voices.py --stories FOLDER       counts the pretraining stories anew, into story_words.json.gz
 
-Each model continues ten openings of stories with ten seeds each, 60 tokens at the default temperature; openings and
-seeds are those of no page. Then
+The base and the adapters continue ten openings of stories with fifty seeds each, 60 tokens at the default temperature,
+and what the listing trains with ten; openings and seeds are those of no page. Then
 
 - non-words: the share of words that occur in none of our texts (stories, registers, corpora);
 - heard as: the style to which a naive Bayes classifier over words and pairs of words gives the continuation, out of
@@ -54,7 +54,8 @@ OPENINGS = (
     "The wind blew all night, and in the morning",
     "When the bear came home that evening he",
 )
-SEEDS = tuple(range(1001, 1011))
+SEEDS = (*range(1001, 1011), *range(2001, 2041))
+FEW = SEEDS[:10]
 LISTING_SEEDS = (0, 1, 2)
 
 
@@ -193,7 +194,7 @@ def rows() -> dict[str, dict[str, Any]]:
         row = measure(continuations(model), style)
         if style == "code":
             blocks = [
-                b for text in continuations(model, seeds=SEEDS[:5], tokens=200) for b in python_blocks(text)
+                b for text in continuations(model, seeds=FEW[:5], tokens=200) for b in python_blocks(text)
             ]
             row |= {"blocks": len(blocks), "parse": sum(map(parses, blocks)) / max(len(blocks), 1)}
         found[f"adapter {style}"] = row
@@ -201,7 +202,7 @@ def rows() -> dict[str, dict[str, Any]]:
     for style in ("legal", "support"):
         for seed in LISTING_SEEDS:
             model, seconds = listing(style, seed)
-            row = measure(continuations(model), style) | {"seconds": seconds}
+            row = measure(continuations(model, seeds=FEW), style) | {"seconds": seconds}
             found[f"listing {style} {seed}"] = row
             print("listing", style, seed, row, flush=True)
     return found
@@ -229,8 +230,9 @@ def page(recorded: dict[str, Any]) -> str:
         "training",
     ]
     about = (
-        f"{versions(recorded['machine'])}. {len(OPENINGS)} openings of stories, {len(SEEDS)} seeds each, 60 tokens at "
-        "the default temperature; Python in texts of 200 tokens. Neither openings nor seeds are those of a page."
+        f"{versions(recorded['machine'])}. {len(OPENINGS)} openings of stories, {len(SEEDS)} seeds each "
+        f"({len(FEW)} for the listing), 60 tokens at the default temperature; Python in texts of 200 tokens. Neither "
+        "openings nor seeds are those of a page."
     )
     return f"{about}\n\n{table(head, lines)}"
 
