@@ -1,7 +1,7 @@
 """What the base and the shipped adapters write: words that exist, in the style that it should be, Python that parses.
 
-The measures are those of benchmarks/voices.py. It judges 500 texts of each; here are its first 100, so that each limit is
-the aim and three standard deviations of a sample of that size.
+The measures are those of benchmarks/voices.py. It judges 500 texts of each; here are its first 100, so that each limit
+is the aim and three standard deviations of a sample of that size.
 """
 
 import math
