@@ -38,6 +38,7 @@ PART = re.compile(r"(<!-- begin ([a-z-]+) -->\n).*?(<!-- end \2 -->)", re.DOTALL
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from lora_against_full import page as lora_against_full_page  # noqa: E402
 from page_parts import table, versions  # noqa: E402
+from voices import page as voices_page  # noqa: E402
 
 
 def main() -> int:
@@ -105,6 +106,10 @@ def faithful() -> str:
 
 def lora_against_full() -> str:
     return lora_against_full_page(record("lora_against_full"))
+
+
+def voices() -> str:
+    return voices_page(record("voices"))
 
 
 def corpora() -> str:
@@ -183,6 +188,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "pages": pages,
     "faithful": faithful,
     "lora-against-full": lora_against_full,
+    "voices": voices,
     "corpora": corpora,
     "mistakes": mistakes,
     "four-bits-on-a-gpu": four_bits_on_a_gpu,
