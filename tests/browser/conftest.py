@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.browser import site_server
+
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "explorables.py"
 
 
@@ -41,3 +43,23 @@ def page(benchmark: ModuleType, problems: list[str]) -> Iterator[Any]:
         )
         yield page
     assert not problems, "\n".join(problems)
+
+
+@pytest.fixture(scope="module")
+def site() -> Path:
+    """The folder of the finished web site."""
+    return site_server.folder()
+
+
+@pytest.fixture(scope="module")
+def address(site: Path) -> Iterator[str]:
+    """Where the web site is served."""
+    with site_server.served(site) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser for visits of the web site."""
+    with site_server.browser() as browser:
+        yield browser

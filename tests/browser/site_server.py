@@ -20,6 +20,7 @@ from typing import Any
 from tests.browser import missing as missing_browser
 
 ROOT = Path(__file__).parents[2]
+AXE = ROOT / "build" / "npm" / "node_modules" / "axe-core" / "axe.min.js"  # accessibility rules
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
 

@@ -10,7 +10,6 @@ import html.parser
 import itertools
 import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag
@@ -38,7 +37,6 @@ LOOKED_AT = [
     "api/lora.html",
 ]
 IN_PYTHON = {"memory": memory, "methods": methods}
-AXE = site_server.ROOT / "build" / "npm" / "node_modules" / "axe-core" / "axe.min.js"
 # The size of each text as it is painted: a drawing shrinks with its box.
 SMALL_TEXTS = """
 () => {
@@ -74,23 +72,6 @@ async (files) => {
   return files.every((file) => kept.has(file));
 }
 """
-
-
-@pytest.fixture(scope="module")
-def site() -> Path:
-    return site_server.folder()
-
-
-@pytest.fixture(scope="module")
-def address(site: Path) -> Iterator[str]:
-    with site_server.served(site) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with site_server.browser() as browser:
-        yield browser
 
 
 class Links(html.parser.HTMLParser):
@@ -195,7 +176,7 @@ def test_axe_finds_nothing(path, theme, address, browser):
     with site_server.visit(browser, address, color_scheme=theme, bypass_csp=True) as (page, _):
         page.goto(address + path)
         page.wait_for_load_state("networkidle")
-        page.add_script_tag(path=AXE)
+        page.add_script_tag(path=site_server.AXE)
         found = page.evaluate("() => axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'] })")
         said = [
             f"{v['id']}: {n['html'][:200]} {n['failureSummary'][:300]}"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from minilora.exercises import registry
-from minilora.exercises.question import Choice
+from minilora.exercises.question_parts import Choice
 from minilora.grading.grade import grade
 from minilora.grading.marks import Course
 from minilora.grading.submission import Submission, read_notebook
@@ -45,23 +45,6 @@ JUDGE = """
 })
 """
 SECRET = b"a secret of thirty-two bytes ..."
-
-
-@pytest.fixture(scope="module")
-def site() -> Path:
-    return site_server.folder()
-
-
-@pytest.fixture(scope="module")
-def address(site: Path) -> Iterator[str]:
-    with site_server.served(site) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with site_server.browser() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -35,7 +35,6 @@ SAME_LOSSES = (
     1e-4  # the page promises 1e-3; both sides compute in float32, with sums in another order: some 1e-6
 )
 SAME_WEIGHTS = 1e-3
-AXE = site_server.ROOT / "build" / "npm" / "node_modules" / "axe-core" / "axe.min.js"
 # Of scores up to 20 in float32: rounding in 8 layers makes some 1e-5. A position in 16 bits would make 1e-3.
 SAME_SCORES = 1e-4
 PROMPTS = ["The little fox and the hen", "Ahoy", "My grandmother has a clock"]
@@ -81,18 +80,6 @@ async ([prompts, file]) => {
   return all;
 }
 """
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with site_server.served(site_server.folder()) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with site_server.browser() as browser:
-        yield browser
 
 
 @pytest.fixture
